@@ -22,6 +22,7 @@ from mlmgmt_nb.commands.grammar import metavar
 from mlmgmt_nb.commands.output.listing import COLUMNS
 from mlmgmt_nb.commands.session import COMMON, WAITING
 from mlmgmt_nb.contract import OPERATIONS, ServiceResponse, limits, openapi
+from mlmgmt_nb.contract.changes import CHANGE_OPERATIONS
 from mlmgmt_nb.contract.extensions import Service
 from mlmgmt_nb.contract.operations import ACCOUNT_PATH
 from mlmgmt_nb.contract.variables import RESERVED
@@ -298,7 +299,7 @@ def roles() -> str:
 
 
 def _request_of(action: str) -> tuple[str, str]:
-    if operation := OPERATIONS.get(action):
+    if operation := OPERATIONS.get(action) or CHANGE_OPERATIONS.get(action):
         return operation.method, operation.path
     method, path = action.split()
     return method, path

@@ -313,7 +313,7 @@ class DriverError(ScoringError):
 
 
 class ScoringTestFailed(MlmgmtError, AssertionError):  # noqa: N818 - an assertion
-    """Answers of a scoring test are wrong, missing or late. `report` is its `ScoringReport`."""
+    """Answers of a test are wrong, missing or late, or a gate has not passed. `report` has the results."""
 
     def __init__(self, message: str, report: Any) -> None:
         super().__init__(message, fix="`error.report.results` has every request.")

@@ -19,7 +19,7 @@ from hypothesis import settings
 from tests.support import forks, postgresql
 from tests.support.environment import keep_bytecode, use_own_programs
 from tests.support.held_back import HeldBack
-from tests.support.schedule import LongestFirst, sort_longest_first
+from tests.support.schedule import LongestFirst, number_of_workers, sort_longest_first
 from tests.support.searches import IN_CI, fail_if_left_out, leave_to_ci
 from tests.support.waiting import eventually
 
@@ -37,6 +37,11 @@ keep_bytecode()
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return LongestFirst(config, log)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    return number_of_workers()
 
 
 @pytest.hookimpl(trylast=True)  # after they were shuffled

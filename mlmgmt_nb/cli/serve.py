@@ -46,6 +46,14 @@ def add_serve(commands: Any) -> None:
         help="days to keep operations after they end (default: 30)",
     )
     serve.add_argument(
+        "--candidate-hours",
+        type=float,
+        default=float(os.environ.get("MLMGMT_CANDIDATE_HOURS") or 24.0),
+        metavar="HOURS",
+        help="hours after which a candidate of a service is removed unless it was promoted (default: %(default)s); "
+        "also MLMGMT_CANDIDATE_HOURS",
+    )
+    serve.add_argument(
         "--database",
         metavar="URL",
         help="PostgreSQL database, postgresql+psycopg://USER@HOST/NAME, which several processes can share; "
@@ -82,6 +90,14 @@ def add_serve(commands: Any) -> None:
         default=60.0,
         metavar="SECONDS",
         help="time without any response after which a replica is replaced (default: %(default)s)",
+    )
+    serve.add_argument(
+        "--warm-start-seconds",
+        type=float,
+        default=os.environ.get("MLMGMT_WARM_START_SECONDS") or "600",
+        metavar="SECONDS",
+        help="time that a prepared process waits for the next deployment on this machine, 0 for none "
+        "(default: 600); also MLMGMT_WARM_START_SECONDS",
     )
     serve.add_argument("--detached", action="store_true", help=argparse.SUPPRESS)
     serve.add_argument("--report", type=int, help=argparse.SUPPRESS)  # file descriptor for the reason of a failed start
@@ -168,6 +184,7 @@ def _run(arguments: argparse.Namespace) -> None:
         unpack_limits=limits_of(arguments, Limits()),
         is_new=arguments.new,
         operation_days=arguments.keep_operations,
+        candidate_hours=arguments.candidate_hours,
         host=arguments.host,
         port=arguments.port,
         account=arguments.account,
@@ -177,6 +194,7 @@ def _run(arguments: argparse.Namespace) -> None:
         start_timeout=arguments.start_timeout,
         hang_timeout=arguments.hang_timeout,
         calm_seconds=arguments.calm_seconds,
+        warm_start_seconds=arguments.warm_start_seconds,
         data_storage=os.environ.get("MLMGMT_DATA_STORAGE")
         or None,  # not a flag: other users can see the arguments of a process
         base_image=arguments.base_image,

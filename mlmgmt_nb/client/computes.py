@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable
 from urllib.parse import quote
 
 from mlmgmt_nb.client.http.transport import Transport
-from mlmgmt_nb.errors import NotFoundError, UsageError
+from mlmgmt_nb.errors import MlmgmtError, NotFoundError, UsageError
 
 __all__ = ["Computes"]
 
+_MOST_MODULES = 100
 _COMMON = frozenset({"local", "docker"})
 """Computes that each service of ours has; it reports itself whether `docker` is available."""
 
@@ -18,10 +21,12 @@ class Computes:
 
     Args:
         transport: sends the requests.
+        interpreter: Python of drivers, if the service is on this machine.
     """
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, interpreter: str | None = None) -> None:
         self._transport = transport
+        self._interpreter = interpreter
 
     def list(self) -> list[dict[str, str | None]]:
         """Return the computes of the service.
@@ -50,6 +55,18 @@ class Computes:
                 field="compute_resource_id",
                 fix=f"Use one of {', '.join(sorted(known))}.",
             )
+
+    def prepare(self, compute: str, service: str, modules: Iterable[str]) -> None:
+        """Let an embedded service import modules for the driver of a service that is about to be created.
+
+        Failures are ignored: the service then imports them later.
+        """
+        if compute != "local" or self._interpreter is None:
+            return
+        names = ",".join(sorted(modules)[:_MOST_MODULES])
+        query = {"serviceName": service, "modules": names, "pythonInterpreter": self._interpreter}
+        with contextlib.suppress(MlmgmtError):
+            self._transport.send("POST", "/computes/local/prepare", query=query)
 
     def set_alias(self, name: str, compute: str) -> None:
         """Give a compute another name."""

@@ -10,7 +10,7 @@ from mlmgmt_nb.client import ServiceSettings
 from mlmgmt_nb.commands.flags import VariablesArguments
 from mlmgmt_nb.errors import UsageError
 
-__all__ = ["variables"]
+__all__ = ["referenced", "variables"]
 
 _FIX = "Use NAME=env:VARIABLE, NAME=file:PATH, or NAME alone for the variable of that name in your environment."
 
@@ -52,23 +52,37 @@ def _secret(text: str) -> tuple[str, str]:
     name, equals, reference = text.partition("=")
     if not name.isidentifier():  # it may be a value, too
         raise UsageError("--secret: does not begin with the name of a variable", field="secret", fix=_FIX)
-    kind, _, place = (reference if equals else f"env:{name}").partition(":")
+    return name, referenced(reference if equals else f"env:{name}", f"--secret {name}", "secret")
+
+
+def referenced(reference: str, flag: str, field: str) -> str:
+    """Return a value that is given by reference: `env:VARIABLE` or `file:PATH`.
+
+    Args:
+        reference: the reference.
+        flag: the flag, for errors.
+        field: its argument, for errors.
+
+    Raises:
+        UsageError: it is not a reference, or what it refers to does not exist.
+    """
+    kind, _, place = reference.partition(":")
     match kind:
         case "env" if place in os.environ:
-            return name, os.environ[place]
+            return os.environ[place]
         case "env":
-            raise UsageError(f"--secret {name}: the variable {place!r} is not set", field="secret", fix=_FIX)
+            raise UsageError(f"{flag}: the variable {place!r} is not set", field=field, fix=_FIX)
         case "file" if place:
-            return name, _content(name, Path(place).expanduser())
+            return _content(flag, field, Path(place).expanduser())
     # Not repeated: it may be the value itself.
-    raise UsageError(f"--secret {name}: not a reference; shells and notebooks keep values", field="secret", fix=_FIX)
+    raise UsageError(f"{flag}: not a reference; shells and notebooks keep values", field=field, fix=_FIX)
 
 
-def _content(name: str, path: Path) -> str:
+def _content(flag: str, field: str, path: Path) -> str:
     """Return the content of a file, without the line break that editors add at its end."""
     try:
         return path.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
     except OSError as error:
-        raise UsageError(f"--secret {name}: {path}: {error.strerror}", field="secret", fix=_FIX) from error
+        raise UsageError(f"{flag}: {path}: {error.strerror}", field=field, fix=_FIX) from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"--secret {name}: {path} is not UTF-8 text", field="secret", fix=_FIX) from error
+        raise UsageError(f"{flag}: {path} is not UTF-8 text", field=field, fix=_FIX) from error

@@ -7,9 +7,10 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 from mlmgmt_nb.contract.operations import OPERATIONS, Answer, Operation
 from mlmgmt_nb.contract.recording import Recording
@@ -21,6 +22,7 @@ from mlmgmt_nb.contract.resources import (
     ServiceCreateRequest,
     ServiceResponse,
     ServiceUpdateRequest,
+    UtcTime,
     Wire,
 )
 from mlmgmt_nb.contract.variables import check_variables, hidden
@@ -34,6 +36,7 @@ __all__ = [
     "SERVICES_LIST",
     "VARIABLES",
     "AuditEntry",
+    "CandidateSummary",
     "ChangeRecord",
     "DeploymentRecord",
     "DetailedImage",
@@ -96,10 +99,12 @@ class ServiceUpdate(_Checked, ServiceUpdateRequest, frozen=True, kw_only=True):
         environment, secrets, reason, recording: as in `ServiceCreate`.
     """
 
-    environment: dict[str, str | None] | None = None
-    secrets: dict[str, str | None] | None = None
-    reason: str | None = None
-    recording: Recording | None = None
+    environment: Annotated[dict[str, str | None] | None, Meta(description="Environment variables of the driver.")] = (
+        None
+    )
+    secrets: Annotated[dict[str, str | None] | None, Meta(description="Variables that are never shown.")] = None
+    reason: Annotated[str | None, Meta(description="Why, for the record of the change.")] = None
+    recording: Annotated[Recording | None, Meta(description="Whether and how requests are recorded.")] = None
 
 
 class ChangeRecord(Wire, frozen=True, kw_only=True):
@@ -111,31 +116,39 @@ class ChangeRecord(Wire, frozen=True, kw_only=True):
         reason: why, as the caller gave it.
         replaces: id of the deployment that served before.
         restores: id of the deployment that a rollback returned to.
+        evidence: where the evidence for a promotion is, as the caller gave it.
+        outcome: how the canary of a candidate ended that was not promoted.
     """
 
-    change: Literal["create", "update", "rollback"]
+    change: Literal["create", "update", "rollback", "propose", "promote"]
     changed_by: str
     reason: str | None = None
     replaces: str | None = None
     restores: str | None = None
+    evidence: str | None = None
+    outcome: str | None = None
 
 
 class DeploymentRecord(Deployment, frozen=True, kw_only=True):
     """A deployment, with the record of the change that made it; None for servers without records.
 
     Attributes:
-        change: `create`, `update` or `rollback`.
+        change: `create`, `update`, `rollback`, `propose` or `promote`.
         changed_by: name of the caller.
         reason: why, as the caller gave it.
         replaces: id of the deployment that served before.
         restores: id of the deployment that a rollback returned to.
+        evidence: where the evidence for a promotion is, as the caller gave it.
+        outcome: how the canary of a candidate ended that was not promoted.
     """
 
-    change: str | None = None
-    changed_by: str | None = None
-    reason: str | None = None
-    replaces: str | None = None
-    restores: str | None = None
+    change: Annotated[str | None, Meta(description="The request that made it.")] = None
+    changed_by: Annotated[str | None, Meta(description="Name of the caller.")] = None
+    reason: Annotated[str | None, Meta(description="Why, as the caller gave it.")] = None
+    replaces: Annotated[str | None, Meta(description="Id of the deployment that served before.")] = None
+    restores: Annotated[str | None, Meta(description="Id of the deployment that a rollback returned to.")] = None
+    evidence: Annotated[str | None, Meta(description="Where the evidence for a promotion is.")] = None
+    outcome: Annotated[str | None, Meta(description="How the canary of a candidate ended.")] = None
 
     @property
     def summary(self) -> str | None:
@@ -143,6 +156,28 @@ class DeploymentRecord(Deployment, frozen=True, kw_only=True):
         if self.change is None:
             return None
         return f"{self.change} by {self.changed_by}" + (f": {self.reason}" if self.reason else "")
+
+
+class CandidateSummary(Wire, frozen=True, kw_only=True):
+    """The candidate of a service: a proposed deployment that runs beside the current one.
+
+    Attributes:
+        id: its id, which `GET /services/{id}` and the requests for keys, logs and metrics take.
+        state: of its operation.
+        scoring_uri: its scoring URL.
+        expires_at: when it is removed unless it is promoted before.
+    """
+
+    id: Annotated[str, Meta(description="Its id.")]
+    state: Annotated[str, Meta(description="State of its operation.")]
+    scoring_uri: Annotated[str | None, Meta(description="Its scoring URL.")] = None
+    expires_at: Annotated[UtcTime | None, Meta(description="When it is removed unless it is promoted before.")] = None
+
+    @property
+    def summary(self) -> str:
+        """The candidate in one line: its state, its URL and the end of its time."""
+        until = f"until {self.expires_at:%Y-%m-%d %H:%M} UTC" if self.expires_at else None
+        return ", ".join(part for part in (self.state, self.scoring_uri, until) if part)
 
 
 class Service(ServiceResponse, frozen=True, kw_only=True):
@@ -154,13 +189,15 @@ class Service(ServiceResponse, frozen=True, kw_only=True):
         warning: the warning of its last operation.
         last_change: the deployment that serves, with the record of the change that made it.
         recording: whether and how requests are recorded; None if that was never set.
+        candidate: the proposed deployment that runs beside it.
     """
 
-    environment: dict[str, str] | None = None
-    secrets: list[str] | None = None
-    warning: str | None = None
-    last_change: DeploymentRecord | None = None
-    recording: Recording | None = None
+    environment: Annotated[dict[str, str] | None, Meta(description="Environment variables of the driver.")] = None
+    secrets: Annotated[list[str] | None, Meta(description="Names of the secrets.")] = None
+    warning: Annotated[str | None, Meta(description="Warning of the last operation.")] = None
+    last_change: Annotated[DeploymentRecord | None, Meta(description="The deployment that serves.")] = None
+    candidate: Annotated[CandidateSummary | None, Meta(description="The proposed deployment beside it.")] = None
+    recording: Annotated[Recording | None, Meta(description="Whether and how requests are recorded.")] = None
 
 
 class OperationStatus(AsyncOperationStatus, frozen=True, kw_only=True):

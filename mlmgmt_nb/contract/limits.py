@@ -63,6 +63,7 @@ MAX_CHARACTERS: Mapping[str, int] = MappingProxyType(
         "properties": 8_192,
         "environment": 32_768,
         "secrets": 32_768,
+        "evidence": 8_192,
         OTHERWISE: 1_024,
     }
 )
@@ -108,6 +109,7 @@ def _exceeded_items(value: list[Any] | dict[str, Any], path: str, name: str) -> 
 _EXPLANATIONS = {
     matching("[a-z0-9][a-z0-9.-]*[a-z0-9]"): "a name of 3 to 32 characters: a-z, 0-9, '-' and '.', "
     "with a letter or digit at both ends",
+    matching("[A-Za-z0-9-]{1,64}"): "the name of a header: letters, digits and '-'",
     matching("[1-9][0-9]*"): "a whole number of at least 1",
     matching(r"([0-9]+m|[0-9]+(\.[0-9]{1,3})?)"): "CPUs in Kubernetes notation, such as '500m' or '0.5'",
     matching(r"[0-9]+(\.[0-9]+)?(k|Ki|[MGTPE]i?)?"): "bytes in Kubernetes notation, such as '300Mi' or '1G'",

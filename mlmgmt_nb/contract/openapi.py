@@ -8,12 +8,15 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, get_args, get_origin
 
 import msgspec
 
 from mlmgmt_nb.contract import resources as r
+from mlmgmt_nb.contract.changes import CHANGE_OPERATIONS, CHANGE_TAG
+from mlmgmt_nb.contract.extensions import ServiceUpdate
 from mlmgmt_nb.contract.limits import API_VERSION
 from mlmgmt_nb.contract.operations import (
     ACCOUNT_PATH,
@@ -43,6 +46,7 @@ _TAGS = {
     "Services": "Web services that run an image, and their keys.",
     "Deployments": "History of the images that services ran.",
     "Operations": "States of asynchronous requests.",
+    CHANGE_TAG: "Extension: candidates of services, tried beside the deployment that serves.",
 }
 _HEADERS: Json = {
     "Operation-Location": {
@@ -63,22 +67,25 @@ _AUTOSCALED_AND_FIXED: Json = {
         "numReplicas": {"type": "integer"},
     },
 }
-_RULED_OUT = {r.ServiceCreateRequest.__name__, r.ServiceUpdateRequest.__name__}
+_RULED_OUT = {kind.__name__ for kind in (r.ServiceCreateRequest, r.ServiceUpdateRequest, ServiceUpdate)}
 """Schemas that cannot have both an enabled autoscaler and a fixed number of replicas."""
 
 
 @lru_cache(maxsize=4)
-def document(base_url: str = "/") -> Json:
+def document(base_url: str = "/", *, extensions: bool = True) -> Json:
     """Return the whole document, created once for each `base_url`. It is shared: do not change it.
 
     Args:
         base_url: URL of the server, without the path of an account.
+        extensions: whether to include the operations that the API of 2017 does not have.
 
     Returns:
         An OpenAPI 3.0.3 document that `json.dumps` can write.
     """
+    operations = [*OPERATIONS.values(), *(CHANGE_OPERATIONS.values() if extensions else ())]
+    tags = {operation.tag for operation in operations}
     paths: Json = {}
-    for operation in OPERATIONS.values():
+    for operation in operations:
         item = paths.setdefault(ACCOUNT_PATH + operation.path, {"parameters": _path_parameters(operation)})
         item[operation.method.lower()] = _operation(operation)
     return {
@@ -94,9 +101,9 @@ def document(base_url: str = "/") -> Json:
         },
         "servers": [{"url": base_url}],
         "security": [{"bearerAuth": []}],
-        "tags": [{"name": name, "description": description} for name, description in _TAGS.items()],
+        "tags": [{"name": name, "description": description} for name, description in _TAGS.items() if name in tags],
         "paths": paths,
-        "components": _components(),
+        "components": _components(operations),
     }
 
 
@@ -160,8 +167,8 @@ def _key(name: str) -> str:
     return "".join(part[:1].upper() + part[1:] for part in name.split("-"))
 
 
-def _components() -> Json:
-    subjects = {operation.subject for operation in OPERATIONS.values() if "{id}" in operation.path}
+def _components(operations: Sequence[Operation]) -> Json:
+    subjects = {operation.subject for operation in operations if "{id}" in operation.path}
     path = {name: Parameter(name, description, required=True) for name, description in PATH_PARAMETERS.items()}
     ids = {f"{subject}Id": Parameter("id", f"Id of the {subject}.", required=True) for subject in subjects}
     parameters = {_key(key): _parameter(parameter, "path") for key, parameter in sorted((path | ids).items())}
@@ -177,14 +184,14 @@ def _components() -> Json:
         "parameters": parameters,
         "headers": {_key(name): header for name, header in _HEADERS.items()},
         "responses": {"Error": _answer(Answer("The request failed; the body has the error.", r.ErrorResponse))},
-        "schemas": _schemas(),
+        "schemas": _schemas(operations),
     }
 
 
-def _schemas() -> Json:
+def _schemas(operations: Sequence[Operation]) -> Json:
     """Return all schemas by name: the types of bodies and responses, and the types that they refer to."""
-    answers = [answer.body for operation in OPERATIONS.values() for answer in operation.answers.values()]
-    bodies = [body for body in [*answers, *(o.body for o in OPERATIONS.values()), r.ErrorResponse] if body is not None]
+    answers = [answer.body for operation in operations for answer in operation.answers.values()]
+    bodies = [body for body in [*answers, *(o.body for o in operations), r.ErrorResponse] if body is not None]
     made, structs = msgspec.json.schema_components(bodies, ref_template=_SCHEMAS + "{name}")
     lists = {
         _schema_name(body): {"description": f"All {_schema_name(body).removesuffix('List').lower()}s.", **schema}
@@ -192,7 +199,9 @@ def _schemas() -> Json:
         if get_origin(body) is list
     }
     schemas = {name: _openapi(schema) for name, schema in (structs | lists).items()}
-    for name in _RULED_OUT:
+    for schema in schemas.values():  # a docstring also lists the attributes, which have descriptions of their own
+        schema["description"] = re.split(r"\n\n\s*Attributes:", schema["description"])[0]
+    for name in _RULED_OUT & schemas.keys():
         schemas[name]["not"] = _AUTOSCALED_AND_FIXED
     for name, (values, description) in _NAMED_ENUMS.items():
         schemas[name] = {"type": "string", "description": description, "enum": list(values)}
@@ -206,7 +215,10 @@ def _schemas() -> Json:
 
 
 def _openapi(schema: Json) -> Json:
-    """Convert a JSON schema of msgspec to OpenAPI 3.0, which has neither the type null nor keywords beside `$ref`."""
+    """Convert a JSON schema of msgspec to OpenAPI 3.0.
+
+    It has neither the type null nor keywords beside `$ref`, and its exclusive limits are marks beside the limit.
+    """
     if "$ref" in schema:
         return {"$ref": schema["$ref"]}
     if "anyOf" in schema:
@@ -224,6 +236,14 @@ def _openapi(schema: Json) -> Json:
     for word in ("items", "additionalProperties"):
         if word in made:
             made[word] = _openapi(made[word])
+    return made | _exclusive_limits(made)
+
+
+def _exclusive_limits(schema: Json) -> Json:
+    made: Json = {}
+    for word, mark in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
+        if mark in schema:
+            made |= {word: schema[mark], mark: True}
     return made
 
 

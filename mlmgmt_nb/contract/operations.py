@@ -60,7 +60,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     @property
     def subject(self) -> str:
         """Return the kind of resource that `{id}` names, in the singular: `model`, `service`, ..."""
-        return self.tag.lower().removesuffix("s")
+        return self.path.split("/")[1].removesuffix("s")
 
     def url(self, base_url: str, **path_parameters: str) -> str:
         """Return the URL of this operation, without the query.

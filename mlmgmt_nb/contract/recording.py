@@ -11,14 +11,29 @@ from msgspec import Meta
 from mlmgmt_nb.contract.resolving import resolve
 from mlmgmt_nb.contract.resources import Wire
 
-__all__ = ["MAX_AGE_SECONDS", "MAX_BYTES", "RECORDING", "RecordedRequest", "RecordedRequests", "Recording"]
+__all__ = [
+    "COPY_HEADER",
+    "MAX_AGE_SECONDS",
+    "MAX_BYTES",
+    "RECORDING",
+    "RecordedRequest",
+    "RecordedRequests",
+    "Recording",
+]
 
+COPY_HEADER = "x-mlmgmt-copy"
+"""Header of requests that are copies of others, such as `replay`: drivers with side effects can tell them apart."""
 RECORDING = "recording"
 """Name of the extension in the list that `GET .../extensions` returns."""
 MAX_AGE_SECONDS = 7 * 86400
 """Default age after which recorded requests are removed."""
 MAX_BYTES = 100_000_000
 """Default size of what is recorded of a service."""
+
+_Share = Annotated[float, Meta(gt=0, le=1)]
+_Name = Annotated[str, Meta(min_length=1)]
+_Age = Annotated[int, Meta(ge=60, le=3650 * 86400)]
+_Size = Annotated[int, Meta(ge=10**6, le=10**10)]
 
 
 class Recording(Wire, frozen=True, kw_only=True):
@@ -32,11 +47,11 @@ class Recording(Wire, frozen=True, kw_only=True):
         max_bytes: size above which the oldest requests are removed (default: 100 MB).
     """
 
-    enabled: bool | None = None
-    sample: Annotated[float, Meta(gt=0, le=1)] | None = None
-    redact: list[Annotated[str, Meta(min_length=1)]] | None = None
-    max_age_in_seconds: Annotated[int, Meta(ge=60, le=3650 * 86400)] | None = None
-    max_bytes: Annotated[int, Meta(ge=10**6, le=10**10)] | None = None
+    enabled: Annotated[bool | None, Meta(description="Whether requests are recorded.")] = None
+    sample: Annotated[_Share | None, Meta(description="Share of the requests; 1 if missing.")] = None
+    redact: Annotated[list[_Name] | None, Meta(description="Fields whose values are replaced.")] = None
+    max_age_in_seconds: Annotated[_Age | None, Meta(description="Age after which requests are removed.")] = None
+    max_bytes: Annotated[_Size | None, Meta(description="Size above which the oldest are removed.")] = None
 
     def __str__(self) -> str:
         if not self.enabled:

@@ -13,7 +13,7 @@ from pathlib import Path
 from mlmgmt_nb.packaging.distributions import InstalledDistributions
 from mlmgmt_nb.packaging.flavours.base import copied
 
-__all__ = ["LocalModules", "imports_of"]
+__all__ = ["LocalModules", "imports_of", "modules_named_in"]
 
 
 class LocalModules:
@@ -70,6 +70,16 @@ def imports_of(source: bytes | str) -> Iterator[str]:
             yield from (alias.name.partition(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield node.module.partition(".")[0]
+
+
+def modules_named_in(source: str) -> Iterator[str]:
+    """Yield the full names of the modules that some source may import, such as `skops.io`; not all of them exist."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names if alias.name != "*")
 
 
 def _path_of(name: str) -> Path | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from mlmgmt_nb.errors import PackagingError
 from mlmgmt_nb.packaging.distributions import InstalledDistributions
 from mlmgmt_nb.packaging.driver import SCHEMA, driver_text
 from mlmgmt_nb.packaging.isolated_run import IsolatedRun, run_isolated
-from mlmgmt_nb.packaging.local_modules import LocalModules, imports_of
+from mlmgmt_nb.packaging.local_modules import LocalModules, imports_of, modules_named_in
 from mlmgmt_nb.packaging.metadata import description, git_commit, tags
 from mlmgmt_nb.packaging.proof import Proof, compare
 from mlmgmt_nb.packaging.requirements import requirements_text
@@ -31,7 +31,7 @@ from mlmgmt_nb.packaging.written_model import (
 from mlmgmt_nb.scoring.encoding.encoder import encode_value
 from mlmgmt_nb.scoring.schema import ArgumentType, DataTypes, ServiceSchema, save_schema
 
-__all__ = ["Package", "package"]
+__all__ = ["Package", "package", "write_package"]
 
 DRIVER, REQUIREMENTS = "score.py", "requirements.txt"
 
@@ -129,13 +129,29 @@ def package(
         UsageError: the model or the sample cannot be used; the text says which part and why.
         PackagingError: the package does not answer as the object does.
     """
+    return write_package(model, to, sample, method, example, tolerance, metadata, dependencies)
+
+
+def write_package(
+    model: Any,
+    to: str | os.PathLike[str],
+    sample: Any = None,
+    method: str | None = None,
+    example: Any = True,
+    tolerance: float = 1e-6,
+    metadata: Mapping[str, Any] | None = None,
+    dependencies: Iterable[str | os.PathLike[str]] = (),
+    on_modules: Callable[[Collection[str]], None] = lambda _: None,
+) -> Package:
+    """Do what `package` does. `on_modules` is called before the proof with the modules that the package imports."""
     source = path_of_model(model)
     folder = empty_folder(Path(to))
     with emptied_on_failure(folder):
         write = written_from_object if source is None else written_from_file
         written = write(source or model, sample, method, folder)
         facts = _facts(written, None if source else model, metadata)
-        return _PackageWriter(folder, written, facts, example, tolerance, tuple(map(Path, dependencies))).finished()
+        files = tuple(map(Path, dependencies))
+        return _PackageWriter(folder, written, facts, example, tolerance, files, on_modules).finished()
 
 
 @dataclass(frozen=True)
@@ -148,6 +164,7 @@ class _PackageWriter:
     example: Any
     tolerance: float
     given: tuple[Path, ...] = ()
+    on_modules: Callable[[Collection[str]], None] = lambda _: None
 
     @property
     def sample(self) -> Sample:
@@ -165,7 +182,9 @@ class _PackageWriter:
         self._write_schema(None)
         given = copied_dependencies(self.given, folder, local_modules.names)
         body = encode_value(dict(self.sample.values)) if self.sample.values else b""
-        isolated_run = run_isolated(folder, body, self._modules(text, local_modules), local_modules)
+        modules = self._modules(text, local_modules)
+        self.on_modules(_installed({*modules, *modules_named_in(text)}, local_modules))
+        isolated_run = run_isolated(folder, body, modules, local_modules)
         proof = self._proof(isolated_run) if body else None
         self._write_schema(isolated_run.answer if body else None)
         lines = requirements_text(local_modules.installed, isolated_run.modules, folder, saved.requirements)
@@ -248,6 +267,12 @@ def _facts(written: WrittenModel, model: Any, metadata: Mapping[str, Any] | None
     facts["python"] = platform.python_version()
     facts["commit"] = git_commit(Path.cwd())
     return {name: value for name, value in {**facts, **(metadata or {})}.items() if value is not None}
+
+
+def _installed(modules: Collection[str], local_modules: LocalModules) -> set[str]:
+    """Return the modules that are not in the package itself, and not in the standard library."""
+    own = {Path(name).stem for name in local_modules.names} | sys.stdlib_module_names
+    return {name for name in modules if name.partition(".")[0] not in own}
 
 
 def _first_rows(answer: Any) -> Any:

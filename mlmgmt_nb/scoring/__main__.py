@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from mlmgmt_nb.scoring.application.variables import read_variables
 from mlmgmt_nb.scoring.driver.output import capture
 from mlmgmt_nb.scoring.http.access.hosts import ANY, LOOPBACK
-from mlmgmt_nb.scoring.process.container import receive_listener
+from mlmgmt_nb.scoring.process.container import receive_listeners
 from mlmgmt_nb.scoring.process.control import Start
 from mlmgmt_nb.scoring.process.keys_file import KeysFile
 from mlmgmt_nb.scoring.process.orchestration import Orchestration
@@ -37,8 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run_supervised(options.app, options.driver, options.schema, options.fd, options.control_fd)
     if options.control_stdio:
 
-        def listen() -> socket.socket:
-            return receive_listener(options.listener) if options.listener else bind(options.host, options.port)
+        def listen() -> list[socket.socket]:
+            return receive_listeners(options.listener) if options.listener else [bind(options.host, options.port)]
 
         return run_contained(options.app, options.driver, options.schema, listen)
     start = Start(
@@ -138,7 +138,7 @@ def driver_parser() -> argparse.ArgumentParser:
         metavar="PORT",
         help="port for `GET /`, which returns the counters as JSON to everybody who can reach it",
     )
-    parser.add_argument("--fd", type=int, help="supervised: an inherited listening socket")
+    parser.add_argument("--fd", type=int, action="append", help="supervised: an inherited listening socket; repeatable")
     parser.add_argument("--control-fd", type=int, help="supervised: one end of the control channel")
     parser.add_argument(
         "--control-stdio", action="store_true", help="supervised in a container: standard input and output control it"

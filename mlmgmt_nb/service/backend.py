@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -31,6 +32,7 @@ from mlmgmt_nb.service.compute.kubernetes.cluster import KubernetesCluster
 from mlmgmt_nb.service.compute.kubernetes.clusters import Clusters
 from mlmgmt_nb.service.compute.listeners import Listeners
 from mlmgmt_nb.service.compute.local import LocalCompute
+from mlmgmt_nb.service.compute.processes.spares import Preparation, Spares
 from mlmgmt_nb.service.compute_ids import DOCKER, LOCAL, ChosenCompute, chosen_compute
 from mlmgmt_nb.service.coordination.leader import ask_leader
 from mlmgmt_nb.service.coordination.membership import Membership
@@ -40,10 +42,12 @@ from mlmgmt_nb.service.files.artifacts import ArtifactStore
 from mlmgmt_nb.service.files.home import Home
 from mlmgmt_nb.service.files.logs import Log
 from mlmgmt_nb.service.files.recordings import Recordings
+from mlmgmt_nb.service.gateway.router import Router
 from mlmgmt_nb.service.housekeeping.check import missing_files
 from mlmgmt_nb.service.housekeeping.pruning import Pruner
 from mlmgmt_nb.service.http.messages import Request
 from mlmgmt_nb.service.http.problems import conflict, not_found
+from mlmgmt_nb.service.reconciling.candidates import CandidateController
 from mlmgmt_nb.service.reconciling.capacity import check_capacity, reserved_replicas
 from mlmgmt_nb.service.reconciling.declared.controller import DeclaredController
 from mlmgmt_nb.service.reconciling.declared.declarations import Declarations
@@ -107,13 +111,16 @@ class Backend:
             indexes=on_engine.indexes,
             bases=bases,
             limits=settings.unpack_limits,
+            on_interpreter=self.prepare_replica,
         )
         self._builder = Builder(self.store, home, steps, process_id=lambda: self._membership.id)
         self._replica_processes = _ReplicaProcesses(self.store, home)
+        self._spares = Spares(self.home.runtime, ownership(self.home.path), settings.warm_start_seconds)
         self._supervisor = Supervisor(self.store, leads=lambda: self._membership.leads, adopt=self._adopt)
         self._listeners = Listeners(settings.service_host, settings.service_ports, self._supervisor.computes_changed)
         self._computes = self._make_computes(self._supervisor.computes_changed)
         self._clusters = Clusters(settings.clusters_file, settings.registry, self._make_cluster)
+        self._router = Router()
         self.recordings = Recordings(home.recordings)
         self._pruner = Pruner(
             self.store, settings.operation_days, self.recordings, leads=lambda: self._membership.leads
@@ -131,7 +138,9 @@ class Backend:
             self.home.identity(),
             on_change,
         )
-        local = LocalCompute(self._listeners, self._replica_processes, on_change, ownership(self.home.path))
+        local = LocalCompute(
+            self._listeners, self._replica_processes, on_change, ownership(self.home.path), self._spares
+        )
         return Computes({LOCAL: local, DOCKER: self._containers})
 
     def _make_cluster(self, name: str, settings: ClusterSettings) -> KubernetesCluster:
@@ -158,9 +167,16 @@ class Backend:
             clock=time.monotonic,
         )
 
+    def _candidate_controller(self) -> CandidateController:
+        on_change = self._supervisor.services_changed
+        return CandidateController(
+            self.store, self._router, ServiceRecorder(self.store, self.home, on_change), on_change
+        )
+
     def _replica_controller(self) -> ReplicaController:
         return ReplicaController(
             self._computes,
+            self._router,
             ServiceRecorder(self.store, self.home, self._supervisor.services_changed),
             Launches(self.store, self.home, self.settings),
             self.settings,
@@ -170,12 +186,12 @@ class Backend:
 
     def start(self) -> None:
         """Resume where the last service process stopped."""
-        for folder in (self.home.containers, self.home.exports):
+        for folder in (self.home.containers, self.home.exports, self.home.runtime):
             shutil.rmtree(folder, ignore_errors=True)
         self._membership.join()
         self._notifications.start()
         self._builder.start()
-        self._supervisor.start(self._replica_controller(), self._declared_controller())
+        self._supervisor.start(self._candidate_controller(), self._replica_controller(), self._declared_controller())
         self._pruner.start()
         threading.Thread(target=self._log_missing_files, name="check", daemon=True).start()
 
@@ -264,6 +280,18 @@ class Backend:
         self._notifications.send("keys", service_id)
         confirmed.wait(_KEYS_SECONDS)
         self._receipts.pop(service_id, None)
+
+    def prepare_replica(
+        self, interpreter: str = sys.executable, service: str = "", modules: tuple[str, ...] = ()
+    ) -> None:
+        """Make the start of the next replica on this machine faster, since a deployment is likely.
+
+        Args:
+            interpreter: its Python.
+            service, modules: see `Preparation`.
+        """
+        if self._membership.leads:
+            self._spares.prepare(Preparation(interpreter, service, modules))
 
     def build_log(self, image_id: str) -> Log:
         return build_log(self.home, image_id)

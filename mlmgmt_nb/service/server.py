@@ -68,7 +68,7 @@ def serve(settings: Settings, on_ready: Callable[[str], None] = lambda _: None) 
             signal.signal(name, lambda *_: None)
         try:
             config = _configured(app, settings)
-            announce = partial(_announce, home, base_url, port, settings, on_ready)
+            announce = partial(_announce, home, base_url, port, backend, on_ready)
             _Server(config, announce, partial(_keep, home, backend)).run(sockets=[listener])
         finally:
             backend.stop()
@@ -157,7 +157,8 @@ class _Server(uvicorn.Server):
         return await super().on_tick(counter)
 
 
-def _announce(home: Home, base_url: str, port: int, settings: Settings, on_ready: Callable[[str], None]) -> None:
+def _announce(home: Home, base_url: str, port: int, backend: Backend, on_ready: Callable[[str], None]) -> None:
+    tls = backend.settings.tls
     description: dict[str, object] = {
         "baseUrl": base_url,
         "pid": os.getpid(),
@@ -166,12 +167,13 @@ def _announce(home: Home, base_url: str, port: int, settings: Settings, on_ready
         "version": __version__,
         "startedAt": dt.datetime.now(dt.UTC).isoformat(),
     }
-    if settings.tls is not None:
+    if tls is not None:
         # Programs of this machine trust this certificate here, whoever signed it and whatever name it is for.
-        description["certificate"] = str(settings.tls.certificate.absolute())
+        description["certificate"] = str(tls.certificate.absolute())
     home.announce(description, port)
     log.info("listening at %s", base_url)
     on_ready(base_url)
+    backend.prepare_replica()
 
 
 def _allow_connections() -> None:

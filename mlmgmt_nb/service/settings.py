@@ -61,9 +61,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         pip_config: `pip.conf` for the installation of packages in Docker images.
         unpack_limits: limits for archives that image builds unpack.
         operation_days: days to keep operations after they end.
+        candidate_hours: hours after which a candidate of a service is removed unless it was promoted.
         start_timeout: time limit in seconds for a driver's `init()`.
         drain_timeout: time limit in seconds for a retired replica to finish its requests.
         calm_seconds: seconds of low load before an autoscaler removes a replica.
+        warm_start_seconds: seconds that a process with the scoring runtime waits to become the next replica on this
+            machine; 0 for none.
         hang_timeout: seconds without any response before a replica is replaced; slow drivers are not affected.
     """
 
@@ -90,10 +93,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     pip_config: Path | None = None
     unpack_limits: Limits = Limits()
     operation_days: float = 30.0
+    candidate_hours: float = 24.0
     start_timeout: float = 300.0
     drain_timeout: float = 30.0
     hang_timeout: float = 60.0
     calm_seconds: float = 30.0
+    warm_start_seconds: float = 600.0
 
     @property
     def clusters_file(self) -> Path:

@@ -155,6 +155,7 @@ def key(printed: str, name: str) -> str:
     return found_id(printed, f"{name}Key: ")
 
 
+@long_search
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", ["pandas", "numpy"])
 def test_all_steps_in_one(kind: str, az: Az) -> None:

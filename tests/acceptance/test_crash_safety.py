@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import requests
 
@@ -55,8 +54,7 @@ def test_nothing_that_was_answered_is_lost(tmp_path: Path, write_driver: Callabl
     assert len(client.models) >= ROUNDS
     assert client.operations
     client.check()
-    living = {process.pid for process in [psutil.Process(service.process.pid), *service.children()]}
-    assert {process.pid for process in processes_of(service.home)} <= living
+    assert _all_belong(service)
     service.stop()
     assert processes_of(service.home) == []
 

@@ -33,7 +33,7 @@ DOCKER, REMOTE, KUBERNETES = "06-docker", "07-remote-account", "10-kubernetes"
 """Notebooks that need more than the local service; that of Kubernetes runs beside the tests of its compute."""
 WITH_WIDGETS = ("01-quickstart", "02-lifecycle", DOCKER)
 """Notebooks that CI also runs on the older kernel: they have every panel, and progress. Other cells are alike there."""
-FIRST = ("01-quickstart", "02-lifecycle")
+FIRST = ("01-quickstart",)
 """Notebooks that run without CI, too."""
 RULES = ROOT / "tests" / "nbval.cfg"
 

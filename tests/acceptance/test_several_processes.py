@@ -276,7 +276,7 @@ def test_processes_that_stand_still_are_gone_on_without(
         assert ended(third, update)["state"] == "Succeeded"
         eventually(partial(answers, third, service, key, "two"), what="the answer of the service")
         assert leader(third.home) == third.process.pid
-        of_service = [child for child in processes_of(third.home) if "mlmgmt_nb.scoring" in child.cmdline()]
+        of_service = [child for child in processes_of(third.home) if child.cwd().endswith("/app")]
         assert {child.ppid() for child in of_service} == {third.process.pid}
         left = "SELECT id FROM processes"
         eventually(lambda: len(rows(third.home, left)) == 1, 60, "the end of the other, for the third")

@@ -104,7 +104,7 @@ def _container(service: ServiceProcess, api: Any) -> int:
 
 
 def _replica(service: ServiceProcess, made: Any) -> int:
-    return next(child.pid for child in service.children() if made["image"]["id"] in " ".join(child.cmdline()))
+    return next(child.pid for child in service.children() if made["image"]["id"] in child.cwd())
 
 
 if __name__ == "__main__":

@@ -59,7 +59,8 @@ def _rates(code: str, seconds: float) -> tuple[float, float]:
             def end_replica() -> None:
                 time.sleep(BEFORE_SECONDS)
                 ended.append(time.monotonic())
-                psutil.Process(endpoint.pid).children()[0].kill()
+                children = psutil.Process(endpoint.pid).children()
+                next(child for child in children if child.cwd().endswith("/app")).kill()
 
             began = time.monotonic()
             ending = threading.Thread(target=end_replica)

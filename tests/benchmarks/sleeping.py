@@ -1,7 +1,7 @@
 """Measure services that cost nothing: 1,000 that sleep, and 10,000 whose deployment failed.
 
 Run it with `python -m tests.benchmarks.sleeping`. The figures are CPU seconds of the service process: in each second of
-rest, as a share of a core, and for one change of any service, which makes the supervisor look at all of them.
+rest, as a share of a core, and for one change of any service.
 """
 
 from __future__ import annotations

@@ -205,8 +205,9 @@ class Scene:
         # Two replicas that died in quick succession may still be reported; nothing else is wrong.
         eventually(lambda: self._error() in {None, "CrashLoop"}, what="the end of the error")
         self.is_kept()
+        found = {process.pid for process in processes_of(self.api.home)}  # first: a process may start at any time
         living = {process.pid for process in [psutil.Process(self.api.process.pid), *self.api.children()]}
-        assert {process.pid for process in processes_of(self.api.home)} <= living
+        assert found <= living
 
     def is_kept(self) -> None:
         """Check that contents are intact, and that everything in the state folder is private to its user."""

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-__all__ = ["LongestFirst", "sort_longest_first"]
+__all__ = ["LongestFirst", "number_of_workers", "sort_longest_first"]
 
 LONGEST = (
     "docker",
-    "integration/kubernetes/",
     "acceptance/panels/",
+    "integration/kubernetes/",
     "tests/acceptance/test_notebooks.py",
     "tests/acceptance/test_state_machine.py",
     "tests/acceptance/test_faults.py",
-    "tests/unit/packaging/test_flavours.py",
-    "tests/integration/client/test_flavours.py",
     "tests/acceptance/test_client_of_2017.py",
+    "tests/integration/client/test_flavours.py",
+    "tests/unit/packaging/test_package.py",
+    "tests/unit/packaging/test_flavours.py",
     "tests/acceptance/test_schemathesis.py",
-    "tests/integration/service/test_check.py",
+    "tests/acceptance/test_readme.py",
+    "tests/integration/service/test_requirements.py",
+    "tests/integration/service/test_access.py",
     "tests/integration/service/test_housekeeping.py",
+    "tests/integration/service/test_check.py",
     "tests/integration/service/test_scaling.py",
+    "tests/integration/service/test_replicas.py",
     "tests/acceptance/test_crash_safety.py",
     "tests/acceptance/test_several_processes.py",
     "tests/acceptance/test_faults_of_the_store.py",
@@ -33,6 +40,12 @@ LONGEST = (
 
 _SHARED = ("docker", "integration/kubernetes/", "acceptance/panels/")
 """Parts of the ids of tests that share a session's fixtures, which take long to start."""
+
+
+def number_of_workers() -> int:
+    """Return one more than the cores: a third of a test's time is waiting for processes to start, end or time out."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return cores + 1
 
 
 class LongestFirst(LoadScopeScheduling):  # type: ignore[misc]

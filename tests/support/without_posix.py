@@ -63,15 +63,16 @@ def use(base_url: str, folder: Path) -> None:
     from mlmgmt_nb.notebook.panels import ServicePanel
 
     with connect(base_url=base_url) as ws:
-        service = ws.deploy("elsewhere", model=folder / "model.bin", driver=folder / "score.py", requirements=[])
+        model, driver = folder / "model.bin", folder / "score.py"
+        service = ws.deploy("elsewhere", model=model, model_name="elsewhere", driver=driver, requirements=[])
         assert ws.services.run(service, {"a": 1}) == {"model": "one", "got": {"a": 1}}
-        assert list(ws.models.list(name="model").to_frame()["version"]) == [1]
+        assert list(ws.models.list(name="elsewhere").to_frame()["version"]) == [1]
         assert "elsewhere" in ServicePanel(ws, service).text()
         ws.services.delete(service)
     os.environ["MLMGMT_BASE_URL"] = base_url
     shell: Any = start_ipython()  # type: ignore[no-untyped-call]
     shell.run_line_magic("load_ext", "mlmgmt_nb")
-    assert "model" in set(shell.run_line_magic("mlmgmt", "model list")["name"])
+    assert "elsewhere" in set(shell.run_line_magic("mlmgmt", "model list")["name"])
     try:
         connect(home=folder / "home")
     except LocalServiceError as error:

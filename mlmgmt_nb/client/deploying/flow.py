@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,6 +34,7 @@ from mlmgmt_nb.client.models import Models
 from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.services import Services
+from mlmgmt_nb.client.services.candidates import ProposedChange
 from mlmgmt_nb.contract import Image, Manifest, Model
 from mlmgmt_nb.contract.extensions import Service
 from mlmgmt_nb.errors import ConflictError, NotFoundError, UsageError
@@ -54,8 +55,10 @@ class Account(Protocol):
     models: Models
     manifests: Manifests
     images: Images
-    services: Services
     operations: Operations
+
+    @property
+    def services(self) -> Services: ...
 
     @property
     def connect_arguments(self) -> Mapping[str, str]: ...
@@ -110,7 +113,7 @@ class DeployEvents:
 class BuiltImage(NamedTuple):
     """An image to run, and how to verify the service that runs it."""
 
-    image: Image | str
+    image: Image | str | None
     verification: Verification | None = None
 
 
@@ -249,7 +252,7 @@ class DeployFlow:
 
     def _build(self, source: DeploySource) -> BuiltImage:
         with self._made.withdrawn_on_failure():
-            with self._prepared(source) as prepared:
+            with self._prepared(source, self._prepare_replica) as prepared:
                 manifest = self._manifest(prepared)
             image = self._step("image", lambda: self._result(self._start_build(manifest, prepared.description)))
         return BuiltImage(self._made.add(image), prepared.verification)
@@ -259,6 +262,7 @@ class DeployFlow:
         services, image = self._account.services, built.image
         with self._made.withdrawn_on_failure():
             if existing is None:
+                assert image is not None
                 starting = services.create(self._name, image, compute_resource_id=self._compute, **settings)
             else:
                 starting = services.update(existing, image=image, **settings)
@@ -268,8 +272,36 @@ class DeployFlow:
             starting = starting.verified(verification.of(services, existing, self._account.connect_arguments))
         return starting.undone(self._made.withdraw)
 
+    def check_change(self, settings: ServiceSettings) -> None:
+        """Check the settings of a proposed change.
+
+        Raises:
+            UsageError: a setting is not valid, or the server does not support it, or candidates.
+        """
+        self._check_settings(settings, "update")
+        self._check_server(settings)
+        self._account.services.check_candidates()
+
+    def propose(self, built: BuiltImage, settings: ServiceSettings, service: Service) -> Poller[ProposedChange]:
+        """Start a candidate of a service. `result` of the poller also verifies a packaged model."""
+        services = self._account.services
+        with self._made.withdrawn_on_failure():
+            starting = services.start_candidate(service, image=built.image, **settings)
+        self._made.hand_over(starting.operation_id)
+        verification = built.verification
+        if verification is not None:
+            starting = starting.verified(verification.of_candidate(services))
+        return starting.undone(self._made.withdraw)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """The seconds until the time limit of all waits; None if there is none."""
+        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+
     @contextmanager
-    def _prepared(self, source: DeploySource) -> Iterator[_Prepared]:
+    def _prepared(
+        self, source: DeploySource, on_modules: Callable[[Collection[str]], None] = lambda _: None
+    ) -> Iterator[_Prepared]:
         """Look up the models. Without a driver, package the model for the block instead."""
         if source.driver is not None:
             models = [self._checked_model(model) for model in source.models]
@@ -277,7 +309,7 @@ class DeployFlow:
             return
         started = time.perf_counter()
         options: PackageOptions = {**source.packaging, "dependencies": local_dependencies(source.dependencies)}
-        with packaged(source.models[0], options) as package:
+        with packaged(source.models[0], options, on_modules) as package:
             if self._events.on_package:
                 self._events.on_package(package.summary, time.perf_counter() - started)
             application = application_of(package, source)
@@ -292,6 +324,10 @@ class DeployFlow:
             verification = Verification(package.request, package.expected, package.proof, tolerance)
             description = self._description or package.description
             yield _Prepared([str(package.model)], application, named, description, verification)
+
+    def _prepare_replica(self, modules: Collection[str]) -> None:
+        """Let the service import the modules of a driver while its package is verified here."""
+        self._account.services.prepare(self._name, modules, compute_resource_id=self._compute)
 
     def _checked_model(self, model: ModelSource) -> Model | str:
         """Return the registered model; or the readable path or URL that is to be registered."""
@@ -370,7 +406,7 @@ class DeployFlow:
     def _result(self, poller: Poller[T]) -> T:
         if self._events.on_operation:
             self._events.on_operation(poller)
-        return poller.result(None if self._deadline is None else max(0.0, self._deadline - time.monotonic()))
+        return poller.result(self.seconds_left)
 
     def _step(self, name: str, call: Callable[[], T]) -> T:
         started = time.perf_counter()

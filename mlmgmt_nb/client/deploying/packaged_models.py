@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict
@@ -44,17 +44,24 @@ class PackageOptions(TypedDict, total=False):
 
 
 @contextmanager
-def packaged(model: Any, options: PackageOptions) -> Iterator[Package]:
+def packaged(
+    model: Any, options: PackageOptions, on_modules: Callable[[Collection[str]], None] = lambda _: None
+) -> Iterator[Package]:
     """Package a model in a folder that is removed at the end.
+
+    Args:
+        model: see `Workspace.package`.
+        options: how it is packaged.
+        on_modules: called before the proof with the modules that its driver imports.
 
     Raises:
         UsageError: the model needs a driver, or cannot be packaged.
         PackagingError: the package does not return the same answers as the object.
     """
-    from mlmgmt_nb.packaging import package
+    from mlmgmt_nb.packaging.package import write_package
 
     with tempfile.TemporaryDirectory(prefix="mlmgmt-package-") as folder:
-        made = package(model, to=Path(folder, "package"), **options)
+        made = write_package(model, Path(folder, "package"), on_modules=on_modules, **options)
         for warning in made.warnings:
             warnings.warn(f"model: {warning}", stacklevel=4)
         yield made

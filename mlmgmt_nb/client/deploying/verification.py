@@ -16,12 +16,14 @@ import msgspec
 
 from mlmgmt_nb import local
 from mlmgmt_nb.contract import ServiceResponse
+from mlmgmt_nb.contract.changes import Candidate
 from mlmgmt_nb.contract.extensions import Service
 from mlmgmt_nb.contract.resolving import resolve
 from mlmgmt_nb.errors import DriverError, MlmgmtError, PackagingError, ScoringError
 
 if TYPE_CHECKING:
     from mlmgmt_nb.client.services import Services
+    from mlmgmt_nb.client.services.candidates import ProposedChange
     from mlmgmt_nb.packaging import Difference, Proof
 
 __all__ = ["DeployedService", "Verification"]
@@ -88,6 +90,20 @@ class Verification:
         command = " ".join(["service run", f"-n {service.name}", *_place(connect)])
         return DeployedService(**msgspec.structs.asdict(service), proof=self._claim(largest), command=command)
 
+    def of_candidate(self, services: Services) -> Callable[[ProposedChange], ProposedChange]:
+        """Return the check of a proposed change, which is discarded if its answer differs.
+
+        Args:
+            services: the services of the account.
+        """
+
+        def checked(change: ProposedChange) -> ProposedChange:
+            if self.request:
+                self._difference(services, None, change.candidate)
+            return change
+
+        return checked
+
     def _claim(self, largest: float) -> str:
         if self.proof is None:
             return "runs; there was no sample to compare its answer with"
@@ -138,6 +154,9 @@ class Verification:
 
 def _undo(services: Services, before: ServiceResponse | None, service: ServiceResponse) -> str:
     """Delete a new service, or roll another one back; return the outcome as text."""
+    if isinstance(service, Candidate):
+        services.discard(service.service_id or "")
+        return "it was discarded"
     if before is None:
         services.delete(service)
         return "it was deleted"

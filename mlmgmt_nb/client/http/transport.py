@@ -28,6 +28,7 @@ from mlmgmt_nb.client.http.responses import REQUEST_ID
 from mlmgmt_nb.client.http.retries import Failure, Retries, jittered_pause
 from mlmgmt_nb.client.http.urls import is_loopback, origin
 from mlmgmt_nb.contract import API_VERSION, OPERATIONS
+from mlmgmt_nb.contract.changes import CHANGE_OPERATIONS
 from mlmgmt_nb.errors import ConnectError, TransportError, UsageError
 from mlmgmt_nb.redaction import redact_chain, redacted
 
@@ -191,7 +192,7 @@ class Transport:
         """Send an operation of the contract.
 
         Args:
-            operation_id: its id in `OPERATIONS`.
+            operation_id: its id in `OPERATIONS` or `CHANGE_OPERATIONS`.
             id: the id of the resource that its path names.
             query: its parameters; those that are None are left out.
             body: its body, a type of the contract; properties that are not set are left out.
@@ -202,7 +203,7 @@ class Transport:
             TransportError: no answer was had.
             ApiError: the server answered with an error.
         """
-        operation = OPERATIONS[operation_id]
+        operation = OPERATIONS.get(operation_id) or CHANGE_OPERATIONS[operation_id]
         if "{id}" in operation.path and not id:
             raise UsageError(f"the id of the {operation.subject} is empty", field="id", fix="Give its id or name.")
         return self.send(

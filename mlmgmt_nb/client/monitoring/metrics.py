@@ -16,6 +16,7 @@ _NUMBERS = {
     "mlmgmt_replicas_wanted": "wanted",
     "mlmgmt_requests_recorded_total": "recorded",
     "mlmgmt_requests_not_recorded_total": "not_recorded",
+    "mlmgmt_memory_bytes": "memory",
 }
 
 
@@ -34,6 +35,7 @@ class ServiceMetrics:
         latency: answered requests by how long that took: pairs of a bucket's upper bound in seconds and its count.
         recorded: requests that were recorded.
         not_recorded: requests that were to be recorded and are not, because there were too many.
+        memory: bytes of memory of all replicas; None if they are not known.
     """
 
     requests: int = 0
@@ -46,6 +48,7 @@ class ServiceMetrics:
     latency: tuple[tuple[float, int], ...] = ()
     recorded: int = 0
     not_recorded: int = 0
+    memory: int | None = None
 
     @property
     def ready(self) -> int:
@@ -74,6 +77,7 @@ class ServiceMetrics:
             latency=tuple((bound, max(0, count - counted.get(bound, 0))) for bound, count in self.latency),
             recorded=max(0, self.recorded - before.recorded),
             not_recorded=max(0, self.not_recorded - before.not_recorded),
+            memory=self.memory,
         )
 
     def percentile(self, percent: float) -> float | None:

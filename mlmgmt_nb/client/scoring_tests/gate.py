@@ -8,18 +8,39 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from mlmgmt_nb.errors import UsageError
+from mlmgmt_nb.client.scoring_tests.timeline import percentile
+from mlmgmt_nb.errors import ScoringTestFailed, UsageError
 
-__all__ = ["FEWEST", "Gate", "Number", "Verdict", "exact", "percentile_bounds", "share"]
+__all__ = [
+    "FEWEST",
+    "NAMES",
+    "REPLAY_NAMES",
+    "Condition",
+    "Gate",
+    "Number",
+    "Verdict",
+    "exact",
+    "judged",
+    "latency",
+    "latency_at",
+    "passed",
+    "percentile_bounds",
+    "share",
+]
+
+Condition = str | Callable[[Any], bool | None]
+"""A gate: a condition, or a function of the report that returns whether it has passed, or None if that is not clear."""
 
 FEWEST = 20
 """Gates on fewer requests are inconclusive."""
 NAMES = ("agree", "errors", "requests", "p50", "p95", "p99", "old.p50", "old.p95", "old.p99")
 """Names that a gate can use."""
+REPLAY_NAMES = (*NAMES, "lost", "old.errors", "memory", "old.memory")
+"""Names that a gate of a replay can use."""
 
 _Z = 1.96
 """Standard deviations of an interval of 95 %."""
@@ -80,6 +101,23 @@ def percentile_bounds(percent: float, total: int) -> tuple[float, float]:
     return max(0.0, percent - half), min(100.0, percent + half)
 
 
+def latency_at(at: Callable[[float], float], percent: int, count: int) -> Number:
+    """Return a percentile of latencies in milliseconds, with its confidence interval.
+
+    Args:
+        at: returns any percentile in seconds.
+        percent: the percentile.
+        count: number of latencies.
+    """
+    low, high = percentile_bounds(percent, count)
+    return Number(*(round(1000 * at(part), 3) for part in (percent, low, high)))
+
+
+def latency(ordered: Sequence[float], percent: int) -> Number:
+    """Return a percentile of latencies in milliseconds, with its confidence interval, from sorted seconds."""
+    return latency_at(lambda part: percentile(ordered, part), percent, len(ordered))
+
+
 class Gate:
     """A condition such as `agree >= 0.99 and p95 <= 1.2 * old.p95 and errors == 0`.
 
@@ -88,23 +126,26 @@ class Gate:
 
     Args:
         text: the condition.
+        names: the names that it can use.
 
     Raises:
         UsageError: it is not a condition, or uses another name.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, names: Sequence[str] = NAMES) -> None:
         self.text = text.strip()
         try:
             self._condition = ast.parse(self.text, mode="eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            raise _refusal(f"{self.text!r} is not a condition: {error}") from None
+            raise _refusal(f"{self.text!r} is not a condition: {error}", names) from None
         try:
-            _truth(self._condition, dict.fromkeys(NAMES, exact(1.0)))
+            _truth(self._condition, dict.fromkeys(names, exact(1.0)))
         except RecursionError:
-            raise _refusal("it is nested too deep") from None
+            raise _refusal("it is nested too deep", names) from None
+        except UsageError as error:
+            raise _refusal(error.message.removeprefix("gate: "), names) from None
         used = {_name(node) for node in ast.walk(self._condition) if isinstance(node, (ast.Name, ast.Attribute))}
-        self.names = tuple(name for name in NAMES if name in used)
+        self.names = tuple(name for name in names if name in used)
 
     def judge(self, numbers: Mapping[str, Number], requests: int) -> Verdict:
         """Return the verdict.
@@ -124,11 +165,60 @@ class Gate:
         return Verdict(self.text, "passed" if holds else "failed", requests, named)
 
 
-def _refusal(problem: str) -> UsageError:
+def judged(
+    condition: Condition, report: Any, numbers: Mapping[str, Number], requests: int, names: Sequence[str] = NAMES
+) -> Verdict:
+    """Return the verdict of a condition or function.
+
+    Args:
+        condition: a condition, or a function that is called with the report. It returns True if the gate has passed,
+            False if it has failed, and None if that is not clear; an AssertionError fails it, with the reason. With
+            fewer than 20 requests it is not called.
+        report: the report.
+        numbers: the numbers of the report, by name.
+        requests: number of requests that they are based on.
+        names: the names that a condition can use.
+
+    Raises:
+        UsageError: it is not a condition, or the function returned something else.
+    """
+    if isinstance(condition, str):
+        return Gate(condition, names).judge(numbers, requests)
+    name = getattr(condition, "__name__", type(condition).__name__)
+    if requests < FEWEST:
+        return Verdict(name, "inconclusive", requests, numbers, f"at least {FEWEST} requests are needed")
+    try:
+        holds, reason = condition(report), ""
+    except AssertionError as error:
+        holds, reason = False, str(error)
+    if holds is not None and type(holds).__name__ not in {"bool", "bool_"}:  # those of NumPy too
+        raise UsageError(
+            f"gate: {name} returned {holds!r}",
+            field="gate",
+            fix="Return True if the gate has passed, False if it has failed, and None if that is not clear.",
+        )
+    outcome: Literal["passed", "failed", "inconclusive"] = "passed" if holds else "failed"
+    if holds is None:
+        outcome, reason = "inconclusive", "the function returned None"
+    return Verdict(name, outcome, requests, numbers, reason)
+
+
+def passed(verdict: Verdict, report: Any) -> Verdict:
+    """Return a verdict that is `passed`.
+
+    Raises:
+        ScoringTestFailed: it is another one. The error has the report.
+    """
+    if verdict.outcome != "passed":
+        raise ScoringTestFailed(str(verdict), report)
+    return verdict
+
+
+def _refusal(problem: str, names: Sequence[str] = NAMES) -> UsageError:
     return UsageError(
         f"gate: {problem}",
         field="gate",
-        fix=f"Compare {', '.join(NAMES)} and numbers, such as `agree >= 0.99 and p95 <= 1.2 * old.p95`.",
+        fix=f"Compare {', '.join(names)} and numbers, such as `agree >= 0.99 and p95 <= 1.2 * old.p95`.",
     )
 
 

@@ -40,10 +40,11 @@ _REMEMBERED_BYTES = 32 * 2**20
 
 
 class Target(msgspec.Struct):
-    """A scoring URL and its key."""
+    """A scoring URL, its key, and more header lines of its requests."""
 
     url: str
     key: str | None = None
+    headers: dict[str, str] = {}
 
     def __repr__(self) -> str:
         return f"<Target {self.url}>"
@@ -62,6 +63,8 @@ class Plan(msgspec.Struct):
         duration: seconds after which no more are sent.
         rate: requests due in a second, those of all processes together.
         timeout: seconds until an answer counts as missing.
+        alternates: each connection alternates which of the two targets is asked first, so that neither is favored.
+            Needs `against`, and no rate.
     """
 
     target: Target
@@ -74,6 +77,7 @@ class Plan(msgspec.Struct):
     duration: float | None = None
     rate: float | None = None
     timeout: float = 60.0
+    alternates: bool = False
 
 
 class Outcome(msgspec.Struct, array_like=True, frozen=True):
@@ -205,8 +209,9 @@ class _Caller:
         self._tls = _tls() if parts.scheme == "https" else None
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         authorization = f"Authorization: Bearer {target.key}\r\n" if target.key else ""
+        more = "".join(f"{name}: {value}\r\n" for name, value in target.headers.items())
         self._head = (
-            f"POST {path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n{authorization}"
+            f"POST {path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n{authorization}{more}"
             "Content-Length: "
         ).encode()
         self._timeout, self._on_answer = timeout, on_answer
@@ -394,17 +399,20 @@ class _Load:
         self._cpu = time.process_time()
         self._begun = time.perf_counter()
         sweeper = asyncio.create_task(self._sweep(everyone))
-        if self._plan.rate is None:
-            for caller in list(self._free):
-                self._send_next(caller)
-        else:
-            self._send_due()
+        self._start()
         self._end_if_done()
         await self._ended.wait()
         sweeper.cancel()
         self._flush(ended=True)
         for caller in everyone:
             caller.close()
+
+    def _start(self) -> None:
+        if self._plan.rate is None:
+            for caller in list(self._free):
+                self._send_next(caller)
+        else:
+            self._send_due()
 
     def stop(self) -> None:
         """Send no more requests, and end soon."""
@@ -531,6 +539,75 @@ class _Load:
             self._end_if_done()
 
 
+class _Pair:
+    """Send each request to both targets in turn.
+
+    Args:
+        target, against, timeout: of the plan.
+        turn: the target that is asked first for the first request, 1 or 0.
+        on_answers: called with the number of a request and both answers.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        against: Target,
+        timeout: float,
+        turn: int,
+        on_answers: Callable[[_Pair, int, _Response, _Response], None],
+    ) -> None:
+        self.callers = [_Caller(one, timeout, self._receive) for one in (target, against)]
+        self._turn, self._on_answers = turn, on_answers
+        self._body = b""
+        self._answers: dict[_Caller, _Response] = {}
+
+    def send(self, number: int, body: bytes) -> None:
+        """Send a request; the other target is asked first next time."""
+        self._turn ^= 1
+        self._body = body
+        self.callers[self._turn].send(number, body, time.perf_counter())
+
+    def _receive(self, caller: _Caller, number: int, answer: _Response) -> None:
+        self._answers[caller] = answer
+        if len(self._answers) == 1:
+            self.callers[self._turn ^ 1].send(number, self._body, time.perf_counter())
+            return
+        answers, self._answers = self._answers, {}
+        self._on_answers(self, number, *(answers[one] for one in self.callers))
+
+
+class _PairedLoad(_Load):
+    """Send the requests of a plan that alternates."""
+
+    def __init__(self, plan: Plan, emit: Callable[[Batch], None]) -> None:
+        super().__init__(plan, emit)
+        assert plan.against is not None
+        self._pairs = [
+            _Pair(plan.target, plan.against, plan.timeout, place % 2, self._receive_both)
+            for place in range(plan.connections)
+        ]
+        self._callers = [caller for pair in self._pairs for caller in pair.callers]
+        self._others = []
+
+    def _start(self) -> None:
+        for pair in self._pairs:
+            self._send_pair(pair)
+
+    def _send_pair(self, pair: _Pair) -> None:
+        now = time.perf_counter()
+        if not self._stopped and self._has_more(now):
+            number = self._take()
+            self._under_way += 1
+            self._due_at[number] = now - self._begun
+            pair.send(number, self._plan.bodies[self._case(number)])
+
+    def _receive_both(self, pair: _Pair, number: int, answer: _Response, other: _Response) -> None:
+        self._under_way -= 1
+        self._results.add(self._case(number), self._due_at.pop(number), answer, other)
+        self._send_pair(pair)
+        self._end_if_done()
+
+
 class _StdinReader(asyncio.Protocol):
     """Read standard input; its end means stop."""
 
@@ -561,7 +638,7 @@ async def _main(plan: Plan) -> None:
         message = encode(batch)
         outlet.write(len(message).to_bytes(4, "big") + message)
 
-    load = _Load(plan, emit)
+    load = (_PairedLoad if plan.alternates else _Load)(plan, emit)
     inlet, _ = await loop.connect_read_pipe(lambda: _StdinReader(load.stop), sys.stdin.buffer)
     await load.run()
     inlet.close()

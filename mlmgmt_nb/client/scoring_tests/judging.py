@@ -12,7 +12,7 @@ from mlmgmt_nb.client.scoring_tests.cases import Cases
 from mlmgmt_nb.client.scoring_tests.generator import Outcome
 from mlmgmt_nb.client.scoring_tests.results import JudgedOutcome
 
-__all__ = ["Check", "Judge", "same"]
+__all__ = ["Check", "Judge", "answer_of", "same"]
 
 Check = Callable[[Any, Any], bool | None]
 """Returns whether the answer to an input is right. May raise AssertionError with the reason why it is not."""
@@ -29,7 +29,7 @@ class Judge:
 
     def __call__(self, outcome: Outcome) -> JudgedOutcome:
         expected, passed, compared = self._cases.expected[outcome.case], None, None
-        answer, error = _answer(outcome.status, outcome.content)
+        answer, error = answer_of(outcome.status, outcome.content)
         if not error and self._is_compared:
             expected, error = _reference(outcome)
         if not error:
@@ -77,7 +77,7 @@ def same(expected: Any, answer: Any, tolerance: float) -> bool:
     return bool(expected == answer)
 
 
-def _answer(status: int, content: bytes) -> tuple[Any, str]:
+def answer_of(status: int, content: bytes) -> tuple[Any, str]:
     """Return the answer, or the reason why there is none."""
     if status == 0:
         return None, content.decode(errors="replace")
@@ -92,7 +92,7 @@ def _reference(outcome: Outcome) -> tuple[Any, str]:
     """Return the answer of the other service, or the reason why there is none."""
     if outcome.other_status < 0:
         return None, "the test was stopped before the other service was asked"
-    expected, error = _answer(outcome.other_status, outcome.other_content)
+    expected, error = answer_of(outcome.other_status, outcome.other_content)
     return expected, error and f"the other service: {error}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any, NamedTuple, TypedDict
 
 from mlmgmt_nb.errors import UsageError
@@ -48,14 +49,14 @@ class StopCondition(NamedTuple):
         return min(1.0, max(parts))
 
 
-def check_options(options: LoadOptions) -> None:
+def check_options(options: Mapping[str, Any]) -> None:
     """Check the limits of the options.
 
     Raises:
         UsageError: an option is out of range.
     """
     for name in ("requests", "concurrency", "duration", "rate", "timeout", "processes"):
-        value: Any = options.get(name)
+        value = options.get(name)
         if value is not None and value <= 0:
             raise UsageError(f"{name} is {value}", field=name, fix="Give a number above 0.")
     if options.get("tolerance", 0.0) < 0:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
 
 from mlmgmt_nb.charts import still
-from mlmgmt_nb.client.scoring_tests.gate import Gate, Number, Verdict, exact, percentile_bounds, share
+from mlmgmt_nb.client.scoring_tests.gate import (
+    Condition,
+    Number,
+    Verdict,
+    exact,
+    judged,
+    latency,
+    latency_at,
+    passed,
+    share,
+)
 from mlmgmt_nb.client.scoring_tests.html import CLIENT_BOUND, is_client_bound, picture
+from mlmgmt_nb.client.scoring_tests.junit import TestCase, gate_junit, junit
 from mlmgmt_nb.client.scoring_tests.results import Result, ResultStore
 from mlmgmt_nb.client.scoring_tests.timeline import percentile
 from mlmgmt_nb.errors import ScoringTestFailed
@@ -89,7 +98,7 @@ class ScoringReport:
             "partial": self.partial,
         }
 
-    def gate(self, condition: str) -> Verdict:
+    def gate(self, condition: Condition) -> Verdict:
         """Return whether a condition on the numbers of the test holds, fails, or cannot be decided yet.
 
         Example:
@@ -100,14 +109,15 @@ class ScoringReport:
             'no agree was measured'
 
         Args:
-            condition: such as `agree >= 0.99 and p95 <= 1.2 * old.p95 and errors == 0`. `agree` is the share of right
-                answers, `errors` the number of requests without an answer, `requests` their number; `p50`, `p95` and
-                `p99` are latencies in milliseconds, and those of `old` are of the service that it is compared with.
+            condition: a function of this report, see `Condition`, or text such as
+                `agree >= 0.99 and p95 <= 1.2 * old.p95 and errors == 0`. `agree` is the share of right answers,
+                `errors` the number of requests without an answer, `requests` their number; `p50`, `p95` and `p99` are
+                latencies in milliseconds, and those of `old` are of the service that it is compared with.
 
         Raises:
             UsageError: it is not a condition.
         """
-        return Gate(condition).judge(self._numbers(), self._store.numbers.requests)
+        return judged(condition, self, self._numbers(), self._store.numbers.requests)
 
     def _numbers(self) -> dict[str, Number]:
         """Return the numbers that gates can name, each with its confidence interval."""
@@ -117,9 +127,9 @@ class ScoringReport:
             numbers["agree"] = share(known.passed, judged)
         for percent in _OF_GATES:
             if durations:
-                numbers[f"p{percent}"] = _latency(partial(percentile, durations), percent, len(durations))
+                numbers[f"p{percent}"] = latency(durations, percent)
             if (others := self._store.others).count:
-                numbers[f"old.p{percent}"] = _latency(others.percentile, percent, others.count)
+                numbers[f"old.p{percent}"] = latency_at(others.percentile, percent, others.count)
         return numbers
 
     def assert_ok(self, *, p95_ms: float | None = None) -> None:
@@ -160,50 +170,26 @@ class ScoringReport:
             verdict: the verdict of a gate. Answers that differ then fail no test of their own: the gate decides.
         """
         if verdict is not None:
-            return self._gate_junit(verdict)
+            return gate_junit(f"scoring {self.name}", self._store.numbers.seconds, verdict)
         seconds: dict[int, float] = {}
         wrong: dict[int, Result] = {}
         for result in self._store.results():
             seconds[result.case] = seconds.get(result.case, 0.0) + result.seconds
             if (result.passed is False or result.error) and result.case not in wrong:
                 wrong[result.case] = result
-        failed = sum(1 for result in wrong.values() if result.passed is False)
-        suite = ElementTree.Element(
-            "testsuite",
-            name=f"scoring {self.name}".strip(),
-            tests=str(len(seconds)),
-            failures=str(failed),
-            errors=str(len(wrong) - failed),
-            time=f"{self._store.numbers.seconds:.3f}",
-        )
-        for case in sorted(seconds):
-            test = ElementTree.SubElement(
-                suite, "testcase", name=f"case {case}", classname="scoring", time=f"{seconds[case]:.6f}"
+        tests = [
+            TestCase(
+                f"case {case}",
+                "scoring",
+                seconds[case],
+                "" if case not in wrong else "failure" if wrong[case].passed is False else "error",
+                _line(wrong[case]) if case in wrong else "",
             )
-            if case in wrong:
-                kind = "failure" if wrong[case].passed is False else "error"
-                ElementTree.SubElement(test, kind, message=_xml(_line(wrong[case])))
-        return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)
+            for case in sorted(seconds)
+        ]
+        return junit(f"scoring {self.name}", self._store.numbers.seconds, tests)
 
-    def _gate_junit(self, verdict: Verdict) -> str:
-        """Return JUnit XML with the gate as the only test."""
-        is_failed = verdict.outcome != "passed"
-        seconds = f"{self._store.numbers.seconds:.3f}"
-        suite = ElementTree.Element(
-            "testsuite",
-            name=f"scoring {self.name}".strip(),
-            tests="1",
-            failures=str(int(is_failed)),
-            errors="0",
-            time=seconds,
-        )
-        test = ElementTree.SubElement(suite, "testcase", name=verdict.gate, classname="gate", time=seconds)
-        if is_failed:
-            ElementTree.SubElement(test, "failure", message=_xml(str(verdict)))
-        ElementTree.SubElement(test, "system-out").text = _xml(str(verdict))
-        return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)
-
-    def assert_gate(self, condition: str) -> Verdict:
+    def assert_gate(self, condition: Condition) -> Verdict:
         """Return the verdict of a gate that passed; raise for all others.
 
         Args:
@@ -213,10 +199,7 @@ class ScoringReport:
             UsageError: it is not a condition.
             ScoringTestFailed: it failed or is inconclusive.
         """
-        verdict = self.gate(condition)
-        if verdict.outcome != "passed":
-            raise ScoringTestFailed(str(verdict), self)
-        return verdict
+        return passed(self.gate(condition), self)
 
     def to_html(self) -> str:
         """Return the numbers, the latencies and the first failures as HTML that needs no script and no other file."""
@@ -234,20 +217,9 @@ class ScoringReport:
     __repr__ = __str__
 
 
-def _latency(at: Callable[[float], float], percent: int, count: int) -> Number:
-    """Return a percentile in milliseconds, with its confidence interval."""
-    low, high = percentile_bounds(percent, count)
-    return Number(*(round(1000 * at(part), 3) for part in (percent, low, high)))
-
-
 def _line(result: Result) -> str:
     if result.passed is False:
         what = f"{result.error or f'expected {result.expected!r}'}, got {result.answer!r}"
     else:
         what = result.error
     return f"case {result.case}: {what}" + (f" (request {result.request_id})" if result.request_id else "")
-
-
-def _xml(text: str) -> str:
-    """Text without the characters that XML cannot hold."""
-    return "".join(c if c in "\t\n\r" or ord(c) >= 32 else "\ufffd" for c in text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Unpack
 
 from mlmgmt_nb.client.bodies import ServiceSettings, checked, settings_fields
@@ -10,9 +11,7 @@ from mlmgmt_nb.client.http.transport import Transport
 from mlmgmt_nb.client.kernel_versions import warn_of_versions
 from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.polling import Poller
-from mlmgmt_nb.client.services.changes import ServiceChanges
-from mlmgmt_nb.client.services.monitoring import ServiceMonitoring
-from mlmgmt_nb.client.services.scoring import ServiceScoring
+from mlmgmt_nb.client.services.candidates import ServiceCandidates
 from mlmgmt_nb.client.services.support import check_rollback, check_variables
 from mlmgmt_nb.contract import ComputeResource, Image, ServiceResponse
 from mlmgmt_nb.contract.extensions import Service, ServiceCreate, ServiceUpdate
@@ -21,7 +20,7 @@ from mlmgmt_nb.errors import NotFoundError
 __all__ = ["Services"]
 
 
-class Services(ServiceScoring, ServiceMonitoring, ServiceChanges):
+class Services(ServiceCandidates):
     """The services of the account. Where a method takes a service, it takes its id, its name or a `Service`.
 
     Args:
@@ -102,6 +101,20 @@ class Services(ServiceScoring, ServiceMonitoring, ServiceChanges):
         self._computes.check(compute_resource_id)
         check_variables(self._transport, checked(ServiceUpdate, **settings_fields(**settings)))
 
+    def prepare(self, name: str, modules: Iterable[str], *, compute_resource_id: str | None = None) -> None:
+        """Let an embedded service import modules in advance for a service that you are about to create, in a process
+        that becomes its first replica. Other services ignore this; failures are ignored too.
+
+        Example:
+            >>> ws.services.prepare("iris", ["sklearn.linear_model", "pandas"])
+
+        Args:
+            name: of the service.
+            modules: modules of installed packages that its driver imports.
+            compute_resource_id: where it will run; only `local` prepares (default: that of the workspace).
+        """
+        self._computes.prepare(compute_resource_id or self._compute, name, modules)
+
     def update(
         self,
         service: ServiceResponse | str,
@@ -173,11 +186,6 @@ class Services(ServiceScoring, ServiceMonitoring, ServiceChanges):
         except NotFoundError:
             return False
         return self._transport.call("services_delete", id=service_id).status_code != 204
-
-    def _updated(self, service_id: str) -> Service:
-        # A kept-alive connection may still lead to an old replica, which answers its last request.
-        self._transport.close()
-        return self._get(service_id)
 
 
 def _create_request(

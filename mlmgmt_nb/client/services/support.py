@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from mlmgmt_nb.client.http.transport import Transport
+from mlmgmt_nb.contract.changes import CANDIDATES
 from mlmgmt_nb.contract.extensions import CHANGES, VARIABLES, ServiceCreate, ServiceUpdate
 from mlmgmt_nb.contract.recording import RECORDING
 from mlmgmt_nb.errors import NotFoundError, UsageError
 
-__all__ = ["check_recording", "check_rollback", "check_variables"]
+__all__ = ["check_candidates", "check_recording", "check_rollback", "check_variables"]
 
 
 def check_variables(transport: Transport, body: ServiceCreate | ServiceUpdate) -> None:
@@ -47,6 +48,16 @@ def check_rollback(transport: Transport) -> None:
     """
     fix = "Update the service with the earlier image; `ws.deployments.list(service=...)` has its id."
     _check(transport, CHANGES, "rollback", "rollbacks", fix)
+
+
+def check_candidates(transport: Transport) -> None:
+    """Check that the server supports candidates of services.
+
+    Raises:
+        UsageError: the server does not.
+    """
+    fix = "Deploy the change as another service, and compare both with `services.test(..., against=...)`."
+    _check(transport, CANDIDATES, "propose", "candidates of services", fix)
 
 
 def _check(transport: Transport, extension: str, field: str, what: str, fix: str) -> None:

@@ -17,6 +17,7 @@ from mlmgmt_nb.client.computes import Computes
 from mlmgmt_nb.client.deploying.arguments import DeployArguments, SourceArguments, source_of
 from mlmgmt_nb.client.deploying.flow import DeployEvents, DeployFlow, IfExists, ModelSource
 from mlmgmt_nb.client.deploying.packaged_models import TOLERANCE
+from mlmgmt_nb.client.deploying.proposals import AccountServices
 from mlmgmt_nb.client.deployments import Deployments
 from mlmgmt_nb.client.http.transport import Transport
 from mlmgmt_nb.client.http.uploads import Uploader
@@ -25,7 +26,6 @@ from mlmgmt_nb.client.manifests import Manifests
 from mlmgmt_nb.client.models import Models
 from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.polling import Poller
-from mlmgmt_nb.client.services import Services
 from mlmgmt_nb.client.workspace.replaced_names import NamesReplacements, no_attribute
 from mlmgmt_nb.contract import Manifest, Model
 from mlmgmt_nb.contract.extensions import Service
@@ -63,9 +63,9 @@ class Workspace(metaclass=NamesReplacements):
         self.manifests = Manifests(transport, uploader, interpreter)
         self.operations = Operations(transport)
         self.images = Images(transport, self.operations, compute)
-        self._computes = Computes(transport)
-        self.services = Services(transport, self.operations, self._computes, compute)
-        self.deployments = Deployments(transport, self.services)
+        self._computes = Computes(transport, interpreter)
+        self.services: AccountServices = AccountServices(self, transport, self.operations, self._computes, compute)
+        self.deployments: Deployments = Deployments(transport, self.services)
         self.audit = Audit(transport)
 
     @property

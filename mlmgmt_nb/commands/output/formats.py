@@ -15,6 +15,8 @@ from mlmgmt_nb.client import Pager, ScoringReport
 from mlmgmt_nb.client.changes.difference import Difference
 from mlmgmt_nb.client.deploying.verification import DeployedService
 from mlmgmt_nb.client.drift.report import Drift
+from mlmgmt_nb.client.replays.report import ReplayReport
+from mlmgmt_nb.client.services.candidates import ProposedChange
 from mlmgmt_nb.commands.output.listing import cut, narrow_rows, programs_rows, wide_rows
 from mlmgmt_nb.commands.values import Keys, Settings, Usage
 from mlmgmt_nb.commands.verbs.drivers import CheckedDriver
@@ -36,10 +38,12 @@ def plain(value: Any) -> Any:
         return value.visible()
     if isinstance(value, ScoringReport):
         return dict(value.summary)
-    if isinstance(value, (Difference, Drift)):
+    if isinstance(value, (Difference, Drift, ReplayReport)):
         return value.to_dict()
     if hasattr(value, "iloc"):  # a DataFrame; as JSON has it, so times are text and what is missing is null
         return json.loads(value.to_json(orient="records", date_format="iso"))
+    if isinstance(value, ProposedChange):
+        return plain(value.candidate)
     if isinstance(value, Settings):
         return [dict(row) for row in value.rows]
     if isinstance(value, Usage):
@@ -90,12 +94,14 @@ def formatted(value: Any, output: str, query: str | None = None, encoding: str |
 
 
 def _for_people(value: Any, *, is_wide: bool) -> str:
-    if isinstance(value, (Usage, CheckedDriver, ScoringReport, Difference, Drift)):
+    if isinstance(value, (Usage, CheckedDriver, ScoringReport, Difference, Drift, ReplayReport)):
         return printable(str(value))
     if isinstance(value, DeployedService):
         return printable(deployed(value, "mlmgmt"))
     if isinstance(value, Keys):
         return _record(plain(value))
+    if isinstance(value, ProposedChange):
+        value = value.candidate
     if isinstance(value, msgspec.Struct):
         return _record(wide_rows([value])[0])
     if isinstance(value, Pager):

@@ -104,6 +104,8 @@ def _for_people(item: msgspec.Struct, now: dt.datetime) -> dict[str, Any]:
         row["lastChange"] = last_change and last_change.summary
         recording = getattr(item, "recording", None)
         row["recording"] = recording and str(recording)
+        candidate = getattr(item, "candidate", None)
+        row["candidate"] = candidate and candidate.summary
     return row
 
 

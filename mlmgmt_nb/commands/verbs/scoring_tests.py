@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from mlmgmt_nb.client.scoring_tests.gate import Gate
@@ -12,6 +10,7 @@ from mlmgmt_nb.commands.flags import ServiceArguments, api_arguments
 from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.verbs.services import sample
+from mlmgmt_nb.commands.verbs.services.cases import cases_in, file_to_write
 from mlmgmt_nb.errors import UsageError
 
 __all__ = ["COMMANDS"]
@@ -51,16 +50,12 @@ class _Test(ServiceArguments):
     no_wait: bool
     junit: str | None
     assert_ok: bool
-    gate: str | None
+    gate: Any
 
 
 def _test(session: Session, arguments: _Test) -> object:
-    junit = Path(arguments.junit).expanduser() if arguments.junit else None
-    if junit is not None and not junit.parent.is_dir():
-        raise UsageError(
-            f"--junit: folder {junit.parent} does not exist", field="junit", fix="Create it, or give another path."
-        )
-    gate = None if arguments.gate is None else Gate(arguments.gate)
+    junit = file_to_write(arguments.junit, "junit")
+    gate = arguments.gate if arguments.gate is None or callable(arguments.gate) else Gate(str(arguments.gate)).text
     if arguments.no_wait and not session.stays:
         raise UsageError(
             "--no-wait works only in notebooks: in a shell the test ends with the command", field="no_wait"
@@ -83,12 +78,11 @@ def _test(session: Session, arguments: _Test) -> object:
         test.start()
         return test
     report = session.testing(test)
-    verdict = None if gate is None else report.gate(gate.text)
+    verdict = None if gate is None else report.gate(gate)
     if junit is not None:
         junit.write_text(report.to_junit(verdict), encoding="utf-8")
-    if verdict is not None:
-        report.assert_gate(verdict.gate)
-        session.tell(str(verdict))
+    if gate is not None:
+        session.tell(str(report.assert_gate(gate)))
     if arguments.assert_ok:
         report.assert_ok()
     return report
@@ -104,34 +98,7 @@ def _cases(session: Session, arguments: _Test) -> Any:
                 f"service {arguments.service!r} has no sample", field="cases", fix="Give cases with --cases."
             )
         return [case]
-    if not isinstance(given, str):
-        return given
-    return _read(Path(given[1:]).expanduser()) if given.startswith("@") else _list(given, "--cases")
-
-
-def _read(path: Path) -> Any:
-    try:
-        if path.suffix == ".csv":
-            import pandas as pd  # needed only for CSV files
-
-            return pd.read_csv(path)
-        return _list(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        if isinstance(error, UsageError):
-            raise
-        raise UsageError(f"--cases: {path} cannot be read: {error}", field="cases") from error
-
-
-def _list(text: str, where: str) -> list[Any]:
-    try:
-        cases = json.loads(text)
-    except ValueError as error:
-        raise UsageError(f"{where} is not valid JSON: {error}", field="cases", fix="Give a list of inputs.") from error
-    if not isinstance(cases, list):
-        raise UsageError(
-            f"{where} is not a list", field="cases", fix="Give a list of inputs, each as `service run` takes it."
-        )
-    return cases
+    return cases_in(given)
 
 
 COMMANDS: tuple[Command[Any], ...] = (
@@ -156,7 +123,9 @@ COMMANDS: tuple[Command[Any], ...] = (
             Flag("--assert-ok", "fail if an answer is wrong or missing", "switch"),
             Flag(
                 "--gate",
-                "fail unless a condition holds, such as 'agree >= 0.99 and p95 <= 1.2 * old.p95 and errors == 0'",
+                "fail unless a condition holds, such as 'agree >= 0.99 and p95 <= 1.2 * old.p95 and errors == 0', or a "
+                "function of the report (in a notebook)",
+                "value",
                 metavar="CONDITION",
             ),
         ),

@@ -43,6 +43,8 @@ def cards() -> Iterator[tuple[str, str, Callable[[Any], Shown | str]]]:
     yield from ((_RESOURCES, name, card) for name, card in resources.items())
     yield "mlmgmt_nb.client.deploying.verification", "DeployedService", _Deployed
     yield *POLLER, _poller
+    yield "mlmgmt_nb.contract.changes", "Candidate", candidate_card
+    yield "mlmgmt_nb.client.services.candidates", "ProposedChange", lambda change: candidate_card(change.candidate)
     yield _VALUES, "SecretText", repr
     yield _VALUES, "Text", lambda text: str(text).rstrip("\n")
     yield _VALUES, "Usage", str
@@ -52,6 +54,7 @@ def cards() -> Iterator[tuple[str, str, Callable[[Any], Shown | str]]]:
     yield "mlmgmt_nb.client.scoring_tests.report", "ScoringReport", _Report
     yield "mlmgmt_nb.client.changes.difference", "Difference", _Comparison
     yield "mlmgmt_nb.client.drift.report", "Drift", _Comparison
+    yield "mlmgmt_nb.client.replays.report", "ReplayReport", _Comparison
 
 
 class _Report:
@@ -73,7 +76,7 @@ class _Report:
 
 
 class _Comparison:
-    """The differences between two services, deployments, images or sources, or the drift of collected inputs."""
+    """Differences between services, deployments, images or sources, drift of collected inputs, or a replay."""
 
     def __init__(self, comparison: Any) -> None:
         self._comparison = comparison
@@ -183,6 +186,7 @@ def service_card(service: Any) -> Card:
         ("secrets", getattr(service, "secrets", None)),
         ("recording", _recording(service)),
         ("last change", _last_change(service)),
+        ("candidate", _candidate(service)),
         ("warning", getattr(service, "warning", None)),
         ("error", _message(service.error)),
     )
@@ -192,6 +196,39 @@ def service_card(service: Any) -> Card:
 def _recording(service: Any) -> str | None:
     recording = getattr(service, "recording", None)
     return None if recording is None else str(recording)
+
+
+def candidate_card(candidate: Any) -> Card:
+    """Return the card of a candidate of a service."""
+    name = (candidate.name or "").partition("/")[0]
+    rows = rows_of(
+        ("URL", candidate.scoring_uri),
+        ("removed", candidate.expires_at),
+        ("proposed by", candidate.proposed_by),
+        ("reason", candidate.reason),
+        ("canary", _canary(candidate.canary)),
+        ("replicas", _replicas(candidate)),
+        ("image", _named(candidate.image)),
+        ("models", [_named(model) for model in candidate.models or ()]),
+        ("id", candidate.id),
+        ("error", _message(candidate.error)),
+        ("promote", f"%mlmgmt service promote -n {name}"),
+        ("discard", f"%mlmgmt service discard -n {name}"),
+    )
+    return Card("candidate of service", name, candidate.state, rows)
+
+
+def _canary(canary: Any) -> str | None:
+    """Return the canary of a candidate in one line: its state, its share, and the values that decide."""
+    if canary is None:
+        return None
+    steps = ", ".join(f"{step.share:g}" for step in canary.steps)
+    return f"{canary.state}: {canary.share:g} % of the requests (steps: {steps}). {canary.reason}".rstrip()
+
+
+def _candidate(service: Any) -> str | None:
+    candidate = getattr(service, "candidate", None)
+    return None if candidate is None else candidate.summary
 
 
 def _last_change(service: Any) -> str | None:

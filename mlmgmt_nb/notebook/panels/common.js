@@ -63,8 +63,8 @@ function copyButton(label, text) {
   return button;
 }
 
-/** Tabs with mouse and arrow keys. `pages` are pairs of a title and an element. */
-function tabs(label, pages) {
+/** Tabs with mouse and arrow keys. `pages` are pairs of a title and an element; `first` is the title in sight. */
+function tabs(label, pages, first = pages[0][0]) {
   const panes = new Map();
   const list = h("div", { role: "tablist", "aria-label": label, class: "mlmgmt-tabs" });
   const select = (title, focus) => {
@@ -92,7 +92,7 @@ function tabs(label, pages) {
     });
     list.append(tab);
   });
-  select(titles[0]);
+  select(first);
   return h("div", {}, list, ...[...panes.values()].map(({ pane }) => pane));
 }
 
@@ -134,6 +134,41 @@ function confirmed(label, asked) {
   });
   place.append(button);
   return place;
+}
+
+/** Whether an element can have the focus now; the Tab key need not lead to it. */
+function canFocus(element) {
+  return element.isConnected && !element.matches(":disabled") && element.getClientRects().length > 0;
+}
+
+/** The name of an element, by which it is found again after it was drawn anew. */
+function nameOf(element) {
+  const { key, id } = element.dataset;
+  return `${element.tagName} ${key || id || element.getAttribute("aria-label") || element.textContent}`;
+}
+
+/**
+ * Return a `draw` that never loses the focus within `root`. If the focused element is gone, hidden or disabled after it,
+ * the one with the same name gets the focus, or else the one at its place until that with the name is there again.
+ */
+function keepingFocus(root, draw) {
+  const candidates = () =>
+    [...root.querySelectorAll("a[href], button, input, select, summary, textarea, [tabindex]")].filter((one) => one.tabIndex >= 0 && canFocus(one));
+  let wanted = null;
+  return () => {
+    const active = root.getRootNode().activeElement;
+    const focused = active && root.contains(active) ? active : null;
+    if (!focused || focused !== wanted?.instead) wanted = null;
+    const name = wanted?.name ?? (focused && nameOf(focused));
+    const place = focused ? candidates().indexOf(focused) : -1;
+    draw();
+    if (!focused || (!wanted && canFocus(focused))) return;
+    const now = candidates();
+    const same = now.find((one) => nameOf(one) === name);
+    const instead = same ?? (canFocus(focused) ? focused : now[Math.min(Math.max(place, 0), now.length - 1)]);
+    instead?.focus();
+    wanted = same || !instead ? null : { name, instead };
+  };
 }
 
 /** Keep typed keys from the shortcuts of the notebook, and submit forms on Enter, which JupyterLab prevents. */

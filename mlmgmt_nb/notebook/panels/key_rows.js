@@ -7,15 +7,13 @@ function keys(send) {
   let service = "";
   const hide = (row) => {
     clearTimeout(row.timer);
-    row.text.textContent = "\u2022".repeat(16);
-    row.text.setAttribute("aria-label", "hidden");
+    row.text.replaceChildren(h("span", { "aria-hidden": "true" }, "\u2022".repeat(16)), h("span", { class: "mlmgmt-spoken" }, "hidden"));
     row.reveal.textContent = "Reveal";
     row.isShown = false;
   };
   const show = (row, key) => {
     hide(row);
     row.text.textContent = key;
-    row.text.removeAttribute("aria-label");
     row.reveal.textContent = "Hide";
     row.isShown = true;
     row.timer = setTimeout(() => hide(row), SECONDS_SHOWN * 1000);

@@ -79,7 +79,7 @@ class Panel(ABC):
         self._alert: Any = None
         self._start_button: Any = None
         self._stopped: Path | None = None
-        self._is_displayed = self._is_closed = False
+        self._is_displayed = self._is_closed = self._is_embedded = False
         self._views: int | None = None  # unknown until the frontend reports it
         self._stale_view = self._stale_picture = False
         self._view_due = self._picture_due = 0.0
@@ -150,6 +150,17 @@ class Panel(ABC):
             keep_pictures(shell, self)
         self._refresh.follow(self._poll)
 
+    def embed(self) -> Any:
+        """Return the widget, to be shown in another panel. The other panel has a picture, and this one none."""
+        self._prepare(is_live=True)
+        with self.lock:
+            self._is_embedded = True
+            if self._root is None:
+                self._make_root()
+            self._is_displayed = True
+        self._refresh.follow(self._poll)
+        return self._root
+
     def _prepare(self, *, is_live: bool) -> None:
         try:
             with passive():
@@ -165,8 +176,9 @@ class Panel(ABC):
             self._is_closed = True
             if not self._is_displayed:
                 return
-            self._picture_handle.update(self._picture(), raw=True)
-            self._widget_handle.update({"text/plain": ""}, raw=True)
+            if not self._is_embedded:
+                self._picture_handle.update(self._picture(), raw=True)
+                self._widget_handle.update({"text/plain": ""}, raw=True)
             _close(self._root)
 
     def changed(self) -> None:
@@ -283,6 +295,8 @@ class Panel(ABC):
         self._start_button.disabled = self.is_working
 
     def _draw_picture(self) -> None:
+        if self._is_embedded:
+            return
         shown = self._picture()
         if shown != self._shown:
             self._shown = shown

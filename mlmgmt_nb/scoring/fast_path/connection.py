@@ -83,7 +83,7 @@ class FastConnection(Connection):
             default_headers=self.server_state.default_headers,
             message_event=asyncio.Event(),
             expect_100_continue=False,
-            keep_alive=True,
+            keep_alive=not self.leaving,
             on_response=self.on_response_complete,
         )
         self.cycle.body = bytearray(body)
@@ -104,7 +104,7 @@ class FastConnection(Connection):
 
     def _start(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._unread = None
-        if cycle.waiting_for_100_continue or not self.app.answer_directly(cycle, self._start_task):
+        if self.leaving or cycle.waiting_for_100_continue or not self.app.answer_directly(cycle, self._start_task):
             self._start_task(cycle, app)
 
     def _start_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:

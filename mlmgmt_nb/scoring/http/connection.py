@@ -12,6 +12,9 @@ from mlmgmt_nb.scoring.http.protocol import HttpProtocol
 from mlmgmt_nb.scoring.http.request import Scope
 
 if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
     from mlmgmt_nb.scoring.http.app import ScoringApp
 
 __all__ = ["SILENT_SECONDS", "Connection"]
@@ -35,6 +38,24 @@ class Connection(HttpProtocol):
     _slow: tuple[str, object] | None = None
     _slow_since = 0.0
     _unsent = 0
+    leaving = False
+    """Each further response ends the connection: its replica no longer accepts connections at this socket."""
+
+    @property
+    def port(self) -> int | None:
+        """Return the port at which it was accepted."""
+        return self.server[1] if self.server else None
+
+    def leave(self) -> None:
+        """Let the next response end the connection: that of the current request, or else of the next one."""
+        self.leaving = True
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        if self.leaving:
+            cycle.keep_alive = False
+        super()._start_asgi_task(cycle, app)
 
     def connection_lost(self, exc: Exception | None) -> None:
         cycle = self.cycle

@@ -21,7 +21,7 @@ class RecordingResponder(Responder):
 
     def log(self, request: Request, status: int, answer: bytes | int, code: str = "", message: str = "") -> None:
         super().log(request, status, answer, code, message)
-        if request.taken:
+        if request.taken and not request.copy:  # replays are not recorded again
             payload = request.scope[CALL].payload
             body = payload.data if isinstance(payload, WholeRequest) else payload
             self.recorder.add(

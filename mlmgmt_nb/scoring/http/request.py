@@ -17,6 +17,7 @@ _RARE = {
     b"content-encoding": "content_encoding",
     b"x-ms-client-request-id": "client_id",
     b"x-request-id": "request_id",
+    b"x-mlmgmt-copy": "copy",
 }
 CALL = "mlmgmt.call"
 """The key of the call in a request's scope."""
@@ -33,6 +34,7 @@ class Request:
         "client_id",
         "content_encoding",
         "content_type",
+        "copy",
         "has_body",
         "host",
         "id",
@@ -55,6 +57,7 @@ class Request:
         self.id_given = b""
         self.client_id = b""
         self.request_id = b""
+        self.copy = b""
         self.traceparent = b""
         self.host = b""
         self.origin = b""

@@ -1,6 +1,6 @@
-"""Run uvicorn on a listening socket shared with other processes, with a drain that loses no request.
+"""Run uvicorn on listening sockets shared with other processes, with a drain that loses no request.
 
-uvicorn's own shutdown closes connections whose first request is still in progress. Here, the listening socket is closed
+uvicorn's own shutdown closes connections whose first request is still in progress. Here, listening sockets are closed
 first; requests that still arrive on open connections are answered with `Connection: close`; only idle connections are
 closed.
 """
@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import socket
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from time import monotonic
 
 import uvicorn
@@ -34,17 +34,24 @@ class ReplicaServer(uvicorn.Server):
 
     Args:
         app: the application.
-        listener: a bound and listening TCP socket; the drain closes it.
+        sockets: bound and listening TCP sockets by name, its own first; the drain closes them. Connections are accepted
+            at its own and at `private`.
         patience: seconds that a caller may take for the head of a request, and for a part of an answer.
         connection: the class of its connections.
     """
 
     def __init__(
-        self, app: ScoringApp, listener: socket.socket, patience: float, connection: type[Connection] = Connection
+        self,
+        app: ScoringApp,
+        sockets: Mapping[str, socket.socket],
+        patience: float,
+        connection: type[Connection] = Connection,
     ) -> None:
         self._app = app
-        self._listener = listener
+        self._sockets = dict(sockets)
+        self._open: dict[str, asyncio.Server] = {}
         self._patience = patience
+        self._connection_class = connection
         self._checked = monotonic()
         self._accepting = asyncio.Event()
         self._drain_seconds = 30.0
@@ -68,12 +75,43 @@ class ReplicaServer(uvicorn.Server):
 
     async def run_until_drained(self) -> bool:
         """Serve until drained; return whether every request in flight was answered."""
-        await self.serve(sockets=[self._listener])
+        await self.serve(sockets=[])
         return self.drained
 
     async def wait_accepting(self) -> None:
         """Wait until connections are accepted."""
         await self._accepting.wait()
+
+    async def accept(self, names: Collection[str]) -> None:
+        """Accept connections at these sockets only. Those of the others end after their next response."""
+        for name in names:
+            if name in self._sockets and name not in self._open and not self.should_exit:
+                await self._enter(name)
+        for name in [opened for opened in self._open if opened not in names]:
+            self._leave(name)
+
+    async def _enter(self, name: str) -> None:
+        """Accept connections at a socket."""
+        server = await asyncio.get_running_loop().create_server(
+            self._connected, sock=self._sockets[name].dup(), backlog=self.config.backlog
+        )
+        self._open[name] = server
+        self.servers.append(server)
+
+    def _connected(self) -> asyncio.Protocol:
+        return self._connection_class(self.config, self.server_state, self.lifespan.state)
+
+    def _leave(self, name: str) -> None:
+        """Accept no more connections at a socket. Nobody else has the socket of a candidate: it is closed."""
+        self._open.pop(name).close()
+        port = self._sockets[name].getsockname()[1]
+        if name == "candidate":
+            self._sockets.pop(name).close()
+        connections = [known for known in self.server_state.connections if isinstance(known, Connection)]
+        left = [connection for connection in connections if connection.port == port]
+        for connection in left:
+            connection.leave()
+        asyncio.get_running_loop().call_later(_IDLE_SECONDS, _close_all, left)
 
     def drain(self, seconds: float, *, idle_seconds: float = _IDLE_SECONDS) -> None:
         """Begin the drain; a later call can only shorten it.
@@ -92,9 +130,10 @@ class ReplicaServer(uvicorn.Server):
         self.should_exit = True
 
     def descriptors(self) -> list[int]:
-        """Return the sockets of open connections."""
+        """Return the sockets of open connections, and those at which it accepts connections."""
         transports = [connection.transport for connection in list(self.server_state.connections)]
         sockets = [transport.get_extra_info("socket") for transport in transports]
+        sockets += [listener for server in self._open.values() for listener in server.sockets]
         return [connected.fileno() for connected in sockets if connected is not None]
 
     # hooks that uvicorn calls
@@ -106,6 +145,7 @@ class ReplicaServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
+        await self.accept({next(iter(self._sockets)), "private"})
         self._accepting.set()
 
     async def on_tick(self, counter: int) -> bool:
@@ -124,8 +164,8 @@ class ReplicaServer(uvicorn.Server):
             if fault:
                 log(f"slow callers: {fault} within {self._patience:g} seconds: {count} connection(s) closed")
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for listener in sockets or []:
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - of uvicorn
+        for listener in self._sockets.values():
             listener.close()
         while self.server_state.connections or self.server_state.tasks:
             elapsed = monotonic() - self._drain_began
@@ -146,3 +186,9 @@ class ReplicaServer(uvicorn.Server):
         for connection in list(self.server_state.connections):
             if isinstance(connection, Connection):
                 connection.shutdown()  # closes it when idle, else after the answer
+
+
+def _close_all(connections: Iterable[Connection]) -> None:
+    for connection in connections:
+        if not connection.transport.is_closing():
+            connection.shutdown()  # closes it when idle, else after the answer

@@ -1,4 +1,4 @@
-"""Connect a replica in a container to its supervisor, and get its listening socket."""
+"""Connect a replica in a container to its supervisor, and get its listening sockets."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import os
 import socket
 import threading
 
-__all__ = ["control_over_stdio", "receive_listener"]
+__all__ = ["control_over_stdio", "receive_listeners"]
 
 _CHUNK = 65536
+_MOST_SOCKETS = 8
 
 
 def control_over_stdio() -> int:
@@ -41,15 +42,15 @@ def _forward_reports(outer: socket.socket, reports: int) -> None:
             os.write(reports, data)
 
 
-def receive_listener(path: str) -> socket.socket:
-    """Return the listening socket that a process passes through a UNIX socket.
+def receive_listeners(path: str) -> list[socket.socket]:
+    """Return the listening sockets that a process passes through a UNIX socket.
 
     Raises:
         OSError: no process listens there, or it passes no socket.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.connect(path)
-        _, descriptors, _, _ = socket.recv_fds(connection, 1, 1)
+        _, descriptors, _, _ = socket.recv_fds(connection, 1, _MOST_SOCKETS)
     if not descriptors:
         raise OSError(f"no socket was passed through {path}")
-    return socket.socket(fileno=descriptors[0])
+    return [socket.socket(fileno=descriptor) for descriptor in descriptors]

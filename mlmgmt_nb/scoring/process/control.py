@@ -1,7 +1,7 @@
 """The control channel of a supervised replica: lines of JSON over a socket pair.
 
-The supervisor sends `start` first, later `keys`, `move` and `drain`; the replica sends `ready` or `failed`, then
-`stats`, and `keys` as a receipt. The end of the stream means that the other side has exited.
+The supervisor sends `start` first, later `keys`, `move`, `accept` and `drain`; the replica sends `ready` or `failed`,
+then `stats`, and `keys` and `accepting` as receipts. The end of the stream means that the other side has exited.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgspec
 from mlmgmt_nb.scoring.calls.admission import Stats
 from mlmgmt_nb.scoring.http.access.hosts import LOOPBACK
 
-__all__ = ["Channel", "Drain", "Failed", "Keys", "KeysSet", "Move", "Ready", "Start"]
+__all__ = ["Accept", "Accepting", "Channel", "Drain", "Failed", "Keys", "KeysSet", "Move", "Ready", "Start"]
 
 
 class Start(msgspec.Struct, rename="camel", tag="start"):
@@ -34,6 +34,10 @@ class Start(msgspec.Struct, rename="camel", tag="start"):
         request_log: write a line of JSON for each request to stderr; failing requests are always written.
         environment: additional variables of the driver. Secrets come this way because lists of processes and
             descriptions of containers do not show them.
+        sockets: names of the listening sockets that it has, its own first: `service` of its service, `candidate` of a
+            deployment that is tried beside the one that serves, `private` of its deployment, for this machine only. It
+            accepts connections at its own and at the private one.
+        descriptors: descriptors of the sockets after the first, if they were inherited.
     """
 
     name: str = "local"
@@ -45,6 +49,8 @@ class Start(msgspec.Struct, rename="camel", tag="start"):
     allowed_hosts: tuple[str, ...] = LOOPBACK
     request_log: bool = True
     environment: dict[str, str] = {}
+    sockets: tuple[str, ...] = ("service",)
+    descriptors: tuple[int, ...] = ()
 
 
 class Keys(msgspec.Struct, rename="camel", tag="keys"):
@@ -59,6 +65,21 @@ class Move(msgspec.Struct, rename="camel", tag="move"):
     connections: int
 
 
+class Accept(msgspec.Struct, rename="camel", tag="accept"):
+    """Accept connections at these sockets only. Connections of the others end after their next response, and the socket
+    of a candidate that is left is closed for good. `deployment_id` is that of its answers from now on.
+    """
+
+    sockets: list[str]
+    deployment_id: str = ""
+
+
+class Accepting(msgspec.Struct, rename="camel", tag="accepting"):
+    """The receipt for `Accept`."""
+
+    sockets: list[str]
+
+
 class Drain(msgspec.Struct, rename="camel", tag="drain"):
     """Stop accepting, finish the calls in flight within the given seconds, exit."""
 
@@ -67,13 +88,15 @@ class Drain(msgspec.Struct, rename="camel", tag="drain"):
 
 class Ready(msgspec.Struct, rename="camel", tag="ready"):
     """`init` has returned and connections are accepted. `warning` is about versions that its model was made with, and
-    `moves_connections` tells a supervisor that this runtime knows `Move`.
+    `moves_connections` tells a supervisor that this runtime knows `Move`; `moves_sockets`, that it knows `Accept` and
+    has more than one socket.
     """
 
     pid: int
     load_seconds: float
     warning: str | None = None
     moves_connections: bool = True
+    moves_sockets: bool = False
 
 
 class Failed(msgspec.Struct, rename="camel", tag="failed"):
@@ -89,8 +112,8 @@ class KeysSet(msgspec.Struct, rename="camel", tag="keys"):
     count: int
 
 
-Command = Start | Keys | Move | Drain
-Report = Ready | Failed | KeysSet | Stats
+Command = Start | Keys | Move | Accept | Drain
+Report = Ready | Failed | KeysSet | Accepting | Stats
 _COMMANDS: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
 
 

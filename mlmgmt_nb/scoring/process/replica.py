@@ -1,4 +1,4 @@
-"""One replica: a process that loads a driver and serves it on a given socket."""
+"""One replica: a process that loads a driver and serves it on given sockets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from time import monotonic
 from typing import Any
 
@@ -29,7 +29,19 @@ from mlmgmt_nb.scoring.http.app import ScoringApp
 from mlmgmt_nb.scoring.http.request_log import RequestLog
 from mlmgmt_nb.scoring.http.server import ReplicaServer
 from mlmgmt_nb.scoring.process.container import control_over_stdio
-from mlmgmt_nb.scoring.process.control import Channel, Command, Drain, Failed, Keys, KeysSet, Move, Ready, Start
+from mlmgmt_nb.scoring.process.control import (
+    Accept,
+    Accepting,
+    Channel,
+    Command,
+    Drain,
+    Failed,
+    Keys,
+    KeysSet,
+    Move,
+    Ready,
+    Start,
+)
 from mlmgmt_nb.scoring.process.failure_file import report_failure
 from mlmgmt_nb.scoring.process.forking import protect_forks
 from mlmgmt_nb.scoring.process.orchestration import NO_ORCHESTRATION, Orchestration
@@ -39,7 +51,15 @@ from mlmgmt_nb.scoring.recording.settings import start_recorder
 from mlmgmt_nb.scoring.schema.swagger import own_descriptions, service_swagger
 from mlmgmt_nb.scoring.telemetry import start_telemetry
 
-__all__ = ["EXIT_LOAD_FAILED", "EXIT_NOT_DRAINED", "Replica", "end_process", "run_contained", "run_supervised"]
+__all__ = [
+    "EXIT_LOAD_FAILED",
+    "EXIT_NOT_DRAINED",
+    "Replica",
+    "die_with_parent",
+    "end_process",
+    "run_contained",
+    "run_supervised",
+]
 
 EXIT_NOT_DRAINED = 1
 EXIT_LOAD_FAILED = 3
@@ -58,7 +78,7 @@ class Replica:
 
     Args:
         application: the driver and its schema.
-        listener: a bound and listening TCP socket.
+        sockets: bound and listening TCP sockets by name, its own first; see `Start`.
         start: name, keys and limits.
         path: the parts of the replica that requests pass, and the loop.
         channel: the channel to the supervisor; None for a standalone process.
@@ -68,14 +88,14 @@ class Replica:
     def __init__(
         self,
         application: Application,
-        listener: socket.socket,
+        sockets: Mapping[str, socket.socket],
         start: Start,
         path: RequestPath,
         channel: Channel | None = None,
         orchestration: Orchestration = NO_ORCHESTRATION,
     ) -> None:
         self._application = application
-        self._listener = listener
+        self._sockets = sockets
         self._start = start
         self._path = path
         self._channel = channel
@@ -108,7 +128,7 @@ class Replica:
         began = monotonic()
         os.environ.update(self._start.environment)
         self._catch_signals()
-        protect_forks(self._sockets)
+        protect_forks(self._descriptors)
         admission = Admission(self._start.concurrency, self._start.request_timeout_seconds, self._path.make_runner)
         self._observe(admission)
         if self._channel:
@@ -135,7 +155,8 @@ class Replica:
             accepting.cancel()
             return 0 if serving.result() else EXIT_NOT_DRAINED
         if self._channel:
-            self._channel.send(Ready(os.getpid(), round(monotonic() - began, 3), self._warning))
+            seconds = round(monotonic() - began, 3)
+            self._channel.send(Ready(os.getpid(), seconds, self._warning, moves_sockets="private" in self._sockets))
             self._start_task(self._report_stats(self._channel, admission))
         self._offer_stats(admission)
         self._start_task(self._flush_log())
@@ -155,7 +176,7 @@ class Replica:
 
     def _offer_stats(self, admission: Admission) -> None:
         if port := self._orchestration.stats_port:
-            self._start_task(serve_stats(self._listener.getsockname()[0], port, admission.stats))
+            self._start_task(serve_stats(next(iter(self._sockets.values())).getsockname()[0], port, admission.stats))
 
     def _load(self) -> Driver:
         with noted_warnings() as noted:
@@ -200,7 +221,7 @@ class Replica:
         self._app.set_keys(start.keys)
         if self._telemetry:
             self._app.on_trace = self._telemetry.expect
-        self._server = ReplicaServer(self._app, self._listener, start.client_timeout_seconds, self._path.connection)
+        self._server = ReplicaServer(self._app, self._sockets, start.client_timeout_seconds, self._path.connection)
         return self._server
 
     def _catch_signals(self) -> None:
@@ -208,10 +229,11 @@ class Replica:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(self.drain, 30.0))
 
-    def _sockets(self) -> list[int]:
+    def _descriptors(self) -> list[int]:
         """Return the descriptors that belong only to this process, not to children of its driver."""
         channel = [self._channel.descriptor] if self._channel else []
-        return [self._listener.fileno(), *channel, *(self._server.descriptors() if self._server else [])]
+        listeners = [listener.fileno() for listener in self._sockets.values() if listener.fileno() >= 0]
+        return [*listeners, *channel, *(self._server.descriptors() if self._server else [])]
 
     async def _listen(self, channel: Channel) -> None:
         try:
@@ -227,9 +249,18 @@ class Replica:
         elif isinstance(command, Move):
             if self._app:
                 self._app.close_connections(command.connections)
+        elif isinstance(command, Accept):
+            if self._recorder and command.deployment_id:
+                self._recorder.begin(command.deployment_id)
+            self._start_task(self._accept(channel, command.sockets))
         elif isinstance(command, Keys):
             self._replace_keys(command.digests)
             channel.send(KeysSet(len(command.digests)))
+
+    async def _accept(self, channel: Channel, sockets: list[str]) -> None:
+        if self._server is not None:
+            await self._server.accept(sockets)
+            channel.send(Accepting(sockets))
 
     def _replace_keys(self, digests: list[str]) -> None:
         self._start.keys = digests  # also correct while the driver is still loading
@@ -268,28 +299,34 @@ def run_in_loop(main: Callable[[RequestPath], Coroutine[Any, Any, int]]) -> int:
         return path.run(main(path))
 
 
-def run_supervised(folder: str, driver: str | None, schema: str | None, listen_fd: int, control_fd: int) -> int:
+def run_supervised(
+    folder: str, driver: str | None, schema: str | None, listen_fds: Sequence[int], control_fd: int
+) -> int:
     """Run a replica for a supervisor, which bound the socket and holds the other end of the control channel.
 
     Args:
         folder, driver, schema: as for `find_application`.
-        listen_fd: an inherited, listening TCP socket.
+        listen_fds: inherited, listening TCP sockets, its own first; `Start` may name more.
         control_fd: one end of a stream socket pair.
 
     Returns:
         The exit code: 0 drained, 1 not drained in time, 3 the application cannot be loaded.
     """
-    if not _die_with_parent():
+    if not die_with_parent():
         return 0
-    return _run(folder, driver, schema, Channel(control_fd), lambda: socket.socket(fileno=listen_fd))
+    return _run(
+        folder, driver, schema, Channel(control_fd), lambda: [socket.socket(fileno=number) for number in listen_fds]
+    )
 
 
-def run_contained(folder: str, driver: str | None, schema: str | None, listen: Callable[[], socket.socket]) -> int:
+def run_contained(
+    folder: str, driver: str | None, schema: str | None, listen: Callable[[], Sequence[socket.socket]]
+) -> int:
     """Run a replica in a container, with the standard input and output as its control channel.
 
     Args:
         folder, driver, schema: as for `find_application`.
-        listen: returns a listening TCP socket.
+        listen: returns listening TCP sockets, its own first.
 
     Returns:
         The exit code, as for `run_supervised`.
@@ -300,7 +337,11 @@ def run_contained(folder: str, driver: str | None, schema: str | None, listen: C
 
 
 def _run(
-    folder: str, driver: str | None, schema: str | None, channel: Channel, listen: Callable[[], socket.socket]
+    folder: str,
+    driver: str | None,
+    schema: str | None,
+    channel: Channel,
+    listen: Callable[[], Sequence[socket.socket]],
 ) -> int:
     start = channel.read_start()
     if start is None:
@@ -311,11 +352,12 @@ def _run(
         log(f"{error.code}: {error.message}")
         channel.send(Failed(error.code, error.message))
         return EXIT_LOAD_FAILED
-    listener = listen()
-    return run_in_loop(lambda path: Replica(application, listener, start, path, channel).serve())
+    listeners = [*listen(), *(socket.socket(fileno=descriptor) for descriptor in start.descriptors)]
+    sockets = dict(zip(start.sockets, listeners, strict=False))  # a container may get only the first
+    return run_in_loop(lambda path: Replica(application, sockets, start, path, channel).serve())
 
 
-def _die_with_parent() -> bool:
+def die_with_parent() -> bool:
     """Ask Linux to end this process with its parent, even if the driver hangs; return False if the parent has exited.
 
     The kernel watches the thread that started the process, so supervisors must start replicas from a long-lived thread.

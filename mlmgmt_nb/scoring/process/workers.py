@@ -83,7 +83,7 @@ def run_by_hand(
     log(f"{application.driver.name}: http://{shown}:{listener.getsockname()[1]}/api/v1/service/{start.name}/score")
     if workers == 1:
         return run_in_loop(
-            lambda path: Replica(application, listener, start, path, orchestration=orchestration).serve()
+            lambda path: Replica(application, {"service": listener}, start, path, orchestration=orchestration).serve()
         )
     arguments = ["--app", str(application.folder), "--driver", str(application.driver)]
     if application.schema:

@@ -18,6 +18,7 @@ from urllib.parse import quote
 import msgspec
 
 from mlmgmt_nb.contract import OPERATIONS, Operation
+from mlmgmt_nb.contract.changes import CHANGE_OPERATIONS
 from mlmgmt_nb.contract.extensions import BODIES
 from mlmgmt_nb.contract.limits import MAX_CHARACTERS, exceeded
 from mlmgmt_nb.contract.operations import API_VERSION_PARAMETER
@@ -71,7 +72,7 @@ Routes = dict[tuple[str, ...], dict[str, tuple[Operation | None, Handler]]]
 
 def _routes(handlers: Mapping[str, Handler]) -> Routes:
     routes: Routes = {}
-    for operation in OPERATIONS.values():
+    for operation in (*OPERATIONS.values(), *CHANGE_OPERATIONS.values()):
         pattern = tuple(operation.path.strip("/").split("/"))
         routes.setdefault(pattern, {})[operation.method] = (operation, handlers[operation.id])
     return routes
@@ -82,7 +83,7 @@ class App:
 
     Args:
         backend: the parts of the service.
-        handlers: handlers by id of an operation of the contract.
+        handlers: handlers by id of an operation of the contract, or of its extension for changes.
         extensions: additional handlers, by path pattern after the account and method; `{id}` matches a resource, a
             final `*` any number of segments.
         guard: admits requests.
@@ -114,7 +115,7 @@ class App:
             self._check_host(request, check_head(scope))
             if request.segments[:-1][:3] == PREFIX:
                 # Scoring requests: replicas check their keys.
-                await self._gateway(request.segments[3], scope, receive, send)
+                await self._gateway(request.segments[3:], scope, receive, send)
                 return
             reply = await self._answer(request, audit_context)
         except Problem as problem:

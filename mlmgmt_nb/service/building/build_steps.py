@@ -41,6 +41,7 @@ class BuildSteps:
         indexes: returns the package indexes of the machine for these images.
         bases: base images, by type of runtime.
         limits: limits for unpacked archives.
+        on_interpreter: called with the Python of an image for this machine, as soon as it is known.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class BuildSteps:
         indexes: Callable[[], list[Option]],
         bases: Mapping[str, str],
         limits: Limits = Limits(),  # noqa: B008 - immutable
+        on_interpreter: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._home = home
@@ -64,6 +66,7 @@ class BuildSteps:
         self._indexes = indexes
         self._bases = bases
         self._limits = limits
+        self._on_interpreter = on_interpreter
 
     def run(
         self, operation: Row[Any], output: Log, cancellation: Cancellation, check_claim: Callable[[], None]
@@ -108,6 +111,7 @@ class BuildSteps:
                 recipe, requirements = locked.recipe, locked.requirements
             else:
                 interpreter, requirements = prepare_local(context, manifest, self._environments, output, cancellation)
+                self._on_interpreter(interpreter)
             output.line(f"[4/{steps}] build context")
             cancellation.check()
             context.finish(requirements, recipe)

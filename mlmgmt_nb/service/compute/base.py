@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import socket
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +20,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     """The parameters for starting one replica.
 
     Attributes:
+        account: the account of the service.
         context: the build context of the image.
         interpreter: the Python of the image, if the compute runs it directly.
         key_digests: SHA-256 of the keys, in hexadecimal.
@@ -30,6 +32,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
         allowed_hosts: hosts that requests may name.
         cpus: reserved CPUs, if any.
         memory_bytes: reserved memory, if any.
+        candidate_of: the service, for a replica of its candidate, which may accept its connections later.
     """
 
     service_id: str
@@ -46,7 +49,14 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int | None
     log: Log
     secrets: Mapping[str, str] = {}
+    account: str = ""
     recordings: Path | None = None
+    candidate_of: str | None = None
+
+    @property
+    def service(self) -> str:
+        """Return the account and name of the service."""
+        return f"{self.account}/{self.name}"
 
     def __repr__(self) -> str:
         return f"Launch(service_id={self.service_id!r}, deployment_id={self.deployment_id!r}, name={self.name!r})"
@@ -93,6 +103,34 @@ class Compute(Protocol):
 
     def start(self, launch: Launch) -> None: ...
 
+    def adopt(self, replica_id: str, service_id: str, deployment_id: str, log: Log) -> None:
+        """Make a ready replica one of another service and deployment; it is starting until it accepts connections.
+
+        Args:
+            log: the log of the service.
+        """
+        ...
+
+    def socket_of(self, service_id: str) -> socket.socket:
+        """Return the socket of a service."""
+        ...
+
+    def private_port(self, service_id: str, deployment_id: str) -> int | None:
+        """Return the port of this machine at which the replicas of a deployment always accept connections, or None."""
+        ...
+
+    def show(self, replica_id: str, *, at_service: bool) -> None:
+        """Let a replica accept connections at the socket of its service, or only at that of its deployment."""
+        ...
+
+    def forget_deployments(self, service_id: str, kept: Container[str]) -> None:
+        """Release what belongs to the deployments of a service that have ended.
+
+        Args:
+            kept: the deployments that have not.
+        """
+        ...
+
     def drain(self, replica_id: str, seconds: float) -> None: ...
 
     def kill(self, replica_id: str, *, hung: bool) -> None: ...
@@ -108,6 +146,10 @@ class Compute(Protocol):
         ...
 
     def load(self, service_id: str) -> Load: ...
+
+    def memory(self, service_id: str) -> int:
+        """Return the bytes of memory of all replicas of a service; 0 if they are not known."""
+        ...
 
     def counters(self, service_id: str) -> Counters:
         """Return the counters of all replicas of a service, including ended ones, since this process started."""

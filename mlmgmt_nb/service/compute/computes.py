@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from mlmgmt_nb.service.compute.base import Compute, Exit
 from mlmgmt_nb.service.compute.observed import Replica
+from mlmgmt_nb.service.files.logs import Log
 
 __all__ = ["Computes"]
 
@@ -39,6 +40,14 @@ class Computes:
 
     def connected(self) -> set[str]:
         return set().union(*(compute.connected() for compute in self._computes.values()))
+
+    def adopt(self, replica_id: str, service_id: str, deployment_id: str, log: Log) -> None:
+        for compute in self._computes.values():
+            compute.adopt(replica_id, service_id, deployment_id, log)
+
+    def show(self, replica_id: str, *, at_service: bool) -> None:
+        for compute in self._computes.values():
+            compute.show(replica_id, at_service=at_service)
 
     def drain(self, replica_id: str, seconds: float) -> None:
         # Ids of replicas are unique over all computes; the other computes ignore an unknown id.

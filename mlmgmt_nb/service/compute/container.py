@@ -13,7 +13,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ class ReplicaContainer(SupervisedReplica):
 
     Args:
         launch: parameters of the replica.
-        listener: the service's listening socket.
+        sockets: its listening sockets by name, its own first.
         on_change: see `SupervisedReplica`.
         engine: the engine that runs the container.
         images: pulls the image if necessary.
@@ -57,7 +57,7 @@ class ReplicaContainer(SupervisedReplica):
         self,
         replica_id: str,
         launch: Launch,
-        listener: socket.socket,
+        sockets: Mapping[str, socket.socket],
         on_change: Callable[[SupervisedReplica], None],
         engine: Engine,
         images: EngineImages,
@@ -65,8 +65,8 @@ class ReplicaContainer(SupervisedReplica):
         labels: Mapping[str, str],
     ) -> None:
         super().__init__(replica_id, launch, on_change)
-        # A duplicate, which stays valid while this replica starts, whatever happens to the service.
-        self._listener = listener.dup()
+        # Duplicates, which stay valid while this replica starts, whatever happens to the service.
+        self._sockets = {name: listener.dup() for name, listener in sockets.items()}
         self._engine = engine
         self._images = images
         self._folder = folder
@@ -77,7 +77,7 @@ class ReplicaContainer(SupervisedReplica):
         self._pending = b""
         self._ending = False
         self._lock = threading.Lock()
-        self.send_start()
+        self.send_start(list(sockets))
 
     def _transmit(self, line: bytes) -> None:
         with self._lock:
@@ -131,7 +131,7 @@ class ReplicaContainer(SupervisedReplica):
                     self._container_id = container_id
                 with contextlib.ExitStack() as stack:
                     if shared:
-                        stack.enter_context(_SocketHandover(self._folder / _SOCKET, self._listener))
+                        stack.enter_context(_SocketHandover(self._folder / _SOCKET, list(self._sockets.values())))
                     self._engine.api.start(container_id)
                     self._begin(attached)
                     if not shared:
@@ -237,10 +237,11 @@ class ReplicaContainer(SupervisedReplica):
         published = (ports.get(f"{SCORING_PORT}/tcp") or [{}])[0]
         if "HostPort" not in published:
             raise EngineError("NotPublished", "The engine has not published the port of the replica.")
-        return Forwarder(self._listener, (self._engine.host, int(published["HostPort"])))
+        return Forwarder(next(iter(self._sockets.values())), (self._engine.host, int(published["HostPort"])))
 
     def _clean(self) -> None:
-        self._listener.close()
+        for listener in self._sockets.values():
+            listener.close()
         if self._container_id is not None:
             with contextlib.suppress(EngineError):
                 self._engine.remove(self._container_id)
@@ -248,9 +249,9 @@ class ReplicaContainer(SupervisedReplica):
 
 
 class _SocketHandover:
-    """Passes an open socket to the one process that connects to a UNIX socket."""
+    """Passes open sockets to the one process that connects to a UNIX socket. Earlier runtimes take only the first."""
 
-    def __init__(self, path: Path, given: socket.socket) -> None:
+    def __init__(self, path: Path, given: Sequence[socket.socket]) -> None:
         self._given = given
         self._over = False
         self._door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -276,7 +277,7 @@ class _SocketHandover:
                 with contextlib.suppress(TimeoutError):
                     taker, _ = self._door.accept()
                     with taker, contextlib.suppress(OSError):
-                        socket.send_fds(taker, [b"\0"], [self._given.fileno()])
+                        socket.send_fds(taker, [b"\0"], [listener.fileno() for listener in self._given])
                     return
 
     def __exit__(self, *_: object) -> None:

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import psutil
@@ -73,10 +73,10 @@ class DockerCompute(SharingCompute[ReplicaContainer]):
             cpus, memory = float(os.cpu_count() or 1), psutil.virtual_memory().total
         return Capacity(cpus=cpus, memory_bytes=memory, replicas=replicas_for(memory))
 
-    def _make(self, replica_id: str, launch: Launch, listener: socket.socket) -> ReplicaContainer:
+    def _make(self, replica_id: str, launch: Launch, sockets: Mapping[str, socket.socket]) -> ReplicaContainer:
         labels = {HOME_LABEL: self._folder_id, _SESSION_LABEL: self._session, _REPLICA_LABEL: replica_id}
         folder = self._folder / f"{self._session}-{replica_id}"
-        return ReplicaContainer(replica_id, launch, listener, self._changed, self._engine, self._images, folder, labels)
+        return ReplicaContainer(replica_id, launch, sockets, self._changed, self._engine, self._images, folder, labels)
 
     def _forget(self, replica: SupervisedReplica) -> None:
         if replica.exit is not None:

@@ -6,7 +6,7 @@ import selectors
 import socket
 import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from mlmgmt_nb.service.compute.socket_watch import ConnectionWatch
 from mlmgmt_nb.service.compute.unavailable import refuse
@@ -32,6 +32,7 @@ class Listeners:
         self._host = host
         self._ports = ports
         self._sockets: dict[str, socket.socket] = {}
+        self._private: dict[str, dict[str, socket.socket]] = {}
         self._on_connection = on_connection
         self._watch = ConnectionWatch(self._connected)
         self._connected_ids: set[str] = set()
@@ -55,6 +56,38 @@ class Listeners:
         bound.setblocking(False)
         self._sockets[service_id] = bound
         return int(bound.getsockname()[1])
+
+    def private(self, service_id: str, deployment_id: str) -> socket.socket:
+        """Return the socket of a deployment itself, which only this machine reaches. It is opened at the first use."""
+        of_service = self._private.setdefault(service_id, {})
+        if deployment_id not in of_service:
+            bound = bind("127.0.0.1", 0)
+            bound.listen(_BACKLOG)
+            bound.setblocking(False)
+            of_service[deployment_id] = bound
+        return of_service[deployment_id]
+
+    def private_port(self, service_id: str, deployment_id: str) -> int | None:
+        """Return the port of the socket of a deployment itself, or None if it is not open."""
+        bound = self._private.get(service_id, {}).get(deployment_id)
+        return None if bound is None else int(bound.getsockname()[1])
+
+    def share_private(self, old: tuple[str, str], new: tuple[str, str]) -> None:
+        """Let the socket of a deployment also be that of another one, which takes over its replicas.
+
+        Args:
+            old, new: ids of the services and of their deployments.
+        """
+        shared = self._private.get(old[0], {}).get(old[1])
+        of_service = self._private.setdefault(new[0], {})
+        if shared is not None and new[1] not in of_service:
+            of_service[new[1]] = shared.dup()
+
+    def close_private(self, service_id: str, kept: Container[str] = ()) -> None:
+        """Close the sockets of the deployments of a service, except for some."""
+        of_service = self._private.get(service_id, {})
+        for deployment_id in [known for known in of_service if known not in kept]:
+            of_service.pop(deployment_id).close()
 
     def _bind_any(self, service_id: str) -> socket.socket:
         # Each service starts at another port: a port that a service gave up temporarily should not go to the next one.
@@ -114,6 +147,8 @@ class Listeners:
                 self._on_connection()
 
     def close(self, service_id: str) -> None:
+        self.close_private(service_id)
+        self._private.pop(service_id, None)
         self._watch.disarm(service_id)
         listener = self._sockets.pop(service_id, None)
         if listener is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -12,7 +13,9 @@ import psutil
 from mlmgmt_nb.service.compute.base import Capacity, Launch
 from mlmgmt_nb.service.compute.cgroups import find_groups
 from mlmgmt_nb.service.compute.listeners import Listeners
-from mlmgmt_nb.service.compute.replica import ReplicaProcess
+from mlmgmt_nb.service.compute.processes.replica import ReplicaProcess
+from mlmgmt_nb.service.compute.processes.spares import Spares
+from mlmgmt_nb.service.compute.processes.starting import start_replica
 from mlmgmt_nb.service.compute.shared_socket import SharingCompute
 from mlmgmt_nb.service.compute.supervised import SupervisedReplica
 
@@ -37,6 +40,7 @@ class LocalCompute(SharingCompute[ReplicaProcess]):
         listeners, on_change: see `SharingCompute`.
         register: notified of each process that starts and ends.
         marks: environment variables of each replica, which identify leftover processes for a later service.
+        spares: processes for warm starts.
     """
 
     def __init__(
@@ -45,18 +49,25 @@ class LocalCompute(SharingCompute[ReplicaProcess]):
         register: ProcessRegister,
         on_change: Callable[[], None],
         marks: Mapping[str, str],
+        spares: Spares,
     ) -> None:
         super().__init__("", listeners, on_change)
         self._register = register
         self._marks = marks
+        self._spares = spares
         self._groups = find_groups()
 
     def capacity(self) -> Capacity:
         memory = psutil.virtual_memory().total
         return Capacity(cpus=float(os.cpu_count() or 1), memory_bytes=memory, replicas=replicas_for(memory))
 
-    def _make(self, replica_id: str, launch: Launch, listener: socket.socket) -> ReplicaProcess:
-        replica = ReplicaProcess(replica_id, launch, listener, self._changed, self._groups, self._marks)
+    def _make(self, replica_id: str, launch: Launch, sockets: Mapping[str, socket.socket]) -> ReplicaProcess:
+        listeners = [*sockets.values()]
+        start = self._spares.start(launch, listeners)
+        if start is None:
+            mark = f"{os.getpid()} {time.monotonic()} {replica_id}"
+            start = start_replica(launch, listeners, self._marks, mark)
+        replica = ReplicaProcess(replica_id, launch, [*sockets], start, self._changed, self._groups)
         self._register.add(replica.pid, launch.service_id)
         return replica
 
@@ -65,6 +76,7 @@ class LocalCompute(SharingCompute[ReplicaProcess]):
         self._register.remove(replica.pid)
 
     def stop(self, seconds: float) -> None:
+        self._spares.clear()
         super().stop(seconds)
         self._groups.close()
 

@@ -76,6 +76,10 @@ class Measured(Protocol):
         """Return the load of the ready replicas of a service; None while it is unknown."""
         ...
 
+    def memory(self, service_id: str) -> int:
+        """Return the bytes of memory of all replicas of a service; 0 if they are not known."""
+        ...
+
     def states(self, service_id: str) -> Mapping[ReplicaState, int]:
         """Return the number of replicas of a service in each state that has any."""
         ...

@@ -16,7 +16,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from mlmgmt_nb.service.compute.base import Capacity, Exit, Launch
@@ -24,6 +24,7 @@ from mlmgmt_nb.service.compute.listeners import Listeners
 from mlmgmt_nb.service.compute.measures import Counters, Load
 from mlmgmt_nb.service.compute.observed import Replica, ReplicaState
 from mlmgmt_nb.service.compute.supervised import SupervisedReplica
+from mlmgmt_nb.service.files.logs import Log
 
 __all__ = ["SharingCompute", "connections_to_move"]
 
@@ -58,8 +59,12 @@ class SharingCompute(ABC, Generic[R]):
     def capacity(self) -> Capacity: ...
 
     @abstractmethod
-    def _make(self, replica_id: str, launch: Launch, listener: socket.socket) -> R:
+    def _make(self, replica_id: str, launch: Launch, sockets: Mapping[str, socket.socket]) -> R:
         """Start a replica.
+
+        Args:
+            sockets: listening sockets by name, as `scoring.process.control.Start` describes them; the first is that of
+                its service or candidate.
 
         Raises:
             OSError: it cannot be started.
@@ -77,10 +82,37 @@ class SharingCompute(ABC, Generic[R]):
     def start(self, launch: Launch) -> None:
         replica_id = f"{self._prefix}{next(self._numbers)}"
         launch.log.line(f"[mlmgmt] replica {replica_id} starts")
-        replica = self._make(replica_id, launch, self._listeners[launch.service_id])
+        replica = self._make(replica_id, launch, self._sockets(launch))
         with self._lock:
             self._replicas[replica_id] = replica
         replica.watch()
+
+    def _sockets(self, launch: Launch) -> dict[str, socket.socket]:
+        """Return the sockets of a replica by name, its own first."""
+        private = self._listeners.private(launch.service_id, launch.deployment_id)
+        own = self._listeners[launch.service_id]
+        if launch.candidate_of is None:
+            return {"service": own, "private": private}
+        return {"candidate": own, "private": private, "service": self._listeners[launch.candidate_of]}
+
+    def adopt(self, replica_id: str, service_id: str, deployment_id: str, log: Log) -> None:
+        if replica := self._replicas.get(replica_id):
+            old = (replica.launch.service_id, replica.launch.deployment_id)
+            self._listeners.share_private(old, (service_id, deployment_id))
+            replica.adopt(service_id, deployment_id, log)
+
+    def socket_of(self, service_id: str) -> socket.socket:
+        return self._listeners[service_id]
+
+    def private_port(self, service_id: str, deployment_id: str) -> int | None:
+        return self._listeners.private_port(service_id, deployment_id)
+
+    def show(self, replica_id: str, *, at_service: bool) -> None:
+        if replica := self._replicas.get(replica_id):
+            replica.open(at_service=at_service)
+
+    def forget_deployments(self, service_id: str, kept: Container[str]) -> None:
+        self._listeners.close_private(service_id, kept)
 
     def _changed(self, replica: SupervisedReplica) -> None:
         if replica.ended:
@@ -127,6 +159,9 @@ class SharingCompute(ABC, Generic[R]):
     def load(self, service_id: str) -> Load:
         ready = [replica for replica in self._of(service_id) if replica.state is ReplicaState.READY]
         return Load(sum(r.busy for r in ready), sum(r.launch.slots for r in ready), sum(r.occupied for r in ready))
+
+    def memory(self, service_id: str) -> int:
+        return sum(replica.memory() or 0 for replica in self._of(service_id))
 
     def counters(self, service_id: str) -> Counters:
         living = [replica.counters for replica in self._of(service_id)]

@@ -18,6 +18,7 @@ import msgspec
 from mlmgmt_nb.service.compute.base import Exit, Launch
 from mlmgmt_nb.service.compute.measures import Counters
 from mlmgmt_nb.service.compute.observed import Replica, ReplicaState
+from mlmgmt_nb.service.files.logs import Log
 
 __all__ = ["LONGEST_LOOK", "SupervisedReplica"]
 
@@ -37,6 +38,8 @@ class SupervisedReplica(ABC):
     Attributes:
         silence: seconds that `_watch` has waited for a message.
         moves_connections: whether its runtime can give up connections; those of earlier images cannot.
+        moves_sockets: whether its runtime can accept connections at other sockets; those of earlier images cannot.
+        is_open: whether it accepts connections at the socket of its service or candidate.
         balanced: time of the last move of connections among the replicas of its service.
     """
 
@@ -50,6 +53,8 @@ class SupervisedReplica(ABC):
         self.silence = 0.0
         self.warning: str | None = None
         self.moves_connections = False
+        self.moves_sockets = False
+        self.is_open = True
         self.balanced = 0.0
         self.counters = Counters()
         self.ended = False
@@ -75,6 +80,8 @@ class SupervisedReplica(ABC):
             busy=self.busy,
             silence=self.silence,
             warning=self.warning,
+            is_open=self.is_open,
+            can_move=self.moves_sockets,
         )
 
     @abstractmethod
@@ -89,20 +96,47 @@ class SupervisedReplica(ABC):
     def _end(self) -> None:
         """End it immediately."""
 
+    def memory(self) -> int | None:
+        """Return the bytes of memory that it uses; None if they are not known."""
+        return None
+
     def send(self, **message: Any) -> None:
         self._transmit(msgspec.json.encode(message) + b"\n")
 
-    def send_start(self) -> None:
+    def send_start(self, sockets: Sequence[str] = ("service",), descriptors: Sequence[int] = ()) -> None:
+        """Send the start command.
+
+        Args:
+            sockets: names of its sockets, its own first.
+            descriptors: descriptors of the others in the process, unless it receives the sockets in another way.
+        """
         launch = self.launch
-        # Images built before replicas supported variables or hosts ignore them.
+        # Images built before replicas supported variables, hosts or several sockets ignore them.
         self.send(
             type="start",
             name=launch.name,
             keys=list(launch.key_digests),
             concurrency=launch.slots,
             allowedHosts=list(launch.allowed_hosts),
+            sockets=list(sockets),
+            descriptors=list(descriptors),
             **({"environment": dict(launch.secrets)} if launch.secrets else {}),
         )
+
+    def adopt(self, service_id: str, deployment_id: str, log: Log) -> None:
+        """Make it a replica of another service and deployment; it is ready again when it accepts connections there."""
+        log.line(f"[mlmgmt] replica {self.id} is taken over")
+        self.launch = msgspec.structs.replace(
+            self.launch, service_id=service_id, deployment_id=deployment_id, candidate_of=None, log=log
+        )
+        self._enter(ReplicaState.STARTING)
+        self.open(at_service=True)
+
+    def open(self, *, at_service: bool) -> None:
+        """Let it accept connections at the socket of its service, or only at that of its deployment."""
+        self.is_open = at_service
+        sockets = ["service", "private"] if at_service else ["private"]
+        self.send(type="accept", sockets=sockets, deploymentId=self.launch.deployment_id)
 
     def drain(self, seconds: float) -> None:
         self._enter(ReplicaState.DRAINING)
@@ -146,8 +180,12 @@ class SupervisedReplica(ABC):
                 if self.state is ReplicaState.STARTING:
                     self.warning = message.get("warning")  # before runtimes of earlier images it was not there
                     self.moves_connections = message.get("movesConnections", False)
+                    self.moves_sockets = message.get("movesSockets", False)
                     self._enter(ReplicaState.READY)
                     self.launch.log.line(f"[mlmgmt] replica {self.id} is ready ({message['loadSeconds']:.2f} s)")
+            case "accepting":
+                if self.state is ReplicaState.STARTING:
+                    self._enter(ReplicaState.READY)
             case "failed":
                 self._failure = (message["code"], message["message"])
             case "stats":

@@ -82,6 +82,7 @@ class Home:
         scratch = self.path / f"scratch{suffix}"
         self.containers = scratch / "containers"
         self.exports = scratch / "exports"
+        self.runtime = scratch / "runtime"
 
     def _lock_of(self, place: int) -> FileLock:
         path = self.path / f"service{'' if place == 1 else f'-{place}'}.lock"

@@ -88,6 +88,7 @@ class _Collector(Collector):
         latency = HistogramMetricFamily(
             "mlmgmt_request_seconds", "Time from a request's headers to its response.", labels=_SERVICE
         )
+        memory = GaugeMetricFamily("mlmgmt_memory_bytes", "Memory of the replicas, if it is known.", labels=_SERVICE)
         recorded = CounterMetricFamily("mlmgmt_requests_recorded", "Requests that were recorded.", labels=_SERVICE)
         not_recorded = CounterMetricFamily(
             "mlmgmt_requests_not_recorded",
@@ -104,11 +105,13 @@ class _Collector(Collector):
             if load is not None:
                 busy.add_metric(labels, load.busy)
                 slots.add_metric(labels, load.slots)
+            if size := compute.memory(service_id):
+                memory.add_metric(labels, size)
             recorded.add_metric(labels, counted.recorded)
             not_recorded.add_metric(labels, counted.not_recorded)
             if counted.latency:
                 latency.add_metric(labels, _buckets(counted), counted.latency_seconds)
-        yield from (requests, failures, rejected, seconds, busy, slots, latency, recorded, not_recorded)
+        yield from (requests, failures, rejected, seconds, busy, slots, latency, memory, recorded, not_recorded)
 
     def _replicas(self, names: dict[str, tuple[str, str]], places: dict[str, Measured]) -> Metric:
         metric = GaugeMetricFamily("mlmgmt_replicas", "Replicas by state.", labels=(*_SERVICE, "state"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Row, delete, update
+from sqlalchemy import Row, update
 
 from mlmgmt_nb.contract import ErrorResponse
 from mlmgmt_nb.service.files.home import Home
@@ -13,7 +13,7 @@ from mlmgmt_nb.service.files.logs import Log
 from mlmgmt_nb.service.files.recordings import Recordings
 from mlmgmt_nb.service.store import schema
 from mlmgmt_nb.service.store.store import Store
-from mlmgmt_nb.service.store.transitions import rollout_failed, rollout_succeeded
+from mlmgmt_nb.service.store.transitions import rollout_failed, rollout_succeeded, service_removed
 
 __all__ = ["ServiceRecorder", "service_log"]
 
@@ -26,10 +26,10 @@ class ServiceRecorder:
     """Writes to the store and the logs.
 
     Args:
-        on_change: called after each change of the store.
+        on_change: called after each change of the store, with the id if only the row of one service has changed.
     """
 
-    def __init__(self, store: Store, home: Home, on_change: Callable[[], None]) -> None:
+    def __init__(self, store: Store, home: Home, on_change: Callable[[str | None], None]) -> None:
         self._store = store
         self._home = home
         self._on_change = on_change
@@ -43,7 +43,7 @@ class ServiceRecorder:
         services = schema.services
         with self._store.writing() as db:
             db.execute(update(services).where(services.c.id == service_id).values(**values))
-        self._on_change()
+        self._on_change(service_id)
 
     def begin(self, row: Row[Any]) -> None:
         """Record that the work on a service has begun."""
@@ -63,7 +63,7 @@ class ServiceRecorder:
                 .where(operations.c.resource_id == row.id, operations.c.end_time.is_(None))
                 .values(state="Running")
             )
-        self._on_change()
+        self._on_change(row.id)
 
     def succeed(self, row: Row[Any], warning: str | None = None) -> bool:
         """Make the target deployment active; the operation gets the warning. Return False if the target changed
@@ -73,7 +73,7 @@ class ServiceRecorder:
             if not rollout_succeeded(db, row.id, row.target_id, row.deployment_id, warning):
                 return False
         self.log(row.id).line("[mlmgmt] deployed")
-        self._on_change()
+        self._on_change(None)
         return True
 
     def fail(self, row: Row[Any], code: str, message: str) -> bool:
@@ -82,15 +82,14 @@ class ServiceRecorder:
             if not rollout_failed(db, row.id, row.target_id, "Failed", ErrorResponse(code=code, message=message)):
                 return False
         self.log(row.id).line(f"[mlmgmt] the deployment failed: {message}")
-        self._on_change()
+        self._on_change(None)
         return True
 
     def remove(self, service_id: str) -> None:
         """Delete a service that is marked for deletion, with its log and its recorded requests."""
-        services = schema.services
         with self._store.writing() as db:
-            db.execute(delete(services).where(services.c.id == service_id, services.c.deleting))
-        self._on_change()
+            service_removed(db, service_id)
+        self._on_change(None)
         self._logs.pop(service_id, None)
         service_log(self._home, service_id).remove()
         Recordings(self._home.recordings).remove(service_id)

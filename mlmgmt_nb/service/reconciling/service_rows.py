@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import ColumnElement, Row, select
 
 from mlmgmt_nb.service.store import schema
 from mlmgmt_nb.service.store.store import Store
 
-__all__ = ["ServiceRows"]
+__all__ = ["ServiceRows", "changed_services"]
 
 _MAX_AGE_SECONDS = 60.0
 """Seconds until an unannounced change, such as by another program, is noticed."""
+_MOST_IDS = 100
+"""Maximum number of services that are read one by one; all are read if more have changed."""
 
 
 class ServiceRows:
@@ -29,12 +31,21 @@ class ServiceRows:
         self._clock = clock
         self._rows: dict[str, Row[Any]] = {}
         self._read_at = float("-inf")
-        self._is_stale = threading.Event()
-        self._is_stale.set()
+        self._lock = threading.Lock()
+        self._is_stale = True
+        self._stale_ids: set[str] = set()
 
-    def invalidate(self) -> None:
-        """Read the store at the next look, because a service has changed. Call this after the change is committed."""
-        self._is_stale.set()
+    def invalidate(self, service_id: str | None = None) -> None:
+        """Read the store at the next look. Call this after a change is committed.
+
+        Args:
+            service_id: the only service whose row has changed; None if others may have.
+        """
+        with self._lock:
+            if service_id is None or len(self._stale_ids) >= _MOST_IDS:
+                self._is_stale = True
+            else:
+                self._stale_ids.add(service_id)
 
     def read(self) -> tuple[Mapping[str, Row[Any]], bool]:
         """Return the rows by service id, and whether they were read again.
@@ -43,19 +54,26 @@ class ServiceRows:
         read each time.
         """
         is_old = self._clock() - self._read_at >= _MAX_AGE_SECONDS
-        if not (self._is_stale.is_set() or self._store.is_shared or is_old):
+        with self._lock:  # cleared first: a change during the read causes another read
+            is_stale, ids = self._is_stale or self._store.is_shared or is_old, self._stale_ids
+            self._is_stale, self._stale_ids = False, set()
+        if not (is_stale or ids):
             return self._rows, False
-        # Cleared first: a change during the read causes another read.
-        self._is_stale.clear()
         try:
-            self._rows = self._read()
+            self._rows = self._read() if is_stale else self._with(ids)
         except BaseException:
-            self._is_stale.set()
+            self.invalidate()
             raise
-        self._read_at = self._clock()
+        if is_stale:
+            self._read_at = self._clock()
         return self._rows, True
 
-    def _read(self) -> dict[str, Row[Any]]:
+    def _with(self, ids: Collection[str]) -> dict[str, Row[Any]]:
+        """Return the rows, with those of some services as they are now."""
+        kept = {id_: row for id_, row in self._rows.items() if id_ not in ids}
+        return kept | self._read(schema.services.c.id.in_(ids))
+
+    def _read(self, *conditions: ColumnElement[bool]) -> dict[str, Row[Any]]:
         services, deployments = schema.services, schema.deployments
         target = deployments.alias("target")
         query = (
@@ -69,6 +87,19 @@ class ServiceRows:
             )
             .join(deployments, deployments.c.id == services.c.deployment_id)
             .outerjoin(target, target.c.id == services.c.target_id)
+            .where(*conditions)
         )
         with self._store.reading() as db:
             return {row.id: row for row in db.execute(query)}
+
+
+def changed_services(before: Mapping[str, Row[Any]], after: Mapping[str, Row[Any]]) -> set[str]:
+    """Return the ids of services that may need an action because rows differ: their own, or that of their candidate or
+    of the service that they are a candidate of.
+    """
+    changed = {id_ for id_, row in after.items() if before.get(id_) is not row and before.get(id_) != row} | (
+        before.keys() - after.keys()
+    )
+    rows = {**before, **after}
+    services = {rows[id_].candidate_of for id_ in changed} - {None}
+    return changed | services | {id_ for id_, row in after.items() if row.candidate_of in changed}

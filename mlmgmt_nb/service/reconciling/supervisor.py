@@ -78,9 +78,13 @@ class Supervisor:
         self._controllers = controllers
         self._thread.start()
 
-    def services_changed(self) -> None:
-        """Run a round now, because a service has changed in the store."""
-        self._rows.invalidate()
+    def services_changed(self, service_id: str | None = None) -> None:
+        """Run a round now, because a service has changed in the store.
+
+        Args:
+            service_id: the only service whose row has changed; None if others may have.
+        """
+        self._rows.invalidate(service_id)
         self._wake.set()
 
     def computes_changed(self) -> None:
@@ -96,7 +100,7 @@ class Supervisor:
     def push_keys(self, service_id: str) -> None:
         """Send the keys in the store to the replicas of a service."""
         services = schema.services
-        self.services_changed()
+        self.services_changed(service_id)
         with self._store.reading() as db:
             row = db.execute(select(services).where(services.c.id == service_id)).one_or_none()
         if row is not None:

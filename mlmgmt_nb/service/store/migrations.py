@@ -63,7 +63,22 @@ def _to_5(db: Connection) -> None:
     db.exec_driver_sql("ALTER TABLE deployments ADD COLUMN change TEXT")
 
 
-_STEPS: Mapping[int, Callable[[Connection], None]] = {2: _to_2, 3: _to_3, 4: _to_4, 5: _to_5}
+def _to_6(db: Connection) -> None:
+    """Add candidates of services, their share of the requests, and replicas that are kept after a promotion."""
+    time = "DATETIME" if db.dialect.name == "sqlite" else "TIMESTAMP"
+    for column in (
+        "candidate_of VARCHAR(36)",
+        f"expires_at {time}",
+        "traffic TEXT",
+        "adopts_id VARCHAR(36)",
+        "warm_id VARCHAR(36)",
+        f"warm_until {time}",
+    ):
+        db.exec_driver_sql(f"ALTER TABLE services ADD COLUMN {column}")
+    db.exec_driver_sql("CREATE INDEX ix_services_candidate_of ON services (candidate_of)")
+
+
+_STEPS: Mapping[int, Callable[[Connection], None]] = {2: _to_2, 3: _to_3, 4: _to_4, 5: _to_5, 6: _to_6}
 """Steps by the version that they lead to."""
 
 

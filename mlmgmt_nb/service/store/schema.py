@@ -31,6 +31,7 @@ from sqlalchemy import (
 )
 
 from mlmgmt_nb.contract import ErrorResponse
+from mlmgmt_nb.contract.canary import Canary
 from mlmgmt_nb.contract.extensions import ChangeRecord, ServiceCreate
 from mlmgmt_nb.contract.resolving import resolve
 
@@ -52,7 +53,7 @@ __all__ = [
     "services",
 ]
 
-VERSION = 5
+VERSION = 6
 """Version of this schema; earlier databases are migrated (`migrations.py`), later ones are refused."""
 
 
@@ -198,6 +199,9 @@ images = _versioned(
 # A service serves `deployment_id`. While an operation changes it, `target_id` is the deployment to serve next (at
 # creation both are the same), and `state` is NotStarted or Running; no second operation can begin in that time.
 # `deleting` stays set until all replicas have ended; then the row is removed.
+# A candidate is a service of its own, `candidate_of` another one, whose name its name begins with; no list has it. It
+# is removed at `expires_at`. `traffic` is its canary. The target takes over the replicas of `adopts_id`,
+# a deployment that is the same; after a promotion, those of `warm_id` are kept until `warm_until`.
 services = _resource(
     "services",
     Column("name", Text, nullable=False),
@@ -216,6 +220,12 @@ services = _resource(
     Column("secondary_key", Text, nullable=False),
     Column("created_at", UtcTime, nullable=False),
     Column("updated_at", UtcTime, nullable=False),
+    Column("candidate_of", String(36), index=True),
+    Column("expires_at", UtcTime),
+    Column("traffic", StructText(Canary)),
+    Column("adopts_id", String(36)),
+    Column("warm_id", String(36)),
+    Column("warm_until", UtcTime),
     # A deleted service releases its name immediately, although its last requests may still be in progress.
     Index("services_by_name", "account", "name", unique=True, **_partial_index("deleting = 0", "NOT deleting")),
 )

@@ -7,14 +7,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select, update
+import msgspec
+from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 
 from mlmgmt_nb.contract import ErrorResponse
+from mlmgmt_nb.contract.canary import Canary
 from mlmgmt_nb.service.clock import now
 from mlmgmt_nb.service.store import schema
 from mlmgmt_nb.service.store.withdrawals import withdraw_made_versions
 
-__all__ = ["forget_secrets", "image_ended", "rollout_failed", "rollout_succeeded", "service_deleted"]
+__all__ = [
+    "canary_changed",
+    "delete_service",
+    "forget_secrets",
+    "image_ended",
+    "rollout_failed",
+    "rollout_succeeded",
+    "service_removed",
+]
 
 
 def image_ended(
@@ -82,10 +92,62 @@ def rollout_failed(db: Connection, service_id: str, target_id: str, state: str, 
     return True
 
 
-def service_deleted(db: Connection, service_id: str) -> None:
-    """Cancel the operation on a service that is deleted, if there is one."""
+def delete_service(db: Connection, service_id: str) -> bool:
+    """Mark a service for deletion, end its deployments and cancel its operation. Return False if it does not exist."""
+    services, deployments = schema.services, schema.deployments
+    marked = db.execute(
+        update(services)
+        .where(services.c.id == service_id, ~services.c.deleting)
+        .values(deleting=True, target_id=None, updated_at=now())
+    )
+    if marked.rowcount == 0:
+        return False
+    db.execute(
+        update(deployments)
+        .where(deployments.c.service_id == service_id, deployments.c.expired_at.is_(None))
+        .values(status="Expired", expired_at=now())
+    )
+    forget_secrets(db, service_id)
     if _end_operation(db, service_id, "Cancelled", None):
         _withdraw_made_versions(db, service_id)
+    return True
+
+
+def canary_changed(db: Connection, candidate_id: str, before: Canary, canary: Canary) -> bool:
+    """Change the canary of a candidate. Return False if another request has changed it meanwhile.
+
+    The reason of one that is taken back is also in the record of its deployment.
+    """
+    services, deployments = schema.services, schema.deployments
+    current = select(services.c.traffic).where(services.c.id == candidate_id, ~services.c.deleting)
+    if db.scalar(current) != before:
+        return False
+    db.execute(update(services).where(services.c.id == candidate_id).values(traffic=canary))
+    if canary.state != "TakenBack":
+        return True
+    of_candidate = deployments.c.service_id == candidate_id
+    for row in db.execute(select(deployments.c.id, deployments.c.change).where(of_candidate)).all():
+        record = msgspec.structs.replace(row.change, outcome=canary.reason)
+        db.execute(update(deployments).where(deployments.c.id == row.id).values(change=record))
+    return True
+
+
+def service_removed(db: Connection, service_id: str) -> None:
+    """Remove the row of a service that is marked for deletion.
+
+    Of a candidate, no deployment is left either, unless its canary was taken back: then it is in the history of its
+    service, as failed.
+    """
+    services, deployments = schema.services, schema.deployments
+    row = db.execute(select(services).where(services.c.id == service_id, services.c.deleting)).one_or_none()
+    if row is not None and row.candidate_of is not None:
+        of_candidate = deployments.c.service_id == service_id
+        if row.traffic is not None and row.traffic.state == "TakenBack":
+            values = {"service_id": row.candidate_of, "status": "Failed"}
+            db.execute(update(deployments).where(of_candidate).values(values))
+        else:
+            db.execute(delete(deployments).where(of_candidate))
+    db.execute(delete(services).where(services.c.id == service_id, services.c.deleting))
 
 
 def _withdraw_made_versions(db: Connection, resource_id: str) -> None:
@@ -129,7 +191,7 @@ def _end_rollout(db: Connection, service_id: str, state: str, error: ErrorRespon
     db.execute(
         update(services)
         .where(services.c.id == service_id)
-        .values(state=state, error=error, target_id=None, updated_at=now(), **changes)
+        .values(state=state, error=error, target_id=None, adopts_id=None, updated_at=now(), **changes)
     )
     kept = select(services.c.deployment_id).where(services.c.id == service_id).scalar_subquery()
     forget_secrets(db, service_id, schema.deployments.c.id != kept)

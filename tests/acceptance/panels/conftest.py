@@ -42,9 +42,9 @@ def voila(lab: Lab) -> Iterator[Voila]:
     voila.stop()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Chromium. One a module: Playwright has an event loop run in this thread, which other tests cannot bear."""
+    """Chromium. One for this folder: Playwright has an event loop run in this thread, which other tests cannot bear."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         missing("Chromium", "apt-get install chromium")
@@ -67,9 +67,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def pages(browser: Browser) -> list[Page]:
-    """Return the pages of JupyterLab that tests of this module left in order, for the next notebook."""
+    """Return the pages of JupyterLab that tests left in order, for the next notebook: a page takes seconds to load."""
     return []
 
 

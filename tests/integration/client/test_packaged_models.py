@@ -65,6 +65,7 @@ def test_a_pipeline_of_the_notebook_is_served(ws: Workspace, tmp_path: Path) -> 
     assert set(registered.tags or ()) >= {"class=Pipeline", "parameters.C=3.0", "metrics.auc=0.93"}
     assert ws.models.list(tag="metrics.auc=0.93").to_frame()["name"].tolist() == ["churn"]
     assert service.image
+    assert {e.status_code for e in ws.audit.list(action="POST /computes/{id}/prepare")} == {204}
     assert "has all of them and runs the driver" in ws.images.build_log(service.image).text
     # taken elsewhere, the image has all that it needs
     context = ws.images.export_context(service.image, tmp_path / "context")

@@ -10,7 +10,7 @@ from mlmgmt_nb.client import Workspace
 from mlmgmt_nb.commands import COMMANDS
 from mlmgmt_nb.commands.config import Config
 from mlmgmt_nb.commands.session import Session
-from mlmgmt_nb.errors import DriverError, UsageError
+from mlmgmt_nb.errors import DriverError, ScoringTestFailed, UsageError
 from tests.support.waiting import eventually
 
 DRIVER = """\
@@ -62,13 +62,26 @@ def test_requests_are_recorded_until_the_service_is_deleted(ws: Workspace, home:
     assert ws.services.requests("recorded", last=1)["request"].tolist() == [{"fail": 1}]
     eventually(lambda: ws.services.metrics("recorded").recorded >= 2, what="the metric of the current replica")
 
+    report = ws.services.replay("recorded", "recorded")
+    assert [report.summary[name] for name in ("requests", "equal", "errors", "lost", "redacted")] == [4, 2, 2, 0, 4]
+    assert ws.services.replay("recorded", ws.services.get("recorded").scoring_uri or "", cases=found).goal == 4
+    assert report.old_memory is not None
+    assert report.old_memory > 10**7
+
     ws.services.update("recorded", recording=False).result()
     ws.services.run("recorded", {"after": 1})
     assert str(ws.services.get("recorded").recording) == "off"
-    assert len(ws.services.requests("recorded")) == 4
+    assert len(ws.services.requests("recorded")) == 4  # replays are not recorded
     shell = Session(COMMANDS, config=Config(tmp_path / "config.toml", {"MLMGMT_HOME": str(home)}))
     shown = shell.execute(["service", "requests", "-i", "recorded", "--last", "3"]).value
     assert shown["request_id"].tolist() == found["request_id"].tolist()[1:]
+    with pytest.raises(ScoringTestFailed, match="inconclusive"):
+        shell.execute(["service", "replay", "-i", "recorded", "--to", "recorded", "--gate", "errors == 0"])
+    page = tmp_path / "report.html"
+    options = ["--cases", "[[1], [2]]", "--gate", "agree >= 0.5", "--html", str(page)]
+    with pytest.raises(ScoringTestFailed, match="at least 20 requests"):
+        shell.execute(["service", "replay", "-i", "recorded", "--to", "recorded", *options])
+    assert "2 equal" in page.read_text()
     shell.execute(["service", "requests", "-i", "recorded", "--delete"])
     empty = ws.services.requests("recorded")
     assert empty.empty

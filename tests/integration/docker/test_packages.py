@@ -115,38 +115,47 @@ def indexes(engine: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[I
         yield Indexes(own, other, digest_of(earlier))
 
 
+_BUILT = "private, built by our_backend"
+PRIVATE_NAMES = {
+    "source": ("", "--index-url {private}\n--trusted-host {host}\nsourced\n", "sourced", _BUILT),
+    "source, pip.conf": (
+        "[global]\nindex-url = {private}\ntrusted-host = {host}\n",
+        "sourced\n",
+        "sourced",
+        _BUILT,
+    ),
+    "two": ("", "--index-url {public}\n--extra-index-url {private}\nours\n", "ours", "private"),
+    "two, pip.conf": (
+        "[global]\nindex-url = {public}\nextra-index-url = {private}\n",
+        "ours\n",
+        "ours",
+        "private",
+    ),
+    "one of each": (
+        "[global]\nextra-index-url = {private}\n",
+        "--extra-index-url {public}\nours<1\n",
+        "ours",
+        "private, earlier",
+    ),
+    "pinned": (
+        "[global]\nextra-index-url = {private}\n",
+        "--extra-index-url {public}\n--require-hashes\nours==0.9 --hash={digest}\n",
+        "ours",
+        "private, earlier",
+    ),
+}
+"""Configurations of pip and requirements that name a package of the private index, its module and what it says."""
+FIRST = ("source, pip.conf", "pinned")
+"""Those that are built without CI, too."""
+
+
 class TestIndexes:
     @pytest.mark.parametrize(
         ("of_pip", "wanted", "module", "says"),
         [
-            (
-                "",
-                "--index-url {private}\n--trusted-host {host}\nsourced\n",
-                "sourced",
-                "private, built by our_backend",
-            ),
-            (
-                "[global]\nindex-url = {private}\ntrusted-host = {host}\n",
-                "sourced\n",
-                "sourced",
-                "private, built by our_backend",
-            ),
-            ("", "--index-url {public}\n--extra-index-url {private}\nours\n", "ours", "private"),
-            ("[global]\nindex-url = {public}\nextra-index-url = {private}\n", "ours\n", "ours", "private"),
-            (
-                "[global]\nextra-index-url = {private}\n",
-                "--extra-index-url {public}\nours<1\n",
-                "ours",
-                "private, earlier",
-            ),
-            (
-                "[global]\nextra-index-url = {private}\n",
-                "--extra-index-url {public}\n--require-hashes\nours==0.9 --hash={digest}\n",
-                "ours",
-                "private, earlier",
-            ),
+            pytest.param(*case, id=name, marks=[] if name in FIRST else long_search)
+            for name, case in PRIVATE_NAMES.items()
         ],
-        ids=["source", "source, pip.conf", "two", "two, pip.conf", "one of each", "pinned"],
     )
     def test_a_private_name(
         self,

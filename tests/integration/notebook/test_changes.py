@@ -41,3 +41,29 @@ def test_a_difference_in_a_cell(notebook: Notebook, environment: Path) -> None:
     assert json.loads(printed)["changes"] == []
     with pytest.raises(UsageError, match="cannot be combined"):
         raise notebook.attempt("%mlmgmt service diff -n changed --against changed -f score.py").error or AssertionError
+
+
+def test_a_candidate_in_cells(notebook: Notebook, environment: Path) -> None:
+    notebook.run("%mlmgmt service create -n tried -m model.bin -f score.py -r python")
+    change = notebook.run("%mlmgmt service propose -n tried -z 2 --reason 'more callers'").result.result()
+    assert [str(one) for one in change.diff.changes] == ["num_replicas: 1 -> 2"]
+    replayed = change.replay([[[5.1, 3.5, 1.4, 0.2]]])
+    assert (replayed.summary["equal"], replayed.summary["lost"]) == (1, 0)
+    shown = notebook.shown(change)
+    assert all(words in shown for words in (change.url, "more callers", "%mlmgmt service promote -n tried", "removed"))
+    canary = notebook.run("%mlmgmt service canary -n tried --share 5,100 --minutes 10").result
+    assert "5 % of the requests (steps: 5, 100)" in notebook.shown(canary)
+    stopped = notebook.run("%mlmgmt service canary -n tried --stop").result
+    assert stopped.candidate.canary.state == "Stopped"
+    wrong = notebook.attempt("%mlmgmt service canary -n tried --share some").error
+    assert "'some' is not a number" in str(wrong)
+    service = notebook.run("%mlmgmt service show -n tried").result
+    assert change.url in notebook.shown(service)
+    promoted = notebook.run("%mlmgmt service promote -n tried --evidence report.html").result.result()
+    assert (promoted.num_replicas, promoted.last_change.evidence) == (2, "report.html")
+    assert "promote by owner of the state folder: more callers" in notebook.shown(promoted)
+    discarded = notebook.run("%mlmgmt service discard -n tried").result
+    assert notebook.shown(discarded) == "tried had no candidate"
+    refused = notebook.attempt("%mlmgmt service promote -n tried").error
+    assert refused is not None
+    assert "propose a change first" in str(refused)

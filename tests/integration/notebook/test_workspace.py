@@ -12,7 +12,8 @@ import pytest
 from mlmgmt_nb.client import Workspace, connect
 from mlmgmt_nb.notebook.panels.workspace.kinds import KINDS
 from mlmgmt_nb.notebook.panels.workspace.lineage import Lineage, trace
-from mlmgmt_nb.notebook.panels.workspace.state import WorkspaceState, read
+from mlmgmt_nb.notebook.panels.workspace.reading import read
+from mlmgmt_nb.notebook.panels.workspace.state import WorkspaceState
 from tests.integration.notebook.conftest import Notebook
 
 

@@ -16,10 +16,10 @@ ECHO = "def init():\n    pass\n\ndef run(body):\n    return body\n"
 SAYS = "import os\ndef init():\n    pass\n\ndef run(body):\n    return {'says': %r, 'pid': os.getpid()}\n"
 
 
-def replicas(api: ServiceProcess, service: Any) -> list[psutil.Process]:
-    """Return the processes of a service."""
-    context = f"/{service['image']['id']}/"
-    return [process for process in api.children() if context in _command(process)]
+def replicas(api: ServiceProcess, service: Any = None) -> list[psutil.Process]:
+    """Return the processes of a service, or of all; not those that wait to become a replica."""
+    application = f"/{service['image']['id']}/app" if service else "/app"
+    return [process for process in api.children() if _folder(process).endswith(application)]
 
 
 def trouble(api: ServiceProcess, url: str, code: str) -> dict[str, Any] | None:
@@ -34,9 +34,9 @@ def at_front_door(api: ServiceProcess, service: Any) -> Any:
     return {**service, "scoringUri": f"{origin}/api/v1/service/{service['name']}/score"}
 
 
-def _command(process: psutil.Process) -> str:
+def _folder(process: psutil.Process) -> str:
     try:
-        return " ".join(process.cmdline())
+        return process.cwd()
     except (psutil.NoSuchProcess, psutil.ZombieProcess):
         return ""
 

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from mlmgmt_nb import connect, local
 from mlmgmt_nb.contract import OPERATIONS, Operation
+from mlmgmt_nb.contract.changes import CHANGE_OPERATIONS
 from mlmgmt_nb.errors import TransportError
 from mlmgmt_nb.service.access.issuer import Issuer
 from mlmgmt_nb.service.access.issuer_settings import IssuerSettings
@@ -214,7 +215,7 @@ def _method_and_path(action: str) -> tuple[str, str]:
     """Return a request for an action on a resource that does not exist."""
     if action == METRICS_ACTION:
         return "GET", "/metrics"
-    operation = OPERATIONS.get(action)
+    operation = OPERATIONS.get(action) or CHANGE_OPERATIONS.get(action)
     method, path = (operation.method, operation.path) if operation else action.split()
     return method, TEAM + path.replace("{id}", "nowhere").replace("*", f"sha256/{'0' * 64}")
 
@@ -231,7 +232,7 @@ class TestRoles:
 
     def test_the_table_has_every_action(self) -> None:
         extensions = {action_of(method, pattern) for pattern, methods in EXTENSIONS.items() for method in methods}
-        assert set(NEEDED) == {*OPERATIONS, *extensions, METRICS_ACTION}
+        assert set(NEEDED) == {*OPERATIONS, *CHANGE_OPERATIONS, *extensions, METRICS_ACTION}
 
     @pytest.mark.parametrize("action", NEEDED)
     def test_every_cell_of_the_table(self, service: ServiceProcess, provider: IdentityProvider, action: str) -> None:

@@ -79,3 +79,20 @@ def test_aliases_that_cannot_be(api: Any) -> None:
     assert put_alias(api, whole, "local").status_code == 200
     assert whole in {each["id"] for each in api.get("/computes")["value"]}
     assert api.request("DELETE", f"/computes/{quote(whole, safe='')}").status_code == 200
+
+
+def test_preparing_a_replica(api: Any, name: str) -> None:
+    def prepare(compute: str = "local", **query: str) -> Any:
+        return api.request("POST", f"/computes/{compute}/prepare", params=query)
+
+    assert prepare(serviceName=name, modules="colorsys,json.decoder").status_code == 204
+    assert prepare(serviceName=name, modules="colorsys", pythonInterpreter="/no/such/python").status_code == 204
+    refused = {
+        "modules": prepare(serviceName=name, modules="os;print(1)"),
+        "modules: has": prepare(serviceName=name, modules=",".join(["colorsys"] * 201)),
+        "serviceName": prepare(modules="colorsys"),
+    }
+    for field, answer in refused.items():
+        assert answer.status_code == 400, answer.text
+        assert field in answer.json()["message"]
+    assert prepare("docker", serviceName=name).status_code == 404

@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from tests.conftest import ServiceProcess, lives
-from tests.integration.service.drivers import ECHO, SAYS
+from tests.integration.service.drivers import ECHO, SAYS, replicas
 from tests.support.waiting import eventually
 
 BAD_DRIVERS = {
@@ -54,7 +54,7 @@ class TestBadDrivers:
         hangs = "import time\ndef init():\n    time.sleep(600)\ndef run(body): pass\n"
         ended = api.operation(api.create(api.image(write_driver(hangs))["id"]))
         assert ended["error"]["code"] == "StartTimeout"
-        eventually(lambda: not api.children(), what="the end of the replica")
+        eventually(lambda: not replicas(api), what="the end of the replica")
 
     def test_output_without_end(self, api: Any, write_driver: Callable[..., Path], name: str) -> None:
         prints = (

@@ -26,8 +26,8 @@ from tests.support.waiting import eventually
 
 RELEASED = Path(__file__).with_name("released")
 VERSIONS = sorted(int(path.stem) for path in RELEASED.glob("*.sql"))
-NO_RECORD = dict.fromkeys(("change", "changedBy", "reason", "replaces", "restores"))
-"""New in schema 5."""
+NO_RECORD = dict.fromkeys(("change", "changedBy", "reason", "replaces", "restores", "evidence", "outcome"))
+"""New in schema 5 and 6."""
 AS_BEFORE = "def init():\n    pass\n\ndef run(body):\n    return 'as before'\n"
 
 
@@ -155,6 +155,8 @@ def test_a_database_of_postgresql(tmp_path: Path) -> None:
             db.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN withdrawn_at")
         db.exec_driver_sql("ALTER TABLE deployments DROP COLUMN change")
         db.exec_driver_sql("ALTER TABLE operations DROP COLUMN made_versions")
+        for column in ("candidate_of", "expires_at", "traffic", "adopts_id", "warm_id", "warm_until"):
+            db.exec_driver_sql(f"ALTER TABLE services DROP COLUMN {column}")
         db.execute(update(schema.schema_version).values(version=3))
     store.close()
     upgraded, made = Store(old), Store(new)

@@ -11,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlmgmt_nb.client.http.paging import Page
+from mlmgmt_nb.commands import COMMANDS
 from mlmgmt_nb.contract import OPERATIONS, AsyncOperationStatus, Deployment, Model
 from mlmgmt_nb.errors import NotFoundError, UnauthorizedError
-from mlmgmt_nb.notebook.panels.workspace import state as workspace_state
-from mlmgmt_nb.notebook.panels.workspace.kinds import KINDS
+from mlmgmt_nb.notebook.panels.workspace.actions import ACTIONS, code_of
+from mlmgmt_nb.notebook.panels.workspace.kinds import FIRST_FILTERS, KINDS, ago
 from mlmgmt_nb.notebook.panels.workspace.lineage import MOST, Lineage
-from mlmgmt_nb.notebook.panels.workspace.state import Part, Position, Request, WorkspaceState, read
+from mlmgmt_nb.notebook.panels.workspace.reading import ROWS, Part, Position, Request, read, survey
+from mlmgmt_nb.notebook.panels.workspace.state import WorkspaceState
 
 
 def model(number: int, **more: Any) -> Model:
@@ -62,7 +64,7 @@ def test_turning_pages_meets_every_item_once(count: int, most: int, search: str)
     state.search(search)
     while True:
         part = browse(ws, state)
-        assert len(part.items) <= workspace_state.ROWS
+        assert len(part.items) <= ROWS
         met += [item.id for item in part.items]
         if part.following is None:
             break
@@ -146,6 +148,98 @@ def test_what_comes_too_late_is_dropped() -> None:
     assert state.request().start == Position()
     state.choose("no such kind")
     assert state.kind.id == "models"
+
+
+@given(count=st.integers(0, 400), most=st.integers(3, 120), page=st.integers(1, 9))
+def test_a_counted_list_has_numbered_pages(count: int, most: int, page: int) -> None:
+    ws: Any = Account([model(number) for number in range(count)], most)
+    state = WorkspaceState()
+    browse(ws, state)
+    assert state.is_uncounted == (count > ROWS)
+    found = survey(ws, state.request())
+    assert found is not None
+    assert (found.items, len(found.starts)) == (min(count, 20 * most), -(-min(count, 20 * most) // ROWS))
+    state.accept_survey(state.request(), found)
+    state.go_to(str(page))
+    part = browse(ws, state)
+    first = (page - 1) * ROWS if page <= len(found.starts) else 0
+    assert [item.id for item in part.items] == [f"id-{n}" for n in range(first, min(first + ROWS, count))]
+    if found.is_whole:
+        current = page if page <= len(found.starts) else 1
+        assert state.status() == f"{count:,} models, page {current} of {len(found.starts)}"
+    state.search("m1")
+    assert state.shown(is_working=False)["pages"] == 0
+    assert not state.is_uncounted
+
+
+def test_a_count_of_another_list_is_dropped() -> None:
+    ws: Any = Account([model(number) for number in range(60)])
+    state = WorkspaceState()
+    browse(ws, state)
+    before = state.request()
+    state.filter("tag", "x")
+    state.accept_survey(before, survey(ws, before))
+    assert state.shown(is_working=False)["pages"] == 0
+    assert survey(ws, before, lambda: True) is None
+    state.go_to("2")
+    state.go_to("x")
+    assert state.request().start == Position()
+
+
+def test_a_row_shows_why_it_was_found_and_how_old_it_is() -> None:
+    now = dt.datetime.now(dt.UTC)
+    ws: Any = Account([model(1, description="The Winner", created_at=now - dt.timedelta(minutes=5, seconds=3))])
+    state = WorkspaceState()
+    state.search("winner")
+    browse(ws, state)
+    row = state.shown(is_working=False)["rows"][0]
+    assert row["why"] == "", "it is in sight"
+    assert row["cells"][3] == ("5 min ago", f"{now - dt.timedelta(minutes=5, seconds=3):%Y-%m-%d %H:%M:%S} UTC")
+    state.toggle("description")
+    state.toggle("no-such-column")
+    state.toggle("name")
+    shown = state.shown(is_working=False)
+    assert [column["id"] for column in shown["columns"]] == ["name", "version", "tags", "created_at", "id"]
+    assert shown["rows"][0]["why"] == "description: The Winner"
+    assert [choice["id"] for choice in shown["choices"] if not choice["shown"]] == ["description"]
+    state.toggle("description")
+    assert len(state.shown(is_working=False)["columns"]) == 6
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(-5, "just now"), (59, "just now"), (60, "1 min ago"), (7200, "2 h ago"), (3 * 86400, "3 d ago")],
+)
+def test_times_are_relative(seconds: int, said: str) -> None:
+    now = dt.datetime(2026, 5, 1, tzinfo=dt.UTC)
+    assert ago(now - dt.timedelta(seconds=seconds), now) == said
+    assert ago(dt.datetime(2026, 1, 2), now) == "2026-01-02"  # noqa: DTZ001 - as servers may send it
+
+
+def test_few_filters_are_in_sight_and_each_selection_has_actions() -> None:
+    for kind in KINDS.values():
+        assert sum(parameter.name in FIRST_FILTERS for parameter in kind.filters) <= 3, "beside the search"
+        assert code_of(kind.id, model(7)) == f'ws.{kind.id}.get("id-7")'
+    assert [action.id for action in ACTIONS["services"]] == ["console", "try", "log", "test", "delete"]
+    state = WorkspaceState()
+    browse(Account([model(1)]), state)
+    state.select("id-1")
+    selected = state.shown(is_working=False)["selected"]
+    assert (selected["actions"], selected["code"]) == ([["deploy", "Deploy"]], 'ws.models.get("id-1")')
+
+
+def test_an_empty_list_says_how_to_begin() -> None:
+    state = WorkspaceState()
+    assert state.empty() == ("", ""), "not read yet"
+    browse(Account([]), state)
+    for kind in KINDS.values():
+        assert any(kind.begin.startswith(f"%mlmgmt {command.name}") for command in COMMANDS)
+    assert state.empty() == ("No models yet. This makes the first:", KINDS["models"].begin)
+    state.search("x")
+    browse(Account([]), state)
+    assert state.empty()[0].startswith("No models here. Clear the filters")
+    browse(Account([model(1, name="x")]), state)
+    assert state.shown(is_working=False)["empty"] == ("", "")
 
 
 def test_pictures_are_escaped_and_bounded() -> None:

@@ -12,7 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,9 @@ from mlmgmt_nb.packaging import Package, package, pickles
 from mlmgmt_nb.packaging.distributions import InstalledDistributions
 from mlmgmt_nb.packaging.driver import driver_text
 from mlmgmt_nb.packaging.flavours import Call, flavour_of
+from mlmgmt_nb.packaging.local_modules import modules_named_in
 from mlmgmt_nb.packaging.metadata import changed_parameters, description, tags
+from mlmgmt_nb.packaging.package import write_package
 from mlmgmt_nb.packaging.proof import compare
 from mlmgmt_nb.packaging.requirements import requirements_text
 from mlmgmt_nb.packaging.samples.sample import of_model
@@ -207,6 +209,22 @@ FILES = {
     "lazily.py": "def shift(X):\n    return X + 1\n",
     "unused.py": "1 / 0\n",
 }
+
+
+def test_modules_that_a_service_can_import_in_advance(tmp_path: Path) -> None:
+    source = "import os.path, skops.io as io\nfrom pandas import DataFrame\nfrom . import own\nfrom sklearn import *\n"
+    assert [*modules_named_in(source)] == ["os.path", "skops.io", "pandas", "pandas.DataFrame", "sklearn"]
+    named: set[str] = set()
+
+    def take(found: Collection[str]) -> None:
+        named.update(found)
+        raise InterruptedError
+
+    model = LinearRegression().fit([[1.0], [2.0]], [1.0, 2.0])
+    with pytest.raises(InterruptedError):  # no process is needed: the modules are known before the proof
+        write_package(model, tmp_path / "made", np.array([[1.0]]), on_modules=take)
+    assert named >= {"skops.io", "numpy"}
+    assert not {name.partition(".")[0] for name in named} & sys.stdlib_module_names
 
 
 def test_code_of_the_notebook_travels(tmp_path: Path) -> None:

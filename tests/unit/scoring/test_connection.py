@@ -30,7 +30,7 @@ def test_connections_that_are_idle_are_closed(switch: str, monkeypatch: pytest.M
         app = path.app("s", admission, 1000, swagger, quiet, HostCheck())
         listener = socket.create_server(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-        server = ReplicaServer(app, listener, 10.0, path.connection)
+        server = ReplicaServer(app, {"service": listener}, 10.0, path.connection)
         serving = asyncio.create_task(server.run_until_drained())
         await server.wait_accepting()
         callers = []
@@ -51,6 +51,46 @@ def test_connections_that_are_idle_are_closed(switch: str, monkeypatch: pytest.M
         assert [await asyncio.wait_for(reader.read(), 30) for reader, _ in callers] == [b""] * 3
         server.drain(1.0)
         await serving
+        admission.stop()
+        return 0
+
+    monkeypatch.setenv("SCORING_FAST_PATH", switch)
+    assert run_in_loop(main) == 0
+
+
+@pytest.mark.parametrize("switch", ["1", "0"])
+def test_connections_of_a_socket_that_is_left_end_after_their_next_response(
+    switch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replica that is taken over accepts connections elsewhere; no request to it is lost."""
+
+    async def main(path: RequestPath) -> int:
+        admission = Admission(10, 60.0, path.make_runner)
+        await admission.start(lambda: Driver(lambda body: body, None))
+        swagger, quiet = service_swagger("s", None, frozenset()), RequestLog(enabled=False)
+        app = path.app("s", admission, 1000, swagger, quiet, HostCheck())
+        names = ("candidate", "private", "service")
+        listeners = {name: socket.create_server(("127.0.0.1", 0)) for name in names}
+        ports = {name: listener.getsockname()[1] for name, listener in listeners.items()}
+        server = ReplicaServer(app, listeners, 10.0, path.connection)
+        serving = asyncio.create_task(server.run_until_drained())
+        await server.wait_accepting()
+
+        async def call(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+            writer.write(REQUEST)
+            return await asyncio.wait_for(reader.readuntil(b"\r\n\r\n[1]"), 10)
+
+        left = await asyncio.open_connection("127.0.0.1", ports["candidate"])
+        kept = await asyncio.open_connection("127.0.0.1", ports["private"])
+        waiting = await asyncio.open_connection("127.0.0.1", ports["service"])
+        assert [b"connection: close" in await call(*one) for one in (left, kept)] == [False, False]
+        await server.accept(["service", "private"])
+        assert [b"connection: close" in await call(*one) for one in (left, kept, waiting)] == [True, False, False]
+        assert await left[0].read() == b""
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", ports["candidate"])
+        server.drain(1, idle_seconds=0.0)
+        assert await serving
         admission.stop()
         return 0
 

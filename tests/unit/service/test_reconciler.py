@@ -12,12 +12,16 @@ from hypothesis import strategies as st
 from mlmgmt_nb.service.compute.observed import Replica, ReplicaState
 from mlmgmt_nb.service.reconciling.replicas.actions import (
     Action,
+    Adopt,
     Close,
     Drain,
     Fail,
     Kill,
     Open,
     Refuse,
+    Release,
+    Route,
+    Show,
     Start,
     Succeed,
 )
@@ -39,6 +43,70 @@ def replica(number: int, deployment: str, state: ReplicaState = READY, since: fl
 
 def crashes(count: int, last: float = 0.0, *, permanent: bool = False) -> dict[str, Crashes]:
     return {"new": Crashes(count=count, last=last, code="C", message="why", permanent=permanent)}
+
+
+def candidate(number: int, state: ReplicaState = READY, *, can_move: bool = True) -> Replica:
+    """Return a replica of a candidate of `s`."""
+    found = replica(number, "proposed", state)
+    return msgspec.structs.replace(found, service_id="c", can_move=can_move)
+
+
+def test_a_promoted_candidate_hands_its_replicas_over() -> None:
+    service = Desired(service_id="s", serving="old", target="new", replicas=1, target_replicas=2, adopts="proposed")
+    promoted = Desired(service_id="c", serving="proposed", replicas=2, deleting=True, is_promoted=True)
+    living = [replica(1, "old"), candidate(2), candidate(3)]
+    assert step([service, promoted], living, {}, 0) == [Adopt("s", "new", "2"), Adopt("s", "new", "3")]
+    # Old ones are retired once these accept the connections of the service.
+    living = [replica(1, "old"), replica(2, "new", STARTING), replica(3, "new", STARTING)]
+    assert step([service, promoted], living, {}, 0) == []
+    living = [replica(1, "old"), replica(2, "new"), replica(3, "new")]
+    assert step([service, promoted], living, {}, 0) == [Drain("s", "1")]
+
+
+def test_a_candidate_is_left_alone_until_its_promotion_ends() -> None:
+    service = Desired(service_id="s", serving="new", replicas=1)
+    ended = Desired(service_id="c", serving="proposed", replicas=2, deleting=True)
+    assert step([service, ended], [replica(1, "new"), candidate(2)], {}, 0) == [Drain("c", "2")]
+    assert step([service, ended], [replica(1, "new")], {}, 0) == [Close("c")]
+
+
+def test_replicas_that_cannot_be_taken_over_are_replaced() -> None:
+    """Their image is of an earlier version, or they died: the target starts replicas of its own."""
+    service = Desired(service_id="s", serving="old", target="new", replicas=1, target_replicas=2, adopts="proposed")
+    promoted = Desired(service_id="c", serving="proposed", replicas=2, deleting=True, is_promoted=True)
+    living = [replica(1, "old"), candidate(2, can_move=False), candidate(3, STARTING)]
+    assert step([service, promoted], living, {}, 0) == [Start("s", "new")] * 2
+    living = [replica(1, "old"), candidate(2)]
+    assert step([service, promoted], living, {}, 0) == [Adopt("s", "new", "2"), Start("s", "new")]
+
+
+def test_a_router_takes_the_place_of_the_replicas_and_gives_it_back() -> None:
+    """Somebody accepts the connections at any time."""
+    open_, closed = (
+        msgspec.structs.replace(replica(1, "old"), can_move=True, is_open=is_open) for is_open in (True, False)
+    )
+    divided = Desired(service_id="s", serving="old", replicas=1, is_divided=True)
+    assert step([divided], [open_], {}, 0) == [Route("s")]
+    routed = msgspec.structs.replace(divided, is_routed=True)
+    assert step([routed], [open_], {}, 0) == [Show("s", "1", at_service=False)]
+    assert step([routed], [closed], {}, 0) == []
+    ended = msgspec.structs.replace(routed, is_divided=False)
+    assert step([ended], [closed], {}, 0) == [Show("s", "1", at_service=True)]
+    assert step([ended], [open_], {}, 0) == [Release("s")]
+    assert step([msgspec.structs.replace(ended, is_routed=False)], [open_], {}, 0) == []
+
+
+def test_a_promotion_goes_from_the_router_to_the_new_replicas() -> None:
+    old = msgspec.structs.replace(replica(1, "old"), can_move=True, is_open=False)
+    new = msgspec.structs.replace(replica(2, "new"), can_move=True)
+    service = Desired(
+        service_id="s", serving="old", target="new", replicas=1, target_replicas=1, adopts="proposed", is_routed=True
+    )
+    promoted = Desired(service_id="c", serving="proposed", replicas=1, deleting=True, is_promoted=True)
+    assert step([service, promoted], [old, candidate(2)], {}, 0) == [Adopt("s", "new", "2")]
+    starting = msgspec.structs.replace(new, state=STARTING)
+    assert step([service, promoted], [old, starting], {}, 0) == []
+    assert step([service, promoted], [old, new], {}, 0) == [Release("s"), Drain("s", "1")]
 
 
 def test_a_new_service_gets_its_socket_before_its_replicas() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from mlmgmt_nb.client import ServiceSettings
 from mlmgmt_nb.client.deploying.flow import BuiltImage, DeployFlow, IfExists
@@ -34,9 +34,10 @@ from mlmgmt_nb.commands.values import (
 )
 from mlmgmt_nb.commands.variables import variables
 from mlmgmt_nb.commands.verbs.deploy import check_no_new_version, compute_of, flow, resumable, source_of
+from mlmgmt_nb.commands.verbs.services.trials import TRIAL, trial_of
 from mlmgmt_nb.errors import UsageError
 
-__all__ = ["COMMANDS", "settings_of"]
+__all__ = ["COMMANDS", "registers", "settings_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,11 +57,30 @@ class _Update(DeployArguments, SettingsArguments, WaitingArguments, ReasonArgume
     service: str
     image_id: str | None
     compute_resource_id: str | None
+    gate: Any
+    cases: Any
+    last: int
+    concurrency: int
+    gate_tolerance: float
+    junit: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Rollback(ServiceArguments, WaitingArguments, ReasonArguments):
     """Arguments of `service rollback`."""
+
+
+class ImageArguments(Protocol):
+    """An image, or the driver and models of one."""
+
+    @property
+    def image_id(self) -> str | None: ...
+    @property
+    def driver(self) -> Any: ...
+    @property
+    def model_file(self) -> Any: ...
+    @property
+    def new_version(self) -> Any: ...
 
 
 def settings_of(arguments: SettingsArguments) -> ServiceSettings:
@@ -72,7 +92,7 @@ def _changes(arguments: _Create | _Update) -> ServiceSettings:
     return {**settings_of(arguments), "reason": arguments.reason}
 
 
-def _registers(arguments: _Create | _Update) -> bool:
+def registers(arguments: ImageArguments) -> bool:
     """Return whether a driver or model is given, from which versions are registered.
 
     Raises:
@@ -88,7 +108,7 @@ def _registers(arguments: _Create | _Update) -> bool:
 
 
 def _create(session: Session, arguments: _Create) -> object:
-    _registers(arguments)
+    registers(arguments)
     settings = _changes(arguments)
     with resumable(session) as started:
         deploying = flow(
@@ -105,12 +125,12 @@ def _create(session: Session, arguments: _Create) -> object:
 
 
 def _update(session: Session, arguments: _Update) -> object:
-    registers = _registers(arguments)
+    is_built_here, trial = registers(arguments), trial_of(arguments)
     services, settings = session.workspace.services, _changes(arguments)
     service = services.get(arguments.service)
     services.check(service.name or "", **settings)
     services.check_server(compute_resource_id=arguments.compute_resource_id or "local", **settings)
-    if arguments.image_id is None and not registers:
+    if trial is None and arguments.image_id is None and not is_built_here:
         return services.update(service, **settings)
     with resumable(session) as started:
         deploying = flow(
@@ -120,10 +140,16 @@ def _update(session: Session, arguments: _Update) -> object:
             timeout=arguments.timeout,
             started=started,
         )
-        built = _built(session, deploying, arguments)
+        if trial is not None:
+            deploying.check_change(settings)
+        is_other = arguments.image_id is not None or is_built_here
+        built = _built(session, deploying, arguments) if is_other else BuiltImage(None)
         if arguments.image_id is not None:  # perhaps an earlier one
             warn_of_versions(session.workspace.images.get(arguments.image_id).manifest)
-        return deploying.start(built, settings, service)
+        if trial is None:
+            return deploying.start(built, settings, service)
+        change = deploying.propose(built, settings, service).result(deploying.seconds_left)
+        return trial.decide(session, change)
 
 
 def _built(session: Session, deploying: DeployFlow, arguments: _Create | _Update) -> BuiltImage:
@@ -182,6 +208,7 @@ COMMANDS: tuple[Command[Any], ...] = (
             *VARIABLES,
             REASON,
             Flag("--compute-resource-id", "compute to build the image for", api="compute_resource_id"),
+            *TRIAL,
         ),
         ("services_update",),
         waits=True,

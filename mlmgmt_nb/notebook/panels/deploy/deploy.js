@@ -112,7 +112,7 @@ function render({ model, el }) {
   el.append(root);
 
   let isFirst = true;
-  const draw = () => {
+  const draw = keepingFocus(root, () => {
     const shown = model.get("shown");
     // Input in this view is newer than the state of the kernel; input in another view is not.
     const isElsewhere = shown.typedIn && shown.typedIn !== view;
@@ -134,7 +134,7 @@ function render({ model, el }) {
     setMarkup(failure, shown.failure);
     made.draw(shown.service);
     root.setAttribute("aria-busy", shown.working || shown.deploying);
-  };
+  });
   model.on("change:shown", draw);
   draw();
   return () => {
@@ -209,7 +209,7 @@ function makeInput({ choices, rows, box, placeholder, required }, id, limit) {
   // Numbers are text inputs too: a browser does not reveal invalid text in a number input.
   const { maxLength, title, type } = limit?.attributes ?? {};
   const inputmode = type === "number" ? "numeric" : null;
-  return h("input", { id, type: "text", placeholder, "aria-required": required, maxlength: maxLength, title, inputmode });
+  return h("input", { id, type: "text", placeholder, "aria-required": required ? "true" : null, maxlength: maxLength, title, inputmode });
 }
 
 /** A value as the kernel shows it, with keys in URLs masked. */
@@ -234,7 +234,7 @@ function limitProblem(limit, text) {
 function makeCode(id) {
   const none = h("p", { class: "mlmgmt-faint" }, "The code appears when all fields are valid.");
   const part = (title) => {
-    const text = h("pre", { class: "mlmgmt-code", tabindex: 0, "aria-label": title });
+    const text = h("pre", { class: "mlmgmt-code", tabindex: 0, role: "region", "aria-label": title });
     const copying = copyButton("Copy", () => text.textContent);
     copying.setAttribute("aria-label", `Copy: ${title}`);
     return { text, element: h("div", {}, h("div", { class: "mlmgmt-row" }, h("b", {}, title), copying), text) };

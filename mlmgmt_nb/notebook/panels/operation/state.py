@@ -98,8 +98,8 @@ class Progress:
         if self._earlier is None and operation is not None:
             self._earlier = _age(operation)
         if not self.is_open and self._ended is None:
-            self._ended = self._clock()
             self.made = self._find_result()
+            self._ended = self._clock()
         self._read_log()
 
     def _read_log(self) -> None:
@@ -161,7 +161,9 @@ class Progress:
         """Return the HTML, with text from the server escaped."""
         facts = [f"{self.kind}, {int(self.seconds)} s", self.stage(), self.note, self.log_error]
         shown = escape(" \N{MIDDLE DOT} ".join(filter(None, facts)))
-        head = f'<div role="status">{badge(self.state)} {shown}{self._links()}</div>'
+        # Each tick changes the seconds: only the end is announced, once, with its result.
+        silent = ' aria-live="off"' if self._ended is None else ""
+        head = f'<div role="status"{silent}>{badge(self.state)} {shown}{self._links()}</div>'
         if self.is_open:
             bar = progress_bar(self.stage() or "running", self.part())
             return f"{head}{bar}{log_lines(list(self.lines)[-_SHOWN_LINES:])}"

@@ -50,7 +50,7 @@ function render({ model, el }) {
   keepKeys(root);
   el.append(root);
 
-  const draw = () => {
+  const draw = keepingFocus(root, () => {
     const shown = model.get("shown");
     setText(title, shown.title);
     setText(uri, shown.uri);
@@ -61,7 +61,7 @@ function render({ model, el }) {
     root.setAttribute("aria-busy", shown.sending);
     answer.draw(shown.answer);
     history.draw(shown.history);
-  };
+  });
   model.on("change:shown", draw);
   draw();
   return () => {
@@ -136,7 +136,7 @@ function cells(field, type, send, marks) {
   const cell = (text, row, column) => {
     const { name, kind } = field.columns[column];
     const key = `${field.name}/${row}/${column}`;
-    const labels = { "aria-label": field.isOneColumn ? `row ${row + 1}` : `${name}, row ${row + 1}`, "data-key": key, class: "mlmgmt-cell" };
+    const labels = { "aria-label": field.isOneColumn ? `row ${row + 1}` : `${name}, row ${row + 1}`, "data-key": key, class: `mlmgmt-cell mlmgmt-cell-${kind}` };
     const tellText = (value) => type(key, { do: "cell", field: field.name, row, column, text: value });
     let input;
     if (kind === "boolean") {
@@ -175,7 +175,7 @@ function cells(field, type, send, marks) {
     const problems = problemsOf(shown, field.name);
     inputs.forEach((row, y) => row.forEach((input, x) => input.setAttribute("aria-invalid", `${y},${x}` in problems)));
   });
-  const table = h("table", { "aria-label": field.name }, h("thead", {}, h("tr", {}, ...heads, h("th", { "aria-label": "remove" }))), h("tbody", {}, ...rows));
+  const table = h("table", { "aria-label": field.name }, h("thead", {}, h("tr", {}, ...heads, h("th", { scope: "col" }, h("span", { class: "mlmgmt-spoken" }, "remove")))), h("tbody", {}, ...rows));
   const add = h("button", { type: "button", onclick: () => send({ do: "add", field: field.name }) }, "Add a row");
   return h("div", {}, h("div", { class: "mlmgmt-cells" }, table), add);
 }
@@ -198,8 +198,8 @@ function bodyEditor(type) {
 }
 
 function codePages() {
-  const curl = h("pre", { class: "mlmgmt-code", tabindex: 0, "aria-label": "curl" });
-  const python = h("pre", { class: "mlmgmt-code", tabindex: 0, "aria-label": "Python" });
+  const curl = h("pre", { class: "mlmgmt-code", tabindex: 0, role: "region", "aria-label": "curl" });
+  const python = h("pre", { class: "mlmgmt-code", tabindex: 0, role: "region", "aria-label": "Python" });
   const part = (name, pre) => h("div", {}, h("div", { class: "mlmgmt-row" }, h("b", {}, name), copyButton(`Copy ${name}`, () => pre.textContent)), pre);
   const note = h("div", { class: "mlmgmt-faint" }, "Both examples read the key from the environment variable MLMGMT_KEY.");
   const draw = (shown) => {
@@ -219,16 +219,19 @@ function answerView() {
   const body = h("tbody", {});
   const table = h("table", { "aria-label": "answer" }, h("thead", {}, head), body);
   const more = h("div", { class: "mlmgmt-faint" });
-  const text = h("pre", { class: "mlmgmt-code", tabindex: 0, "aria-label": "answer as JSON" });
+  const stale = h("div", { class: "mlmgmt-faint" }, "The input has changed since.");
+  const text = h("pre", { class: "mlmgmt-code", tabindex: 0, role: "region", "aria-label": "answer as JSON" });
   const raw = h("details", {}, h("summary", {}, "JSON"), text);
   const empty = h("div", { class: "mlmgmt-faint" }, "The answer appears here.");
-  const full = h("div", {}, h("div", { class: "mlmgmt-row" }, words, facts), h("div", { class: "mlmgmt-row" }, id, copyId), trouble, h("div", { class: "mlmgmt-cells" }, table), more, raw);
+  const full = h("div", {}, h("div", { class: "mlmgmt-row" }, words, facts), stale, h("div", { class: "mlmgmt-row" }, id, copyId), trouble, h("div", { class: "mlmgmt-cells" }, table), more, raw);
   const element = h("section", { "aria-label": "answer" }, empty, full);
   let number = 0;
   const draw = (shown) => {
     empty.hidden = Boolean(shown);
     full.hidden = !shown;
     if (!shown) return;
+    stale.hidden = !shown.stale;
+    full.classList.toggle("mlmgmt-stale", shown.stale);
     setText(words, shown.words);
     words.classList.toggle("mlmgmt-good", shown.ok);
     words.classList.toggle("mlmgmt-bad", !shown.ok);

@@ -26,7 +26,7 @@ function render({ model, el }) {
     if (model.get("shown").waiting) model.widget_manager?.kernel?.interrupt?.();
   });
 
-  const draw = () => {
+  const draw = keepingFocus(root, () => {
     const shown = model.get("shown");
     setText(title, shown.title);
     setMarkup(state, shown.state);
@@ -39,7 +39,7 @@ function render({ model, el }) {
     setMarkup(body, shown.body);
     setMarkup(answers, shown.answers);
     setMarkup(failures, shown.failures);
-  };
+  });
   model.on("change:shown", draw);
   draw();
   return () => model.off("change:shown", draw);

@@ -40,6 +40,8 @@ class ServicePanel(Panel):
     Args:
         workspace: the account.
         service: the service, its id or its name.
+        tab: title of the first visible tab.
+        image: id of the image that is chosen first in the tab of deployments.
         **options: see `Panel`.
 
     Attributes:
@@ -49,8 +51,17 @@ class ServicePanel(Panel):
         NotFoundError: the service does not exist.
     """
 
-    def __init__(self, workspace: Workspace, service: ServiceResponse | str, **options: Any) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        service: ServiceResponse | str,
+        *,
+        tab: str = "Traffic",
+        image: str = "",
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
+        self._first = {"tab": tab, "image": image}
         self.state = ServiceState(workspace, service, on_change=self.look_now, clock=self._clock)
         self._frontend: Any = None
 
@@ -119,6 +130,7 @@ class ServicePanel(Panel):
         """
         state, service = self.state, self.state.service
         return {
+            "first": self._first,
             "name": state.name,
             "state": badge(self._condition()),
             "lastOperation": self._last_operation(),

@@ -14,10 +14,14 @@ from mlmgmt_nb.contract import OPERATIONS
 from mlmgmt_nb.contract.operations import Parameter
 from mlmgmt_nb.errors import ApiError, NotFoundError
 
-__all__ = ["KINDS", "Column", "Kind", "shown"]
+__all__ = ["FIRST_FILTERS", "KINDS", "Column", "Kind", "ago", "matching", "shown"]
 
 _PAGING = frozenset({"count", "$skipToken"})
 _SHOWN_OPERATIONS = 50
+FIRST_FILTERS = frozenset({"name", "tag", "manifestName", "serviceName", "serviceId", "modelName"})
+"""Filters in sight; the others are folded."""
+_UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
+_OLD_SECONDS = 60 * 86400
 
 
 Read = Callable[[Workspace, Mapping[str, str], int, str | None], Page[Any]]
@@ -41,12 +45,14 @@ class Kind(NamedTuple):
         columns: the columns of its list.
         filters: the filters of the API.
         page: reads a page of its list.
+        begin: the command that makes the first one.
     """
 
     id: str
     columns: tuple[Column, ...]
     filters: tuple[Parameter, ...]
     page: Read
+    begin: str
 
     @property
     def title(self) -> str:
@@ -60,6 +66,22 @@ def shown(value: Any) -> str:
     if isinstance(value, dt.datetime):
         return f"{(value if value.tzinfo else value.replace(tzinfo=dt.UTC)).astimezone(dt.UTC):%Y-%m-%d %H:%M:%S}"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def ago(value: dt.datetime, now: dt.datetime) -> str:
+    """Return a time relative to now, such as `5 min ago`; the date of a time long ago."""
+    value = value if value.tzinfo else value.replace(tzinfo=dt.UTC)
+    seconds = int((now - value).total_seconds())
+    if seconds >= _OLD_SECONDS:
+        return f"{value.astimezone(dt.UTC):%Y-%m-%d}"
+    size, unit = next((pair for pair in _UNITS if seconds >= pair[0]), (0, ""))
+    return f"{seconds // size} {unit} ago" if size else "just now"
+
+
+def matching(kind: Kind, item: Any, search: str) -> Column | None:
+    """Return the first column whose text has a searched text in it, in upper or lower case."""
+    wanted = search.casefold()
+    return next((column for column in kind.columns if wanted in shown(column.value(item)).casefold()), None)
 
 
 def _column(id: str, title: str | None = None, *, is_state: bool = False) -> Column:  # noqa: A002
@@ -128,18 +150,21 @@ KINDS: Mapping[str, Kind] = {
             (_NAME, _VERSION, _column("tags"), _CREATED, _DESCRIPTION, _ID),
             _filters("models_list"),
             _pages("models"),
+            "%mlmgmt model register -m FILE -n NAME",
         ),
         Kind(
             "manifests",
             (_NAME, _VERSION, _column("driver_program", "driver"), _TIME, _DESCRIPTION, _ID),
             _filters("manifests_list"),
             _pages("manifests"),
+            "%mlmgmt manifest create --manifest-name NAME -f score.py",
         ),
         Kind(
             "images",
             (_NAME, _VERSION, _column("creation_state", "state", is_state=True), _MANIFEST, _TIME, _ID),
             _filters("images_list"),
             _pages("images"),
+            "%mlmgmt image create -n NAME -f score.py -m FILE",
         ),
         Kind(
             "services",
@@ -154,6 +179,7 @@ KINDS: Mapping[str, Kind] = {
             ),
             _filters("services_list"),
             _pages("services"),
+            "%mlmgmt service form",
         ),
         Kind(
             "deployments",
@@ -167,6 +193,7 @@ KINDS: Mapping[str, Kind] = {
             ),
             _filters("deployments_list"),
             _deployments,
+            "%mlmgmt service form",
         ),
         Kind(
             "operations",
@@ -180,6 +207,7 @@ KINDS: Mapping[str, Kind] = {
             ),
             (),
             _operations,
+            "%mlmgmt service form",
         ),
     )
 }

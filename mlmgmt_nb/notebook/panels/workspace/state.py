@@ -2,87 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import datetime as dt
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
-from mlmgmt_nb.client import Workspace
 from mlmgmt_nb.notebook.display.card import Card
 from mlmgmt_nb.notebook.display.cards import card_of
 from mlmgmt_nb.notebook.display.html import escape, table
-from mlmgmt_nb.notebook.panels.workspace.kinds import KINDS, Column, Kind, shown
+from mlmgmt_nb.notebook.panels.workspace.actions import ACTIONS, code_of
+from mlmgmt_nb.notebook.panels.workspace.kinds import FIRST_FILTERS, KINDS, Column, ago, matching, shown
 from mlmgmt_nb.notebook.panels.workspace.lineage import Lineage
+from mlmgmt_nb.notebook.panels.workspace.reading import Part, Position, Request, Survey
 
-__all__ = ["Part", "Position", "Request", "WorkspaceState", "read"]
+__all__ = ["WorkspaceState"]
 
-ROWS = 50
-_SEARCHED_AT_ONCE, _PAGES_A_SEARCH = 1000, 20
 _PICTURE_ROWS = 20
-
-
-class Position(NamedTuple):
-    """The start of a page: a number of items after the position of a server token."""
-
-    token: str | None = None
-    offset: int = 0
-
-
-class Request(NamedTuple):
-    """A page to read."""
-
-    kind: Kind
-    filters: Mapping[str, str]
-    search: str
-    start: Position
-
-
-class Part(NamedTuple):
-    """The items read, the start of the next page (None after the last), and the number of items searched."""
-
-    items: Sequence[Any]
-    following: Position | None
-    searched: int
-
-
-def read(ws: Workspace, request: Request, is_outdated: Callable[[], bool] = lambda: False) -> Part:
-    """Read a page. The server filters; the search is done here, in a bounded number of pages.
-
-    Args:
-        is_outdated: returns whether the page is no longer needed.
-    """
-    position, found, searched = request.start, [], 0
-    count = _SEARCHED_AT_ONCE if request.search else ROWS
-    wanted = request.search.casefold()
-    for _ in range(_PAGES_A_SEARCH):
-        page = request.kind.page(ws, request.filters, count, position.token)
-        following = None if page.continuation_token is None else Position(page.continuation_token)
-        for place, item in enumerate(page.value[position.offset :], start=position.offset + 1):
-            searched += 1
-            if wanted and not _matches(request.kind, item, wanted):
-                continue
-            found.append(item)
-            if len(found) == ROWS:
-                is_last = place == len(page.value)
-                return Part(found, following if is_last else Position(position.token, place), searched)
-        if following is None or is_outdated():
-            return Part(found, following, searched)
-        position = following
-    return Part(found, position, searched)
-
-
-def _matches(kind: Kind, item: Any, wanted: str) -> bool:
-    return any(wanted in shown(column.value(item)).casefold() for column in kind.columns)
 
 
 @dataclass
 class _List:
-    """A tab. `starts` has the starts of the pages up to the current one."""
+    """A tab. `starts` has the starts of the pages up to the current one, `survey` those of all pages once known."""
 
     filters: dict[str, str] = field(default_factory=dict)
     search: str = ""
     sort: tuple[str, bool] | None = None
     starts: list[Position] = field(default_factory=lambda: [Position()])
     part: Part | None = None
+    survey: Survey | None = None
+    hidden: set[str] = field(default_factory=set)
 
 
 class WorkspaceState:
@@ -94,6 +41,7 @@ class WorkspaceState:
         lineage: the lineage of the selected resource, once it is known.
         is_stale: whether the list must be read.
         answered: the number of front-end messages processed.
+        opened: whether another panel is open below.
     """
 
     def __init__(self) -> None:
@@ -103,12 +51,14 @@ class WorkspaceState:
         self.lineage: Lineage | None = None
         self.is_stale = True
         self.answered = 0
+        self.opened = False
         self._lists = {kind: _List() for kind in KINDS}
 
     # --- user actions ---------------------------------------------------------------------------------------
 
     def refresh(self) -> None:
-        """Mark the page to be read again."""
+        """Mark the page to be read again, and the items to be counted again."""
+        self._list.survey = None
         self.is_stale = True
 
     def choose(self, kind: str) -> None:
@@ -149,6 +99,18 @@ class WorkspaceState:
             return
         self.is_stale = True
 
+    def go_to(self, page: str) -> None:
+        """Go to a page by its number."""
+        known = self._list.survey
+        if known is not None and page.isdecimal() and 1 <= int(page) <= len(known.starts):
+            self._list.starts = list(known.starts[: int(page)])
+            self.is_stale = True
+
+    def toggle(self, column: str) -> None:
+        """Hide a column, or show it again. The first column is always shown."""
+        if column in {each.id for each in self.kind.columns[1:]}:
+            self._list.hidden ^= {column}
+
     def select(self, id: str) -> bool:  # noqa: A002 - the API's word
         """Select an item of the page. Return whether the selection changed."""
         found = next((item for item in self.rows() if item.id == id), None)
@@ -179,6 +141,18 @@ class WorkspaceState:
             self.selected = next((item for item in part.items if item.id == self.selected.id), self.selected)
         return True
 
+    @property
+    def is_uncounted(self) -> bool:
+        """Whether the list has several pages that were not counted."""
+        there = self._list
+        has_more = there.part is not None and (there.part.following is not None or len(there.starts) > 1)
+        return has_more and there.survey is None and not there.search
+
+    def accept_survey(self, request: Request, found: Survey | None) -> None:
+        """Accept the count of a list, unless the request is outdated."""
+        if found is not None and request[:3] == self.request()[:3]:
+            self._list.survey = found
+
     def rows(self) -> list[Any]:
         """Return the items of the page in display order."""
         there = self._list
@@ -197,18 +171,33 @@ class WorkspaceState:
         there = self._list
         if there.part is None:
             return "not loaded yet"
-        count, page = len(there.part.items), len(there.starts)
-        words = f"page {page}: {count} {self.kind.id if count != 1 else self.kind.id[:-1]}"
+        count, page, known = len(there.part.items), len(there.starts), there.survey
+        if known is not None:
+            items = f"{'' if known.is_whole else 'more than '}{known.items:,} {self.kind.id}"
+            return f"{items}, page {page} of {len(known.starts):,}{'' if known.is_whole else ' and more'}"
+        words = f"{count} {self.kind.id if count != 1 else self.kind.id[:-1]}"
         if there.search:
-            words += f" with {there.search!r} among {there.part.searched:,} searched"
+            words = f"page {page}: {words} with {there.search!r} among {there.part.searched:,} searched"
+        elif page > 1 or there.part.following is not None:
+            words = f"page {page}: {words}"
         if there.part.following is None:
             return f"{words}, the last page" if page > 1 or there.search else words
         return f"{words}, and more"
+
+    def empty(self) -> tuple[str, str]:
+        """Return why the list is empty, and the command that makes the first item; empty texts otherwise."""
+        there = self._list
+        if there.part is None or there.part.items:
+            return "", ""
+        if there.filters or there.search or len(there.starts) > 1:
+            return f"No {self.kind.id} here. Clear the filters and the search to see all.", ""
+        return f"No {self.kind.id} yet. This makes the first:", self.kind.begin
 
     def shown(self, *, is_working: bool) -> dict[str, Any]:
         """Return the state for the frontend, as JSON types."""
         there = self._list
         selected_id = self.selected.id if self.selected is not None else None
+        columns = self._columns()
         return {
             "answered": self.answered,
             "tabs": [{"id": kind.id, "title": kind.title} for kind in KINDS.values()],
@@ -218,22 +207,29 @@ class WorkspaceState:
                     "name": parameter.name,
                     "help": parameter.description,
                     "value": there.filters.get(parameter.name, ""),
+                    "first": parameter.name in FIRST_FILTERS,
                 }
                 for parameter in self.kind.filters
             ],
             "search": there.search,
             "columns": [
-                {"id": column.id, "title": column.title, "sorted": self._sorted(column)} for column in self.kind.columns
+                {"id": column.id, "title": _title(column), "sorted": self._sorted(column)} for column in columns
             ],
-            "rows": [
-                {"id": item.id, "cells": self._cells(item), "selected": item.id == selected_id} for item in self.rows()
+            "choices": [
+                {"id": column.id, "title": _title(column), "shown": column in columns}
+                for column in self.kind.columns[1:]
             ],
-            "states": [column.is_state for column in self.kind.columns],
+            "rows": [{**self._row(item, columns), "selected": item.id == selected_id} for item in self.rows()],
+            "states": [column.is_state for column in columns],
             "status": self.status(),
+            "empty": self.empty(),
             "working": is_working,
+            "page": len(there.starts),
+            "pages": len(there.survey.starts) if there.survey else 0,
             "previous": len(there.starts) > 1,
             "next": there.part is not None and there.part.following is not None,
             "selected": self._details(),
+            "opened": self.opened,
         }
 
     def text(self) -> str:
@@ -269,7 +265,7 @@ class WorkspaceState:
         return self._lists[self.kind.id]
 
     def _from_the_start(self) -> None:
-        self._list.starts = [Position()]
+        self._list.starts, self._list.survey = [Position()], None
         self.is_stale = True
 
     def _sorted(self, column: Column) -> str:
@@ -281,6 +277,18 @@ class WorkspaceState:
 
     def _cells(self, item: Any) -> list[str]:
         return [shown(column.value(item)) for column in self.kind.columns]
+
+    def _columns(self) -> list[Column]:
+        return [column for column in self.kind.columns if column.id not in self._list.hidden]
+
+    def _row(self, item: Any, columns: list[Column]) -> dict[str, Any]:
+        """Return a row for the frontend: each cell has its text and the exact text, and why the search matched."""
+        now = dt.datetime.now(dt.UTC)
+        cells = [_cell(column.value(item), now) for column in columns]
+        match = matching(self.kind, item, self._list.search) if self._list.search else None
+        is_seen = match is None or any(self._list.search.casefold() in text.casefold() for text, _ in cells)
+        why = "" if match is None or is_seen else f"{match.title}: {shown(match.value(item))}"
+        return {"id": item.id, "cells": cells, "why": why}
 
     def _card(self) -> Card:
         return card_of(self.selected)
@@ -295,7 +303,20 @@ class WorkspaceState:
             "state": card.state or "",
             "rows": [list(row) for row in card.lines(ages=False)],
             "lineage": self.lineage.svg(interactive=True) if self.lineage else "",
+            "actions": [[action.id, action.title] for action in ACTIONS.get(self.selected_kind, ())],
+            "code": code_of(self.selected_kind, self.selected),
         }
+
+
+def _title(column: Column) -> str:
+    """Return the title of a column whose times are relative."""
+    return column.title.removesuffix(" (UTC)")
+
+
+def _cell(value: Any, now: dt.datetime) -> tuple[str, str]:
+    """Return the text of a cell, and the exact text: times are relative."""
+    exact = shown(value)
+    return (ago(value, now), f"{exact} UTC") if isinstance(value, dt.datetime) else (exact, exact)
 
 
 def _order(column: Column, item: Any) -> Any:

@@ -12,8 +12,10 @@ from mlmgmt_nb.errors import MlmgmtError
 from mlmgmt_nb.notebook.display.html import ErrorText
 from mlmgmt_nb.notebook.panels.frontend import frontend
 from mlmgmt_nb.notebook.panels.panel import Panel
+from mlmgmt_nb.notebook.panels.workspace.actions import open_panel
 from mlmgmt_nb.notebook.panels.workspace.lineage import trace
-from mlmgmt_nb.notebook.panels.workspace.state import WorkspaceState, read
+from mlmgmt_nb.notebook.panels.workspace.reading import read, survey
+from mlmgmt_nb.notebook.panels.workspace.state import WorkspaceState
 
 __all__ = ["WorkspacePanel"]
 
@@ -26,7 +28,7 @@ class WorkspacePanel(Panel):
     """Models, manifests, images, services, deployments and operations of an account, in tabs.
 
     The lists are read page by page with the filters of the API, and refreshed while they are visible. `selected` is
-    the resource selected in the panel.
+    the resource selected in the panel; its actions open other panels below.
 
     Args:
         ws: the workspace (default: that of `connect()`).
@@ -38,6 +40,8 @@ class WorkspacePanel(Panel):
         self._ws = ws or connect()
         self._first_page = threading.Event()
         self._frontend: Any = None
+        self._below: Any = None
+        self._opened: Panel | None = None
         self.state = WorkspaceState()
 
     @property
@@ -49,6 +53,7 @@ class WorkspacePanel(Panel):
     def prepare(self, *, is_live: bool) -> None:
         if is_live:
             self.do(self._read)
+            self.do(self._count)
             self._first_page.wait(_FIRST_PAGE_SECONDS)
             return
         try:
@@ -64,7 +69,10 @@ class WorkspacePanel(Panel):
 
     def build(self) -> Any:
         self._frontend = frontend("workspace", self.state.shown(is_working=True), self._on_message)
-        return self._frontend
+        import ipywidgets
+
+        self._below = ipywidgets.VBox([])
+        return ipywidgets.VBox([self._frontend, self._below])
 
     def draw(self) -> None:
         self._frontend.shown = self.state.shown(is_working=self.is_working)
@@ -90,6 +98,10 @@ class WorkspacePanel(Panel):
             "filter": lambda: state.filter(str(message.get("name", "")), value),
             "search": lambda: state.search(value),
             "sort": lambda: state.sort(value),
+            "page": lambda: state.go_to(value),
+            "column": lambda: state.toggle(value),
+            "act": lambda: self.do(lambda: self._act(value)),
+            "close": lambda: self.do(lambda: self._open(None)),
             "next": lambda: state.turn_pages(1),
             "previous": lambda: state.turn_pages(-1),
             "refresh": state.refresh,
@@ -104,6 +116,7 @@ class WorkspacePanel(Panel):
             state.answered += 1
             if state.is_stale:
                 self.do(self._read)
+                self.do(self._count)
             if state.selected is not None and (state.lineage is None or step == state.refresh):
                 self.do(self._trace)
         self.changed()
@@ -120,6 +133,32 @@ class WorkspacePanel(Panel):
                 self.state.accept(request, part)
         finally:
             self._first_page.set()
+
+    def _count(self) -> None:
+        """Run in the thread of the worker."""
+        with self.lock:
+            request = self.state.request()
+            if not self.state.is_uncounted:
+                return
+        found = survey(self._ws, request, lambda: self.state.request()[:3] != request[:3])
+        with self.lock:
+            self.state.accept_survey(request, found)
+
+    def _act(self, action: str) -> None:
+        """Open the panel of an action of the selected resource."""
+        with self.lock:
+            kind, resource = self.state.selected_kind, self.state.selected
+        self._open(open_panel(self._ws, kind, resource, action))
+
+    def _open(self, panel: Panel | None) -> None:
+        """Show a panel below, in place of the one before."""
+        before, self._opened = self._opened, panel
+        widgets = [] if panel is None else [panel.embed()]
+        with self.lock:
+            self._below.children = widgets
+            self.state.opened = panel is not None
+        if before is not None:
+            before.close()
 
     def _trace(self) -> None:
         with self.lock:

@@ -17,6 +17,14 @@ function badge(state) {
   return state ? h("span", { class: "mlmgmt-badge", "data-state": state }, state) : "";
 }
 
+/** A text with the searched part marked. */
+function marked(text, search) {
+  const place = search ? text.toLowerCase().indexOf(search.toLowerCase()) : -1;
+  if (place < 0) return [text];
+  const end = place + search.length;
+  return [text.slice(0, place), h("mark", {}, text.slice(place, end)), text.slice(end)];
+}
+
 class View {
   constructor(model, root) {
     this.model = model;
@@ -29,12 +37,15 @@ class View {
     this.body = h("tbody", { onkeydown: (event) => this.moveRow(event) });
     this.table = h("table", { role: "grid" }, h("thead", {}, this.head), this.body);
     this.status = h("span", { role: "status", class: "mlmgmt-faint" });
+    this.columns = h("details", { class: "mlmgmt-columns" });
+    this.pages = h("span", { class: "mlmgmt-pages", role: "group", "aria-label": "pages" });
     this.previous = this.button("Previous", () => this.send({ do: "previous" }));
     this.next = this.button("Next", () => this.send({ do: "next" }));
     this.refresh = this.button("Refresh", () => this.send({ do: "refresh" }));
     this.details = h("div", { class: "mlmgmt-details", role: "region", "aria-label": "selected" });
-    const list = h("div", { class: "mlmgmt-list", role: "tabpanel" }, this.table);
-    const pager = h("div", { class: "mlmgmt-row" }, this.previous, this.next, this.refresh, this.status);
+    this.empty = h("p", {});
+    const list = h("div", { class: "mlmgmt-list", role: "tabpanel" }, this.table, this.empty);
+    const pager = h("div", { class: "mlmgmt-row" }, this.previous, this.pages, this.next, this.refresh, this.columns, this.status);
     // Otherwise JupyterLab uses the arrow keys to move between cells.
     root.setAttribute("data-lm-suppress-shortcuts", "true");
     root.classList.add("mlmgmt-workspace");
@@ -65,14 +76,24 @@ class View {
     this.part("tabs", [shown.tabs, shown.tab], () => this.drawTabs(shown));
     this.part("filters", [shown.tab, shown.filters.map((filter) => filter.name)], () => this.drawFilters(shown));
     this.part("columns", [shown.tab, shown.columns], () => this.drawColumns(shown));
-    this.part("rows", [shown.tab, shown.rows], () => this.drawRows(shown));
-    this.part("selected", shown.selected, () => this.drawDetails(shown.selected));
+    this.part("choices", [shown.tab, shown.choices], () => this.drawChoices(shown.choices));
+    this.part("pages", [shown.page, shown.pages], () => this.drawPages(shown));
+    this.part("rows", [shown.tab, shown.rows, shown.columns, shown.search], () => this.drawRows(shown));
+    this.part("empty", shown.empty, () => this.drawEmpty(shown.empty));
+    this.part("selected", [shown.selected, shown.opened], () => this.drawDetails(shown.selected, shown.opened));
     setText(this.status, shown.working ? `${shown.status} \u2026` : shown.status);
     setAttribute(this.table, "aria-busy", shown.working);
     setAttribute(this.table, "aria-label", shown.tab);
     // A disabled button loses the focus; these are only marked as disabled.
     setAttribute(this.previous, "aria-disabled", !shown.previous);
     setAttribute(this.next, "aria-disabled", !shown.next);
+  }
+
+  /** How to begin, instead of a table without rows. */
+  drawEmpty([text, command]) {
+    this.table.hidden = text !== "";
+    this.empty.hidden = text === "";
+    this.empty.replaceChildren(text, " ", ...(command ? [h("code", {}, command), " ", copyButton("Copy", () => command)] : []));
   }
 
   drawTabs(shown) {
@@ -105,14 +126,42 @@ class View {
   }
 
   drawFilters(shown) {
-    const fields = shown.filters.map((filter) =>
+    const make = (filter) =>
       this.field(words(filter.name), filter.help, filter.value, (value) =>
         this.send({ do: "filter", name: filter.name, value })
-      )
-    );
+      );
     const help = "Text in any column; searched page by page.";
-    fields.push(this.field("search", help, shown.search, (value) => this.send({ do: "search", value })));
-    this.filters.replaceChildren(...fields);
+    const search = this.field("search", help, shown.search, (value) => this.send({ do: "search", value }));
+    const folded = shown.filters.filter((filter) => !filter.first);
+    const isUsed = folded.some((filter) => filter.value);
+    const more = h("details", { open: isUsed }, h("summary", {}, "More filters"), h("div", { class: "mlmgmt-filters" }, ...folded.map(make)));
+    const first = shown.filters.filter((filter) => filter.first).map(make);
+    this.filters.replaceChildren(...first, search, ...(folded.length ? [more] : []));
+  }
+
+  /** The columns that are shown, to choose from. */
+  drawChoices(choices) {
+    const make = ({ id, title, shown }) => {
+      const box = h("input", { type: "checkbox", checked: shown, "data-key": id, onchange: () => this.send({ do: "column", value: id }) });
+      return h("label", { class: "mlmgmt-choice" }, box, title);
+    };
+    const list = h("div", { class: "mlmgmt-row", role: "group", "aria-label": "columns" }, ...choices.map(make));
+    this.columns.replaceChildren(h("summary", {}, "Columns"), list);
+  }
+
+  /** The numbers of the first, the last and the near pages. */
+  drawPages({ page, pages }) {
+    const near = (number) => number === 1 || number === pages || Math.abs(number - page) <= 1;
+    const numbers = Array.from({ length: pages }, (_, place) => place + 1).filter(near);
+    const parts = numbers.flatMap((number, place) => {
+      const button = this.button(number.toLocaleString("en"), () => this.send({ do: "page", value: String(number) }));
+      button.dataset.key = `page ${number}`;
+      button.setAttribute("aria-label", `page ${number}`);
+      if (number === page) button.setAttribute("aria-current", "page");
+      return place && number - numbers[place - 1] > 1 ? ["\u2026", button] : [button];
+    });
+    this.pages.hidden = pages < 2;
+    this.pages.replaceChildren(...parts);
   }
 
   field(label, help, value, onChange) {
@@ -149,7 +198,7 @@ class View {
 
   drawRows(shown) {
     const known = new Map([...this.body.children].map((row) => [row.dataset.id, row]));
-    const rows = shown.rows.map((row) => this.row(known.get(row.id), row, shown.columns, shown.states));
+    const rows = shown.rows.map((row) => this.row(known.get(row.id), row, shown));
     if (rows.length !== this.body.childElementCount || rows.some((row, place) => row !== this.body.children[place])) {
       const focused = this.body.contains(document.activeElement) ? document.activeElement : null;
       this.body.replaceChildren(...rows);
@@ -158,19 +207,23 @@ class View {
     if (!rows.some((row) => row.tabIndex === 0) && rows.length) rows[0].tabIndex = 0;
   }
 
-  row(row, shown, columns, states) {
-    if (!row || row.childElementCount !== shown.cells.length) {
-      row = h("tr", { "data-id": shown.id, onclick: () => this.select(row) });
+  row(row, { id, cells, why, selected }, { columns, states, search }) {
+    const layout = columns.map((column) => column.id).join(" ");
+    if (!row || row.dataset.layout !== layout) {
+      row = h("tr", { "data-id": id, "data-layout": layout, onclick: () => this.select(row) });
       row.append(...columns.map((column) => h("td", { "data-column": column.id })));
       row.tabIndex = -1;
     }
-    setAttribute(row, "aria-selected", shown.selected);
-    shown.cells.forEach((text, place) => {
+    setAttribute(row, "aria-selected", selected);
+    cells.forEach(([text, exact], place) => {
       const cell = row.children[place];
-      if (cell.textContent === text) return;
-      setAttribute(cell, "title", text);
+      const reason = place === 0 && why ? ` (${why})` : "";
+      const key = JSON.stringify([text, reason, search]);
+      if (cell.shownText === key) return;
+      cell.shownText = key;
+      setAttribute(cell, "title", exact);
       if (states[place]) cell.replaceChildren(badge(text));
-      else cell.textContent = text;
+      else cell.replaceChildren(...marked(text + reason, search));
     });
     return row;
   }
@@ -203,11 +256,21 @@ class View {
     event.preventDefault();
   }
 
-  drawDetails(selected) {
-    // Remember the focused node: the facts of a resource are drawn before its lineage.
-    const focused = document.activeElement;
-    if (this.details.contains(focused)) this.wanted = focused.dataset.id;
-    else if (focused && focused !== document.body) this.wanted = null;
+  /** Buttons that open panels of the selected resource below, copy its id, or show the code that gets it. */
+  drawActions({ id, actions, code }, isOpen) {
+    const line = h("pre", { class: "mlmgmt-code", tabindex: 0, role: "region", "aria-label": "code", hidden: !this.showsCode }, code);
+    const show = h("button", { type: "button", "aria-expanded": String(Boolean(this.showsCode)) }, "Code");
+    show.addEventListener("click", () => {
+      this.showsCode = line.hidden;
+      line.hidden = !line.hidden;
+      show.setAttribute("aria-expanded", String(!line.hidden));
+    });
+    const buttons = actions.map(([value, title]) => this.button(title, () => this.send({ do: "act", value })));
+    const close = isOpen ? [this.button("Close the panel below", () => this.send({ do: "close" }))] : [];
+    return [h("div", { class: "mlmgmt-row" }, ...buttons, copyButton("Copy id", () => id), show, ...close), line];
+  }
+
+  drawDetails(selected, isOpen) {
     if (!selected) {
       const hint = "Select a row to see its details. After panel = %mlmgmt, it is panel.selected.";
       this.details.replaceChildren(h("p", { class: "mlmgmt-faint" }, hint));
@@ -216,8 +279,7 @@ class View {
     const title = h("p", {}, h("b", {}, selected.title), " ", badge(selected.state));
     const rows = selected.rows.flatMap(([label, value]) => [h("dt", {}, label), h("dd", {}, this.value(value))]);
     const facts = h("dl", {}, ...rows);
-    this.details.replaceChildren(title, facts, ...this.lineage(selected.lineage));
-    if (this.wanted) this.details.querySelector(`[data-id="${CSS.escape(this.wanted)}"]`)?.focus();
+    this.details.replaceChildren(title, ...this.drawActions(selected, isOpen), facts, ...this.lineage(selected.lineage));
   }
 
   value(text) {
@@ -246,11 +308,11 @@ class View {
 export default {
   render({ model, el }) {
     const view = new View(model, el);
-    const draw = () => {
+    const draw = keepingFocus(el, () => {
       view.draw();
       view.focusAfter?.()?.focus();
       view.focusAfter = null;
-    };
+    });
     model.on("change:shown", draw);
     draw();
     return () => {

@@ -19,7 +19,7 @@ from mlmgmt_nb.service.api.resources import (
     operations,
     withdrawals,
 )
-from mlmgmt_nb.service.api.resources.services import keys, monitoring, queries, recordings, requests
+from mlmgmt_nb.service.api.resources.services import candidates, keys, monitoring, queries, recordings, requests
 
 __all__ = ["EXTENSIONS", "HANDLERS"]
 
@@ -44,14 +44,21 @@ HANDLERS: Mapping[str, Handler] = {
     "deployments_list": deployments.list_,
     "deployments_get": deployments.get,
     "operations_get": operations.get,
+    "candidate_propose": candidates.propose,
+    "candidate_get": candidates.get,
+    "candidate_discard": candidates.discard,
+    "candidate_canary": candidates.start_canary,
+    "candidate_stop_canary": candidates.stop_canary,
+    "candidate_promote": candidates.promote,
 }
-"""Handlers by operation of the contract."""
+"""Handlers by operation of the contract, and of its extension for changes."""
 
 EXTENSIONS: Mapping[tuple[str, ...], Mapping[str, Handler]] = {
     ("swagger.json",): {"GET": description.swagger},
     ("extensions",): {"GET": description.extensions},
     ("computes",): {"GET": computes.list_},
     ("computes", "{id}"): {"PUT": computes.alias, "DELETE": computes.remove_alias},
+    ("computes", "{id}", "prepare"): {"POST": computes.prepare},
     ("models", "{id}", "withdraw"): {"POST": withdrawals.model},
     ("manifests", "{id}", "withdraw"): {"POST": withdrawals.manifest},
     ("images", "{id}", "withdraw"): {"POST": withdrawals.image},

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import re
+import sys
+
 from sqlalchemy import delete, func, insert, select
 
 from mlmgmt_nb.contract.limits import MAX_CHARACTERS, MAX_ITEMS, OTHERWISE
 from mlmgmt_nb.service.api.app import Call
+from mlmgmt_nb.service.compute_ids import LOCAL
 from mlmgmt_nb.service.http.messages import Reply
 from mlmgmt_nb.service.http.problems import bad_field, conflict, not_found
 from mlmgmt_nb.service.store import schema
 
-__all__ = ["alias", "list_", "remove_alias"]
+__all__ = ["alias", "list_", "prepare", "remove_alias"]
+
+_MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
+_MOST_MODULES = 200
 
 
 def list_(call: Call) -> Reply:
@@ -49,3 +56,24 @@ def remove_alias(call: Call) -> Reply:
     with call.backend.store.writing() as db:
         removed = db.execute(delete(table).where(table.c.account == call.account, table.c.name == call.id)).rowcount
     return Reply(200 if removed else 204)
+
+
+def prepare(call: Call) -> Reply:
+    """Prepare the first replica of the service `serviceName`, which is about to be created on the compute `local`.
+
+    `modules`: modules that its driver imports, separated by commas. `pythonInterpreter`: its Python. All are in the
+    query. Nothing depends on the result: 204 in any case.
+    """
+    if call.id != LOCAL:
+        raise not_found("compute", call.id, "id", f"Only {LOCAL} prepares replicas.")
+    modules = [name for name in call.query.get("modules", "").split(",") if name]
+    if unfit := next((name for name in modules if not _MODULE.fullmatch(name)), None):
+        raise bad_field("modules", f"{unfit!r} is not the name of a module.")
+    if len(modules) > _MOST_MODULES:
+        raise bad_field("modules", f"has {len(modules)} names; the maximum is {_MOST_MODULES}.", "TooLong")
+    name = call.query.get("serviceName", "")
+    if not name:
+        raise bad_field("serviceName", "is missing.", "Missing")
+    interpreter = call.query.get("pythonInterpreter", sys.executable)
+    call.backend.prepare_replica(interpreter, f"{call.account}/{name}", tuple(modules))
+    return Reply(204)

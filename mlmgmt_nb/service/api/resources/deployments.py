@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
-from sqlalchemy import Select, select
+from sqlalchemy import ColumnElement, Select, exists, select
 
 from mlmgmt_nb.contract.extensions import ChangeRecord, DeploymentRecord
 from mlmgmt_nb.service.api.app import Call
@@ -29,7 +29,7 @@ def list_(call: Call) -> Reply:
     """
     table = schema.deployments
     service_id = call.query.get("serviceId")
-    query = _selected().where(in_account(table, call.account, is_filtered=service_id is not None))
+    query = _selected().where(in_account(table, call.account, is_filtered=service_id is not None), ~_of_candidate())
     query = query.order_by(table.c.seq.desc()).limit(_ROWS_AT_ONCE)
     if service_id is not None:
         query = query.where(table.c.service_id == service_id)
@@ -44,6 +44,13 @@ def _selected() -> Select[Any]:
     """Select the columns of responses."""
     columns = schema.deployments.c
     return select(columns.seq, columns.id, *(columns[name] for name in DEPLOYMENT_COLUMNS))
+
+
+def _of_candidate() -> ColumnElement[bool]:
+    """Return the condition that a deployment is that of a candidate, which has not served."""
+    services = schema.services
+    same = services.c.id == schema.deployments.c.service_id
+    return exists().where(same, services.c.candidate_of.is_not(None))
 
 
 def _blocks(store: Store, query: Select[Any]) -> Iterator[list[DeploymentRecord]]:

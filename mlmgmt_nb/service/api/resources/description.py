@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mlmgmt_nb.contract.changes import CANDIDATES
 from mlmgmt_nb.contract.extensions import CHANGES, VARIABLES
 from mlmgmt_nb.contract.recording import RECORDING
 from mlmgmt_nb.service.api.app import Call
@@ -9,7 +10,7 @@ from mlmgmt_nb.service.http.messages import Reply
 
 __all__ = ["extensions", "swagger"]
 
-_EXTENSIONS = (VARIABLES, CHANGES, RECORDING)
+_EXTENSIONS = (VARIABLES, CHANGES, RECORDING, CANDIDATES)
 """Extensions of requests that other servers would ignore; clients look for them before they use them."""
 
 

@@ -38,6 +38,7 @@ def register(call: Call) -> Reply:
         if tags := set(model.tags or ()):
             seq = added.inserted_primary_key.seq  # type: ignore[union-attr]
             db.execute(insert(schema.model_tags), [{"tag": tag, "model_seq": seq} for tag in sorted(tags)])
+    call.backend.prepare_replica()
     return Reply(200, doc)
 
 

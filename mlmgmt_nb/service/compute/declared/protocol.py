@@ -143,6 +143,10 @@ class DeclaredCompute(Protocol):
         """Return the counters of all replicas of a service since this process first saw them."""
         ...
 
+    def memory(self, service_id: str) -> int:
+        """Return the bytes of memory of all replicas of a service; 0 if they are not known."""
+        ...
+
     def states(self, service_id: str) -> Mapping[ReplicaState, int]:
         """Return the number of replicas of a service in each state that has any."""
         ...

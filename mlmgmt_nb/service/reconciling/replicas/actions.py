@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["Action", "Close", "Drain", "Fail", "Kill", "Open", "Refuse", "Start", "Succeed"]
+__all__ = [
+    "Action",
+    "Adopt",
+    "Close",
+    "Drain",
+    "Fail",
+    "Kill",
+    "Open",
+    "Refuse",
+    "Release",
+    "Route",
+    "Show",
+    "Start",
+    "Succeed",
+]
 
 
 class Action(msgspec.Struct, frozen=True, tag=True):
@@ -19,6 +33,28 @@ class Start(Action, frozen=True):
     """Start a replica of a deployment."""
 
     deployment_id: str
+
+
+class Adopt(Action, frozen=True):
+    """Make a ready replica, of a candidate or of an earlier deployment that is the same, one of a deployment."""
+
+    deployment_id: str
+    replica_id: str
+
+
+class Route(Action, frozen=True):
+    """Divide the requests of the service between its deployment and its candidate."""
+
+
+class Release(Action, frozen=True):
+    """No longer divide the requests of the service."""
+
+
+class Show(Action, frozen=True):
+    """Let a replica accept the connections of its service, or leave them to the router. `at_service` says which."""
+
+    replica_id: str
+    at_service: bool
 
 
 class Drain(Action, frozen=True):

@@ -34,12 +34,15 @@ class Autoscaling:
         self._calm_seconds = calm_seconds
         self._states: dict[str, ScaleState] = {}
 
-    def adjust(self, row: Row[Any], services: Iterable[Row[Any]], moment: float, *, starting: bool) -> None:
+    def adjust(
+        self, row: Row[Any], services: Iterable[Row[Any]], moment: float, *, starting: bool, is_divided: bool = False
+    ) -> None:
         """Change the number of replicas of a service if its load demands it.
 
         Args:
             services: all services, which share the capacity.
             starting: whether a replica of the service is starting.
+            is_divided: whether a router accepts the connections of the service.
         """
         auto, compute = scaling(row.serving_spec), self._computes[row.compute_id]
         if auto is None or row.target_id is not None or row.deleting or not compute.is_open(row.id):
@@ -59,6 +62,8 @@ class Autoscaling:
         room = replicas_that_fit(
             row.serving_spec, [(other.serving_spec, count) for other, count in neighbors], compute.capacity()
         )
+        if is_divided:  # a request at the router would not wake it
+            auto = msgspec.structs.replace(auto, minimum=max(1, auto.minimum))
         auto = msgspec.structs.replace(auto, maximum=max(auto.minimum, 1, min(auto.maximum, room)))
         after = decide(
             state,

@@ -14,6 +14,7 @@ from sqlalchemy import Row
 from mlmgmt_nb.service.compute.base import Exit
 from mlmgmt_nb.service.compute.computes import Computes
 from mlmgmt_nb.service.compute.observed import Replica, ReplicaState
+from mlmgmt_nb.service.gateway.router import Router, Split
 from mlmgmt_nb.service.reconciling.keys import KeyDistribution
 from mlmgmt_nb.service.reconciling.ports import Ports
 from mlmgmt_nb.service.reconciling.recorder import ServiceRecorder
@@ -24,6 +25,7 @@ from mlmgmt_nb.service.reconciling.replicas.desired import Desired
 from mlmgmt_nb.service.reconciling.replicas.launches import Launches
 from mlmgmt_nb.service.reconciling.replicas.progress import RolloutProgress
 from mlmgmt_nb.service.reconciling.replicas.reconciler import backoff, is_settled, step
+from mlmgmt_nb.service.reconciling.service_rows import changed_services
 from mlmgmt_nb.service.reconciling.specs import replica_count, scaling
 from mlmgmt_nb.service.settings import Settings
 
@@ -31,6 +33,8 @@ __all__ = ["ReplicaController"]
 
 _KEYS_SECONDS = 1.0
 """Seconds that replicas have to confirm new keys."""
+_CHECK_SECONDS = 60.0
+"""Seconds until settled services are looked at although their rows have not changed."""
 
 
 class ReplicaController:
@@ -39,11 +43,13 @@ class ReplicaController:
     Args:
         run_again: requests another round.
         clock: monotonic time in seconds.
+        router: divides requests between services and their candidates.
     """
 
     def __init__(
         self,
         computes: Computes,
+        router: Router,
         recorder: ServiceRecorder,
         launches: Launches,
         settings: Settings,
@@ -51,6 +57,7 @@ class ReplicaController:
         clock: Callable[[], float],
     ) -> None:
         self._computes = computes
+        self._router = router
         self._recorder = recorder
         self._launches = launches
         self._settings = settings
@@ -58,7 +65,9 @@ class ReplicaController:
         self._clock = clock
         self._all: Mapping[str, Row[Any]] = {}
         self._services: Mapping[str, Row[Any]] = {}  # those on our computes
+        self._candidates: Mapping[str, Row[Any]] = {}  # by the ids of their services
         self._settled: set[str] = set()
+        self._checked = clock()
         self._crashes = CrashHistory()
         self._autoscaling = Autoscaling(computes, recorder, settings.calm_seconds)
         self._keys = KeyDistribution(computes)
@@ -72,6 +81,7 @@ class ReplicaController:
 
     def stop(self) -> None:
         """End every replica, and forget everything about them: another process may run them next."""
+        self._router.stop()
         self._computes.stop(self._settings.drain_timeout)
         self._settled.clear()
         for known in (self._crashes, self._autoscaling, self._recorder, self._keys, self._ports):
@@ -84,16 +94,23 @@ class ReplicaController:
             services: all services by id; the same object as before if the store has not changed.
         """
         moment = self._clock()
-        rows = self._pending(services)
+        rows = self._pending(services, moment)
         for ended in self._computes.exits():
             self._add_crash(ended, moment, is_logged=ended.service_id in rows)
         replicas = self._computes.replicas()
         starting = {replica.service_id for replica in replicas if replica.state is ReplicaState.STARTING}
         for row in rows.values():
             self._recorder.begin(row)
-            self._autoscaling.adjust(row, self._services.values(), moment, starting=row.id in starting)
+            self._autoscaling.adjust(
+                row,
+                self._services.values(),
+                moment,
+                starting=row.id in starting,
+                is_divided=self._router.is_routed(row.id) or self._router.is_routed(row.candidate_of or ""),
+            )
             self._keys.renew(row)
-        desired = [self._desired(row) for row in rows.values()]
+            self._divide(row)
+        desired = [self._desired(row) for row in rows.values() if self._has_service(row)]
         self._progress.log(desired, replicas)
         actions = step(desired, replicas, self._crashes.crashes, moment)
         for action in actions:
@@ -106,11 +123,16 @@ class ReplicaController:
         backs_off = any(isinstance(action, a.Refuse) and action.service_id not in self._settled for action in actions)
         return 0.1 if backs_off else 1.0
 
-    def _pending(self, services: Mapping[str, Row[Any]]) -> dict[str, Row[Any]]:
-        """Return the services to process: all of them if the store has changed, else those that may need an action."""
+    def _pending(self, services: Mapping[str, Row[Any]], moment: float) -> dict[str, Row[Any]]:
+        """Return the services that may need an action, and now and then all of them."""
         if services is not self._all:
+            self._settled -= changed_services(self._all, services)
             self._all = services
             self._services = {id_: row for id_, row in services.items() if row.compute_id in self._computes}
+            living = [row for row in self._services.values() if row.candidate_of is not None and not row.deleting]
+            self._candidates = {row.candidate_of: row for row in living}
+        if moment - self._checked >= _CHECK_SECONDS:
+            self._checked = moment
             self._settled.clear()
         self._settled -= self._computes.connected()
         return {id_: row for id_, row in self._services.items() if id_ not in self._settled}
@@ -123,6 +145,17 @@ class ReplicaController:
             for service in desired
             if service.service_id not in has_replicas and is_settled(service, self._crashes.crashes, moment)
         )
+
+    def _has_service(self, row: Row[Any]) -> bool:
+        """Return False for a candidate whose service has no socket yet, which its replicas need too."""
+        if row.candidate_of is None or row.deleting:
+            return True
+        return self._computes[row.compute_id].is_open(row.candidate_of)
+
+    def _is_promoted(self, row: Row[Any]) -> bool:
+        """Return whether a candidate hands its replicas over to its service."""
+        service = self._services.get(row.candidate_of or "")
+        return service is not None and service.target_id is not None and service.adopts_id == row.deployment_id
 
     def _desired(self, row: Row[Any]) -> Desired:
         return Desired(
@@ -137,7 +170,33 @@ class ReplicaController:
             is_open=self._computes[row.compute_id].is_open(row.id),
             sleeps=scaling(row.serving_spec) is not None,
             deleting=row.deleting,
+            adopts=row.adopts_id,
+            is_promoted=self._is_promoted(row),
+            is_divided=row.target_id is None and self._split(row) is not None,
+            is_routed=self._router.is_routed(row.id),
         )
+
+    def _split(self, row: Row[Any]) -> Split | None:
+        """Return how the requests of a service are divided; None if its candidate gets none of them."""
+        candidate = self._candidates.get(row.id)
+        if candidate is None or candidate.deleting or candidate.traffic is None or not candidate.traffic.is_active:
+            return None
+        compute, canary = self._computes[row.compute_id], candidate.traffic
+        old = compute.private_port(row.id, row.deployment_id)
+        new = compute.private_port(candidate.id, candidate.deployment_id)
+        if old is None or new is None:
+            return None
+        return Split(old, new, canary.share / 100, canary.header and canary.header.lower())
+
+    def _divide(self, row: Row[Any]) -> None:
+        """Tell the router the current division of a service."""
+        if self._router.is_routed(row.id) and (split := self._split(row)) is not None:
+            self._router.divide(row.id, split)
+
+    def _route(self, row: Row[Any]) -> None:
+        if (split := self._split(row)) is not None:
+            self._router.route(row.id, self._computes[row.compute_id].socket_of(row.id), split)
+            self._run_again()
 
     def _add_crash(self, ended: Exit, moment: float, *, is_logged: bool) -> None:
         count = self._crashes.add(ended, moment)
@@ -155,22 +214,43 @@ class ReplicaController:
 
     def _act(self, action: a.Action, row: Row[Any] | None) -> None:
         match action:
+            case a.Kill() | a.Drain() | a.Show():
+                self._act_on_replica(action)
+            case a.Release():
+                self._router.release(action.service_id)
+                self._run_again()
+            case a.Close():
+                self._close(action.service_id)
+            case _ if row is not None:
+                self._act_on_service(action, row)
+
+    def _act_on_replica(self, action: a.Kill | a.Drain | a.Show) -> None:
+        match action:
             case a.Kill():
                 self._computes.kill(action.replica_id, hung=action.hung)
             case a.Drain():
                 self._computes.drain(action.replica_id, self._settings.drain_timeout)
-            case a.Open() if row is not None:
+            case a.Show():
+                self._computes.show(action.replica_id, at_service=action.at_service)
+                self._run_again()
+
+    def _act_on_service(self, action: a.Action, row: Row[Any]) -> None:
+        match action:
+            case a.Adopt():
+                log = self._recorder.log(row.id)
+                self._computes.adopt(action.replica_id, row.id, action.deployment_id, log)
+            case a.Route():
+                self._route(row)
+            case a.Open():
                 self._open(row)
-            case a.Start() if row is not None:
+            case a.Start():
                 self._start(row, action.deployment_id)
-            case a.Refuse() if row is not None:
+            case a.Refuse():
                 self._computes[row.compute_id].refuse(action.service_id, action.message)
-            case a.Succeed() if row is not None:
+            case a.Succeed():
                 self._succeed(row, action.warning)
-            case a.Fail() if row is not None:
+            case a.Fail():
                 self._fail(row, action.code, action.message)
-            case a.Close():
-                self._close(action.service_id)
 
     def _open(self, row: Row[Any]) -> None:
         if failure := self._ports.open(self._computes[row.compute_id], row, self._clock()):
@@ -195,12 +275,14 @@ class ReplicaController:
     def _succeed(self, row: Row[Any], warning: str | None) -> None:
         if self._recorder.succeed(row, warning):
             self._crashes.forget(row.target_id)
+            self._computes[row.compute_id].forget_deployments(row.id, {row.target_id})
 
     def _fail(self, row: Row[Any], code: str, message: str) -> None:
         if self._recorder.fail(row, code, message):
             self._crashes.forget(row.target_id)
 
     def _close(self, service_id: str) -> None:
+        self._router.release(service_id)
         self._computes.close(service_id)
         self._recorder.remove(service_id)
         self._keys.forget(service_id)

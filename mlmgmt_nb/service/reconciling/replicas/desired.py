@@ -17,6 +17,11 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
         hang_timeout: seconds without any response after which a replica is replaced.
         is_open: whether it has its socket.
         sleeps: whether a request wakes it when it has no replicas.
+        adopts: a deployment that is the same as the target, whose replicas the target takes over as they are: that of a
+            candidate that is promoted.
+        is_divided: whether its candidate gets a share of its requests.
+        is_routed: whether its requests are divided now.
+        is_promoted: whether its replicas wait until another service takes them over.
     """
 
     service_id: str
@@ -30,6 +35,10 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     is_open: bool = True
     sleeps: bool = False
     deleting: bool = False
+    adopts: str | None = None
+    is_promoted: bool = False
+    is_divided: bool = False
+    is_routed: bool = False
 
 
 class Crashes(msgspec.Struct, frozen=True, kw_only=True):

@@ -41,17 +41,20 @@ class Launches:
         return Launch(
             service_id=row.id,
             deployment_id=deployment_id,
-            name=row.name,
+            name=spec.name or row.name,
+            account=row.account,
             context=self._home.images / image.id,
             interpreter=image.interpreter,
             key_digests=digests(row),
             environment=driver_environment(spec, image.version, self._settings.data_storage) | recording,
             secrets=(row.target_secrets if is_target else row.serving_secrets) or {},
             data=self._home.data,
-            recordings=self._recordings.prepare(row.id) if recording else None,
+            # A candidate records for its service: promoted replicas go on.
+            recordings=self._recordings.prepare(row.candidate_of or row.id) if recording else None,
             slots=slots(spec),
             allowed_hosts=self._settings.answered_hosts,
             cpus=cpus(spec),
             memory_bytes=memory_bytes(spec),
             log=log,
+            candidate_of=row.candidate_of,
         )

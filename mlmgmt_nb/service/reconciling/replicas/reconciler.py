@@ -6,6 +6,8 @@
   replica more than desired;
 - a rollout whose driver does not load is given up, and the previous deployment keeps serving;
 - a replica that dies is replaced, with a growing delay if it keeps dying; an unresponsive replica is ended;
+- a candidate that is promoted hands its replicas over: the target takes over those that are ready, instead of new ones;
+- while a candidate gets a share of the requests, a router accepts the connections instead of the replicas;
 - requests to a service without replicas are refused, unless a replica is about to be ready;
 - a service that is being deleted is drained, then closed.
 """
@@ -17,12 +19,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from mlmgmt_nb.service.compute.observed import Replica, ReplicaState
 from mlmgmt_nb.service.reconciling.replicas.actions import (
     Action,
+    Adopt,
     Close,
     Drain,
     Fail,
     Kill,
     Open,
     Refuse,
+    Release,
+    Route,
+    Show,
     Start,
     Succeed,
 )
@@ -79,7 +85,8 @@ def step(
     for service in desired:
         known.add(service.service_id)
         mine = [replica for replica in replicas if replica.service_id == service.service_id]
-        actions += _service(service, mine, crashes, now)
+        adoptable = [replica for replica in replicas if _can_adopt(service, replica)]
+        actions += _service(service, mine, adoptable, crashes, now)
     actions += [Kill(r.service_id, r.id) for r in replicas if r.service_id not in known]
     return list(_limit_starts(actions, sum(replica.state is ReplicaState.STARTING for replica in replicas)))
 
@@ -94,12 +101,24 @@ def _limit_starts(actions: Sequence[Action], starting: int) -> Iterator[Action]:
         yield action
 
 
+def _can_adopt(service: Desired, replica: Replica) -> bool:
+    is_same = service.target is not None and replica.deployment_id == service.adopts
+    return is_same and replica.state is ReplicaState.READY and replica.can_move
+
+
 def _service(
-    service: Desired, replicas: Sequence[Replica], crashes: Mapping[str, Crashes], now: float
+    service: Desired,
+    replicas: Sequence[Replica],
+    adoptable: Sequence[Replica],
+    crashes: Mapping[str, Crashes],
+    now: float,
 ) -> Iterator[Action]:
     overdue = [replica for replica in replicas if _overdue(replica, service, now)]
     yield from (Kill(service.service_id, r.id, hung=r.state in _LIVE) for r in overdue)
     live = [r for r in replicas if r.state in _LIVE and r not in overdue]
+    yield from _divide(service, live, adoptable)
+    if service.is_promoted:
+        return
     if service.deleting:
         yield from _close(service, replicas, live)
     elif service.target is None and service.serving is None:
@@ -107,9 +126,31 @@ def _service(
     elif not service.is_open:
         yield Open(service.service_id)
     elif service.target is not None:
-        yield from _roll_out(service, service.target, replicas, live, crashes, now)
+        yield from _roll_out(service, service.target, replicas, live, adoptable, crashes, now)
     elif service.serving is not None:
         yield from _keep(service, service.serving, live, crashes, now)
+
+
+def _divide(service: Desired, live: Sequence[Replica], adoptable: Sequence[Replica]) -> Iterator[Action]:
+    """Let the router take the place of the replicas at the socket, or give it back to them.
+
+    Somebody accepts the connections at any time: the router before the replicas leave, and the replicas before it does.
+    """
+    ready = [r for r in live if r.state is ReplicaState.READY and r.can_move]
+    if service.is_divided and service.is_routed:
+        yield from (Show(service.service_id, r.id, at_service=False) for r in ready if r.is_open)
+    elif service.is_divided and ready:
+        yield Route(service.service_id)
+    elif service.is_routed:
+        accepting = [r for r in ready if r.is_open]
+        # A promotion goes from the router to the new replicas directly.
+        is_awaited = bool(adoptable) or any(r.deployment_id == service.target for r in live)
+        if accepting or not live or service.deleting:
+            yield Release(service.service_id)
+        elif not is_awaited:
+            yield from (Show(service.service_id, r.id, at_service=True) for r in ready)
+    elif service.target is None:
+        yield from (Show(service.service_id, r.id, at_service=True) for r in ready if not r.is_open)
 
 
 def _close(service: Desired, replicas: Sequence[Replica], live: Sequence[Replica]) -> Iterator[Action]:
@@ -159,6 +200,7 @@ def _roll_out(
     target: str,
     replicas: Sequence[Replica],
     live: Sequence[Replica],
+    adoptable: Sequence[Replica],
     crashes: Mapping[str, Crashes],
     now: float,
 ) -> Iterator[Action]:
@@ -172,7 +214,9 @@ def _roll_out(
     old = [r for r in live if r.deployment_id != target]
     ready = [r for r in new if r.state is ReplicaState.READY]
     if len(ready) < service.target_replicas or old:
-        yield from _replace(service, target, new, old, crashes, now)
+        adopted = adoptable[: max(0, service.target_replicas - len(new))]
+        yield from (Adopt(service.service_id, target, r.id) for r in adopted)
+        yield from _replace(service, target, new, old, len(adopted), crashes, now)
         return
     yield from (Drain(service.service_id, r.id) for r in _retirement_order(new)[: len(new) - service.target_replicas])
     if not any(_is_lingering(r, target, now) for r in replicas):
@@ -190,6 +234,7 @@ def _replace(
     target: str,
     new: Sequence[Replica],
     old: Sequence[Replica],
+    adopted: int,
     crashes: Mapping[str, Crashes],
     now: float,
 ) -> Iterator[Action]:
@@ -198,7 +243,7 @@ def _replace(
     # With nothing to replace, all may start together; otherwise at most one more than desired.
     most = max(service.replicas, service.target_replicas) + 1
     room = most - len(new) - len(old) if old else service.target_replicas
-    missing = min(service.target_replicas - len(new), room)
+    missing = min(service.target_replicas - len(new), room) - adopted
     if _may_start(target, crashes, now):
         yield from [Start(service.service_id, target)] * missing
     spare = len(old) - max(0, service.target_replicas - ready)

@@ -1,5 +1,6 @@
 """Services: requested here, realized by the supervisor.
 
+candidates   propose, get, discard and promote candidates
 requests     create, update and delete
 queries      list and get: the responses of the API from the rows
 keys         read and regenerate the keys

@@ -8,7 +8,7 @@ from sqlalchemy import update
 
 from mlmgmt_nb.contract import AuthKeys, ServiceRegenerateKeyRequest
 from mlmgmt_nb.service.api.app import Call
-from mlmgmt_nb.service.api.resources.services.rows import service_of
+from mlmgmt_nb.service.api.resources.services.rows import candidate_row, service_of
 from mlmgmt_nb.service.clock import now
 from mlmgmt_nb.service.http.messages import Reply
 from mlmgmt_nb.service.store import schema
@@ -18,7 +18,7 @@ __all__ = ["get_keys", "new_key", "regenerate_keys"]
 
 def get_keys(call: Call) -> Reply:
     with call.backend.store.reading() as db:
-        row = service_of(db, call)
+        row = service_of(db, call, or_candidate=True)
     return Reply(200, AuthKeys(primary_key=row.primary_key, secondary_key=row.secondary_key))
 
 
@@ -28,9 +28,13 @@ def regenerate_keys(call: Call) -> Reply:
     column = "secondary_key" if request.key_type == "Secondary" else "primary_key"
     with call.backend.store.writing() as db:
         row = service_of(db, call)
-        db.execute(update(services).where(services.c.id == row.id).values({column: new_key(), "updated_at": now()}))
+        candidate = candidate_row(db, row)
+        ids = [row.id] if candidate is None else [row.id, candidate.id]
+        values = {column: new_key(), "updated_at": now()}
+        db.execute(update(services).where(services.c.id.in_(ids)).values(values))
     # Respond once the replicas know: from then on the new key works and the old key does not.
-    call.backend.keys_changed(row.id)
+    for service_id in ids:
+        call.backend.keys_changed(service_id)
     return get_keys(call)
 
 

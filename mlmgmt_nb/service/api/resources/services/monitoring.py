@@ -13,12 +13,12 @@ __all__ = ["logs", "metrics"]
 def logs(call: Call) -> Reply:
     """Return the service log as text; `Range: bytes=N-` and `bytes=-N` select a part. 416: the part does not exist."""
     with call.backend.store.reading() as db:
-        row = service_of(db, call)
+        row = service_of(db, call, or_candidate=True)
     return log_reply(call.backend.service_log(row.id), call.request)
 
 
 def metrics(call: Call) -> Reply:
     """Return requests, failures, latencies and replicas of a service in the Prometheus text format."""
     with call.backend.store.reading() as db:
-        row = service_of(db, call)
+        row = service_of(db, call, or_candidate=True)
     return Reply(200, call.backend.metrics(call.request, row.id), media_type=METRICS)

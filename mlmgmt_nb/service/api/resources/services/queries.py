@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy import Connection, Row, Select, or_, select
 
 from mlmgmt_nb.contract import ComputeResource, Model
-from mlmgmt_nb.contract.extensions import DeploymentRecord, Service, ServiceCreate
+from mlmgmt_nb.contract.extensions import CandidateSummary, DeploymentRecord, Service, ServiceCreate
 from mlmgmt_nb.service.api.app import Call
 from mlmgmt_nb.service.api.paging import Page, page
 from mlmgmt_nb.service.api.resources.deployments import deployment_of
@@ -22,13 +22,13 @@ from mlmgmt_nb.service.http.messages import Reply
 from mlmgmt_nb.service.reconciling.specs import replica_count
 from mlmgmt_nb.service.store import schema
 
-__all__ = ["get", "list_"]
+__all__ = ["get", "list_", "responses"]
 
 
 def list_(call: Call) -> Reply:
     with call.backend.store.reading() as db:
         rows, next_link = page(db, _filtered(call), schema.services, call.query, f"{call.base_url}/services")
-        return Reply(200, Page(_responses(db, rows, call), next_link))
+        return Reply(200, Page(responses(db, rows, call), next_link))
 
 
 def _filtered(call: Call) -> Select[Any]:
@@ -44,6 +44,7 @@ def _filtered(call: Call) -> Select[Any]:
     by_others = {"manifestId", "manifestName", "imageId", "modelId", "modelName"} & call.query.keys()
     is_filtered = bool(by_others) and "serviceName" not in call.query
     query = selected().where(in_account(services, call.account, is_filtered=is_filtered))
+    query = query.where(services.c.candidate_of.is_(None))
     for name, column in columns.items():
         if (value := call.query.get(name)) is not None:
             query = query.where(column == value)
@@ -64,27 +65,44 @@ def _filtered(call: Call) -> Select[Any]:
 
 def get(call: Call) -> Reply:
     with call.backend.store.reading() as db:
-        return Reply(200, _responses(db, [service_of(db, call)], call)[0])
+        return Reply(200, responses(db, [service_of(db, call, or_candidate=True)], call)[0])
 
 
-def _responses(db: Connection, rows: Iterable[Row[Any]], call: Call) -> list[Service]:
+def responses(db: Connection, rows: Iterable[Row[Any]], call: Call) -> list[Service]:
+    """Return services, and candidates as services, from their rows."""
     rows = list(rows)
     models = _models(db, {row.image_manifest_id for row in rows})
     warnings = _warnings(db, [row.id for row in rows])
+    candidates = _candidates(db, [row.id for row in rows])
     settings = call.backend.settings
     # With a TLS certificate, services listen on loopback, and clients use the port that serves TLS.
     front = settings.public_url or (call.base_url.partition("/api/")[0] if settings.tls else None)
-    first = first_of_names(db, [row.name for row in rows]) if front else {}
-    return [
-        _response(
+    names = [row.name.partition("/")[0] for row in rows]
+    first = first_of_names(db, names) if front else {}
+    found = []
+    for name, row in zip(names, rows, strict=True):
+        is_first = first.get(name) == (row.candidate_of or row.id)
+        service = _response(
             row,
             models.get(row.image_manifest_id, []),
             call.base_url,
-            _scoring_uri(row, call, front, is_first=first.get(row.name) == row.seq),
+            _scoring_uri(row, call, front, is_first=is_first),
             warnings.get(row.id),
         )
-        for row in rows
-    ]
+        if (candidate := candidates.get(row.id)) is not None:
+            uri = _scoring_uri(candidate, call, front, is_first=is_first)
+            summary = CandidateSummary(
+                id=candidate.id, state=candidate.state, scoring_uri=uri, expires_at=candidate.expires_at
+            )
+            service = msgspec.structs.replace(service, candidate=summary)
+        found.append(service)
+    return found
+
+
+def _candidates(db: Connection, service_ids: Sequence[str]) -> dict[str, Row[Any]]:
+    """Return the rows of the candidates of services, by the ids of these."""
+    query = selected().where(schema.services.c.candidate_of.in_(service_ids))
+    return {row.candidate_of: row for row in db.execute(query)}
 
 
 def _models(db: Connection, manifest_ids: set[str]) -> dict[str, list[msgspec.Raw]]:
@@ -153,9 +171,11 @@ def _scoring_uri(row: Row[Any], call: Call, front: str | None, *, is_first: bool
     """
     if row.port is None or row.deployment_status in {"Failed", "Cancelled"}:
         return None
+    name, separator, rest = row.name.partition("/")  # of a candidate, the name of its service is the first part
     if call.backend.is_exposed(row.compute_id):
         return call.backend.exposed_url(row.compute_id, row.id)
     if front is not None:
-        return f"{front}/api/v1/service/{row.name if is_first else row.id}/score"
+        place = name if is_first else row.candidate_of or row.id
+        return f"{front}/api/v1/service/{place}{separator}{rest}/score"
     host = urlsplit(call.base_url).hostname or ""
-    return f"http://{f'[{host}]' if ':' in host else host}:{row.port}/api/v1/service/{row.name}/score"
+    return f"http://{f'[{host}]' if ':' in host else host}:{row.port}/api/v1/service/{name}/score"

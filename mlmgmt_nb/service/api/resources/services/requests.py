@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, Row, insert, select, update
 
 from mlmgmt_nb.contract.extensions import ChangeRecord, ServiceCreate, ServiceUpdate
@@ -26,9 +27,9 @@ from mlmgmt_nb.service.reconciling.specs import (
     stored,
 )
 from mlmgmt_nb.service.store import schema
-from mlmgmt_nb.service.store.transitions import forget_secrets, service_deleted
+from mlmgmt_nb.service.store.transitions import delete_service
 
-__all__ = ["create", "delete_", "rollback", "update_"]
+__all__ = ["add_deployment", "check_deployable", "create", "delete_", "rollback", "start_change", "text_of", "update_"]
 
 
 def create(call: Call) -> Reply:
@@ -49,7 +50,7 @@ def create(call: Call) -> Reply:
         service_id = str(uuid.uuid4())
         call.backend.check_capacity(db, spec, compute.id, service_id)
         change = ChangeRecord(change="create", changed_by=call.principal.name, reason=call.body.reason)
-        deployment_id = _add_deployment(db, call.account, service_id, spec, secrets, change)
+        deployment_id = add_deployment(db, call.account, service_id, spec, secrets, change)
         moment = now()
         db.execute(
             insert(services).values(
@@ -83,7 +84,7 @@ def update_(call: Call) -> Reply:
         record = ChangeRecord(
             change="update", changed_by=call.principal.name, reason=request.reason, replaces=row.deployment_id
         )
-        operation_id = _start_change(call, db, row, spec, secrets, record)
+        operation_id = start_change(call, db, row, spec, secrets, record)
     call.backend.services_changed()
     return operations.accepted(call, operation_id)
 
@@ -94,11 +95,7 @@ def rollback(call: Call) -> Reply:
     Secrets keep their current values. `reason` in the query goes into the record of the change. 202 with an operation,
     as for an update; 409 if no other deployment has served.
     """
-    reason = call.query.get("reason")
-    if reason is not None and len(reason) > MAX_CHARACTERS[OTHERWISE]:
-        raise bad_field(
-            "reason", f"has {len(reason)} characters; the maximum is {MAX_CHARACTERS[OTHERWISE]}.", "TooLong"
-        )
+    reason = text_of(call, "reason")
     with call.backend.store.writing() as db:
         row = service_of(db, call)
         before = _served_before(db, row)
@@ -110,9 +107,21 @@ def rollback(call: Call) -> Reply:
             replaces=row.deployment_id,
             restores=before.id,
         )
-        operation_id = _start_change(call, db, row, spec, secrets, record)
+        operation_id = start_change(call, db, row, spec, secrets, record)
     call.backend.services_changed()
     return operations.accepted(call, operation_id)
+
+
+def text_of(call: Call, name: str) -> str | None:
+    """Return a text in the query of a request, or None.
+
+    Raises:
+        Problem: 400: it is too long.
+    """
+    given, most = call.query.get(name), MAX_CHARACTERS.get(name, MAX_CHARACTERS[OTHERWISE])
+    if given is not None and len(given) > most:
+        raise bad_field(name, f"has {len(given)} characters; the maximum is {most}.", "TooLong")
+    return given
 
 
 def _served_before(db: Connection, service: Row[Any]) -> Row[Any]:
@@ -125,29 +134,61 @@ def _served_before(db: Connection, service: Row[Any]) -> Row[Any]:
     return found
 
 
-def _start_change(
-    call: Call, db: Connection, row: Row[Any], spec: ServiceCreate, secrets: Secrets, change: ChangeRecord
+def start_change(
+    call: Call,
+    db: Connection,
+    row: Row[Any],
+    spec: ServiceCreate,
+    secrets: Secrets,
+    change: ChangeRecord,
+    *,
+    adopts: str | None = None,
 ) -> str:
-    """Check the next deployment of a service and make it the target; return the id of the operation."""
+    """Check the next deployment of a service and make it the target; return the id of the operation.
+
+    Args:
+        adopts: id of a deployment that is the same, whose replicas the target may take over.
+    """
     services = schema.services
-    _check_image(db, call.account, spec.image_id, row.compute_id, of_service=row.spec.image_id)
-    check_supported(spec)
+    check_deployable(db, row, spec)
     if row.target_id is not None:
         raise conflict("OperationUnderWay", "Another operation on this service is running; wait until it ends.")
     call.backend.check_capacity(db, spec, row.compute_id, row.id)
-    deployment_id = _add_deployment(db, call.account, row.id, spec, secrets, change)
+    _stop_canary(db, row.id, f"the service was changed by {change.changed_by}")
+    deployment_id = add_deployment(db, call.account, row.id, spec, secrets, change)
     fewest, most = replica_bounds(spec)
     db.execute(
         update(services)
         .where(services.c.id == row.id)
         .values(
             target_id=deployment_id,
+            adopts_id=adopts,
             state="NotStarted",
             scale=max(1, fewest, min(row.scale or 0, most)) if scaling(spec) else None,
             updated_at=now(),
         )
     )
     return operations.begin(db, call.account, "Service", row.id)
+
+
+def _stop_canary(db: Connection, service_id: str, reason: str) -> None:
+    """End the canary of a service that is about to have another deployment: it would compare other things."""
+    services = schema.services
+    candidate = select(services.c.id, services.c.traffic).where(services.c.candidate_of == service_id)
+    for found in db.execute(candidate.where(~services.c.deleting)).all():
+        if found.traffic is not None and found.traffic.is_active:
+            stopped = msgspec.structs.replace(found.traffic, state="Stopped", reason=reason)
+            db.execute(update(services).where(services.c.id == found.id).values(traffic=stopped))
+
+
+def check_deployable(db: Connection, row: Row[Any], spec: ServiceCreate) -> None:
+    """Check the image and the settings of the next deployment of a service.
+
+    Raises:
+        Problem: 404 or 409.
+    """
+    _check_image(db, row.account, spec.image_id, row.compute_id, of_service=row.spec.image_id)
+    check_supported(spec)
 
 
 def _check_image(db: Connection, account: str, image_id: str, compute_id: str, of_service: str | None = None) -> None:
@@ -176,9 +217,10 @@ def _check_image(db: Connection, account: str, image_id: str, compute_id: str, o
         )
 
 
-def _add_deployment(
+def add_deployment(
     db: Connection, account: str, service_id: str, spec: ServiceCreate, secrets: Secrets, change: ChangeRecord
 ) -> str:
+    """Add a deployment that is about to start; return its id."""
     deployment_id = str(uuid.uuid4())
     db.execute(
         insert(schema.deployments).values(
@@ -198,21 +240,13 @@ def _add_deployment(
 
 
 def delete_(call: Call) -> Reply:
-    services, deployments = schema.services, schema.deployments
+    services = schema.services
+    known = select(services.c.id).where(services.c.account == call.account, services.c.id == call.id)
+    candidates = select(services.c.id).where(services.c.candidate_of == call.id)
     with call.backend.store.writing() as db:
-        found = db.execute(
-            update(services)
-            .where(services.c.account == call.account, services.c.id == call.id, ~services.c.deleting)
-            .values(deleting=True, target_id=None, updated_at=now())
-        )
-        if found.rowcount == 0:
+        if db.scalar(known.where(services.c.candidate_of.is_(None))) is None or not delete_service(db, call.id):
             return Reply(204)
-        db.execute(
-            update(deployments)
-            .where(deployments.c.service_id == call.id, deployments.c.expired_at.is_(None))
-            .values(status="Expired", expired_at=now())
-        )
-        forget_secrets(db, call.id)
-        service_deleted(db, call.id)
+        for candidate_id in db.scalars(candidates).all():
+            delete_service(db, candidate_id)
     call.backend.services_changed()
     return Reply(200)

@@ -12,7 +12,7 @@ from mlmgmt_nb.service.api.resources.images import IMAGE_COLUMNS
 from mlmgmt_nb.service.api.resources.lookup import row_of
 from mlmgmt_nb.service.store import schema
 
-__all__ = ["DEPLOYMENT_LABELS", "IMAGE_LABELS", "selected", "service_of"]
+__all__ = ["DEPLOYMENT_LABELS", "IMAGE_LABELS", "candidate_row", "selected", "service_of"]
 
 IMAGE_LABELS = {name: f"image_{name}" for name in IMAGE_COLUMNS}
 """Labels of the columns of the image, by column."""
@@ -42,6 +42,18 @@ def selected() -> Select[Any]:
     )
 
 
-def service_of(db: Connection, call: Call) -> Row[Any]:
-    """Return the service that the path of a request names."""
-    return row_of(db, call, schema.services, selected())
+def service_of(db: Connection, call: Call, *, or_candidate: bool = False) -> Row[Any]:
+    """Return the service that the path of a request names.
+
+    Args:
+        or_candidate: whether the path may name a candidate, which has an id of its own.
+    """
+    query = selected()
+    if not or_candidate:
+        query = query.where(schema.services.c.candidate_of.is_(None))
+    return row_of(db, call, schema.services, query)
+
+
+def candidate_row(db: Connection, service: Row[Any]) -> Row[Any] | None:
+    """Return the candidate of a service, or None."""
+    return db.execute(selected().where(schema.services.c.candidate_of == service.id)).one_or_none()

@@ -6,23 +6,19 @@ import contextlib
 import os
 import selectors
 import signal
-import socket
-import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 
-from mlmgmt_nb.scoring.recording.settings import FOLDER
+import psutil
+
 from mlmgmt_nb.service.compute.base import Exit, Launch
 from mlmgmt_nb.service.compute.cgroups import ControlGroups
+from mlmgmt_nb.service.compute.processes.starting import REPLICA, ReplicaStart
 from mlmgmt_nb.service.compute.supervised import LONGEST_LOOK, SupervisedReplica
 from mlmgmt_nb.service.system.processes import end_marked
 
 __all__ = ["ReplicaProcess"]
 
-_REPLICA = "MLMGMT_REPLICA"
-"""Identifies the replica to its child processes, also those in other sessions."""
-_OF_APPLICATION = frozenset({"AML_APP_ROOT", "AZUREML_ENTRY_SCRIPT", "AZUREML_MODEL_DIR"})
-"""Variables of the application; a service on an Azure ML machine inherits those of another application."""
 _READ_BYTES = 2**16
 _LAST_OUTPUT_SECONDS = 0.5
 
@@ -32,34 +28,40 @@ class ReplicaProcess(SupervisedReplica):
 
     Args:
         launch: parameters of the replica.
-        listener: the service's listening socket, which the process inherits.
+        sockets: names of its listening sockets, its own first.
+        start: the process.
         on_change: see `SupervisedReplica`.
         groups: enforces its reservation.
-        marks: variables that distinguish its processes, and their children, from all others.
     """
 
     def __init__(
         self,
         replica_id: str,
         launch: Launch,
-        listener: socket.socket,
+        sockets: Sequence[str],
+        start: ReplicaStart,
         on_change: Callable[[SupervisedReplica], None],
         groups: ControlGroups,
-        marks: Mapping[str, str],
     ) -> None:
         super().__init__(replica_id, launch, on_change)
-        self._mark = f"{os.getpid()} {time.monotonic()} {replica_id}"
-        self._process, self._control = _spawn(launch, listener, {**marks, _REPLICA: self._mark})
+        self._process, self._control, self._mark, descriptors = start
         self.pid = self._process.pid
         # It loads nothing before it is told to start, so that the driver's whole memory is counted.
         self._group = groups.add(replica_id, self.pid, launch.cpus, launch.memory_bytes)
         if launch.memory_bytes is not None and self._group.memory is None:
             launch.log.line("[mlmgmt] memory is reserved but not enforced: control groups are not available")
-        self.send_start()
+        self.send_start(sockets, descriptors)
 
     def _transmit(self, line: bytes) -> None:
         with contextlib.suppress(OSError):
             self._control.sendall(line)
+
+    def memory(self) -> int | None:
+        try:
+            process = psutil.Process(self.pid)
+            return sum(one.memory_info().rss for one in (process, *process.children(recursive=True)))
+        except psutil.Error:  # it, or a child of it, has just ended
+            return None
 
     def _end(self) -> None:
         _kill_group(self.pid)
@@ -74,7 +76,7 @@ class ReplicaProcess(SupervisedReplica):
         code = self._process.wait()
         explained = self._explain(code)
         self._group.kill()
-        end_marked(_REPLICA, self._mark)
+        end_marked(REPLICA, self._mark)
         self._group.remove()
         self._ended(explained)
 
@@ -107,46 +109,6 @@ class ReplicaProcess(SupervisedReplica):
                 _kill_group(self.pid)
             if deadline is not None and time.monotonic() > deadline:
                 return
-
-
-def _spawn(
-    launch: Launch, listener: socket.socket, marks: Mapping[str, str]
-) -> tuple[subprocess.Popen[bytes], socket.socket]:
-    parent_end, child_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-    with child_end:
-        arguments = [
-            "--app",
-            str(launch.context / "app"),
-            "--fd",
-            str(listener.fileno()),
-            "--control-fd",
-            str(child_end.fileno()),
-        ]
-        process = subprocess.Popen(
-            [launch.interpreter or "", "-m", "mlmgmt_nb.scoring", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            cwd=launch.context / "app",
-            env={**_environment(launch), **marks},
-            pass_fds=(listener.fileno(), child_end.fileno()),
-            # A separate process group, so that child processes of the driver can be ended with it.
-            start_new_session=True,
-        )
-    return process, parent_end
-
-
-def _environment(launch: Launch) -> dict[str, str]:
-    """Return the user's own variables, without our secrets, and those of the launch."""
-    inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("MLMGMT_") and name not in _OF_APPLICATION
-    }
-    python_path = [str(launch.context / "runtime"), *filter(None, [inherited.get("PYTHONPATH")])]
-    inherited["AML_MODEL_DC_STORAGE"] = str(launch.data)
-    inherited |= {} if launch.recordings is None else {FOLDER: str(launch.recordings)}
-    return inherited | dict(launch.environment) | {"PYTHONPATH": os.pathsep.join(python_path)}
 
 
 def _read(descriptor: int) -> bytes:

@@ -1,0 +1,312 @@
+"""Candidates of services: proposed deployments that run beside the one that serves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Unpack
+
+from mlmgmt_nb.client.bodies import ServiceSettings, checked, settings_fields
+from mlmgmt_nb.client.changes.difference import Difference
+from mlmgmt_nb.client.http.responses import decode
+from mlmgmt_nb.client.operations import Operations
+from mlmgmt_nb.client.polling import Poller
+from mlmgmt_nb.client.replays.replay import ReplayOptions
+from mlmgmt_nb.client.replays.report import ReplayReport
+from mlmgmt_nb.client.scoring_tests.gate import Condition, passed
+from mlmgmt_nb.client.scoring_tests.options import LoadOptions
+from mlmgmt_nb.client.scoring_tests.report import ScoringReport
+from mlmgmt_nb.client.services.changes import ServiceChanges
+from mlmgmt_nb.client.services.replaying import ServiceReplays
+from mlmgmt_nb.client.services.support import check_candidates
+from mlmgmt_nb.contract import Image, ServiceResponse
+from mlmgmt_nb.contract.canary import CanaryRequest, CanaryStep
+from mlmgmt_nb.contract.changes import Candidate
+from mlmgmt_nb.contract.extensions import Service, ServiceUpdate
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["ProposedChange", "ServiceCandidates"]
+
+
+class ProposedChange:
+    """A change of a service that is tried before it is made: `promote` or `discard` it.
+
+    The proposed deployment runs as the candidate of the service: in replicas of its own, under the same keys, at `url`.
+    It is removed at `expires_at` unless it was promoted before.
+
+    Example:
+        >>> service = ws.deploy("iris-3", model="iris.pkl", driver="score.py")
+        >>> change = ws.services.propose("iris-3", num_replicas=2, reason="more callers")
+        >>> [str(one) for one in change.diff.changes]
+        ['num_replicas: 1 -> 2']
+        >>> change.run([[5.1, 3.5, 1.4, 0.2]])
+        [0]
+        >>> service = change.promote().result()
+        >>> service.num_replicas, service.last_change.reason
+        (2, 'more callers')
+        >>> ws.services.delete(service)
+        True
+
+    Attributes:
+        candidate: the candidate as the server described it last; see `refresh`.
+    """
+
+    def __init__(self, services: ServiceCandidates, candidate: Candidate) -> None:
+        self._services = services
+        self.candidate = candidate
+
+    @property
+    def name(self) -> str:
+        """The name of the service."""
+        return (self.candidate.name or "").partition("/")[0]
+
+    @property
+    def url(self) -> str:
+        """The scoring URL of the candidate, for the keys of the service."""
+        return self.candidate.scoring_uri or ""
+
+    @property
+    def expires_at(self) -> Any:
+        """The time at which the candidate is removed."""
+        return self.candidate.expires_at
+
+    @cached_property
+    def diff(self) -> Difference:
+        """The differences from the deployment that serves, as `services.diff` returns them."""
+        return self._services.diff(self._services.get(self._service_id), self.candidate)
+
+    def refresh(self) -> ProposedChange:
+        """Get the candidate from the server again.
+
+        Raises:
+            NotFoundError: it was promoted or discarded, or its time is over.
+        """
+        self.candidate = self._services.change(self._service_id).candidate
+        return self
+
+    def run(self, data: Any, *, timeout: float = 60.0) -> Any:
+        """Score data with the candidate, as `services.run` does with the service.
+
+        Args:
+            data: as that of `services.run`.
+            timeout: maximum seconds to wait for the answer.
+        """
+        return self._services.run(self.candidate.id or "", data, timeout=timeout)
+
+    def test(self, cases: pd.DataFrame | Sequence[Any], **options: Unpack[LoadOptions]) -> ScoringReport:
+        """Send cases to both, and compare the answers of the candidate with those of the service.
+
+        Args:
+            cases: as those of `services.test`.
+            **options: see `LoadOptions`.
+        """
+        return self._services.test(self.candidate.id or "", cases, against=self._service_id, **options)
+
+    def replay(
+        self,
+        cases: pd.DataFrame | Sequence[Any] | None = None,
+        *,
+        last: int = 1000,
+        **options: Unpack[ReplayOptions],
+    ) -> ReplayReport:
+        """Send recorded requests of the service, or cases, to both, and compare the answers pair by pair.
+
+        Args:
+            cases: as those of `services.replay`; None for the requests that the service recorded.
+            last: number of recorded requests, the newest.
+            **options: see `ReplayOptions`.
+
+        Raises:
+            UsageError: the cases are empty, or nothing was recorded. Nothing was sent.
+        """
+        return self._services.replay(self._service_id, self.candidate.id or "", cases=cases, last=last, **options)
+
+    def canary(
+        self,
+        share: float | Sequence[float],
+        *,
+        minutes: float = 0,
+        header: str | None = None,
+        max_errors: float | None = 0.01,
+        max_p95: float | None = 2.0,
+    ) -> ProposedChange:
+        """Let the candidate answer a share of the requests of the service. It is taken back by itself if it is worse.
+
+        The share is exact, and of requests, not of connections. With several shares, a step ends when its time is over
+        and its requests show that the candidate is good enough; without enough requests, it waits.
+        `candidate.canary` has the state, the counts and the reason; see `refresh`.
+
+        Example:
+            >>> change = ws.services.propose("iris", max_concurrent_requests=20)
+            >>> change.canary([5, 25, 100], minutes=10).candidate.canary.share
+            5.0
+            >>> change.discard()
+            True
+
+        Args:
+            share: percentage of the requests, or those of several steps. The last one stays.
+            minutes: minutes of each step.
+            header: the header whose value decides, so that a caller stays (default: by request).
+            max_errors: largest share of errors above that of the current deployment; None for any.
+            max_p95: largest 95th percentile of latencies, as a multiple of the current one; None for any.
+
+        Raises:
+            UsageError: an argument is wrong. Nothing was sent.
+            ConflictError: the candidate does not run, or another operation on the service is running.
+            NotFoundError: it was promoted or discarded, or its time is over.
+        """
+        shares = [share] if isinstance(share, int | float) else share
+        body = checked(
+            CanaryRequest,
+            steps=[CanaryStep(share=one, minutes=minutes) for one in shares],
+            header=header,
+            max_errors=max_errors,
+            max_p95=max_p95,
+        )
+        self.candidate = self._services.start_canary(self._service_id, body)
+        return self
+
+    def stop_canary(self) -> ProposedChange:
+        """Let the candidate answer no further requests of the service."""
+        self.candidate = self._services.stop_canary(self._service_id)
+        return self
+
+    def promote_if(self, gate: Condition, report: ReplayReport, *, reason: str | None = None) -> Poller[Service]:
+        """Promote it if a gate has passed, with the report as evidence. A gate that has failed discards it.
+
+        Example:
+            >>> change = ws.services.propose("iris", max_concurrent_requests=30)
+            >>> report = change.replay(cases=[[[5.1, 3.5, 1.4, 0.2]]] * 20)
+            >>> service = change.promote_if("errors == 0 and lost == 0", report).result()
+            >>> "gate passed: errors == 0" in service.last_change.evidence
+            True
+
+        Args:
+            gate: a condition or a function, as `ReplayReport.gate` takes it.
+            report: of `replay`.
+            reason: why, for the record of the change (default: the reason of the proposal).
+
+        Raises:
+            ScoringTestFailed: the gate has failed, and the candidate is discarded; or it is inconclusive, and the
+                candidate still runs.
+            ConflictError: it does not run, or another operation on the service is running.
+        """
+        verdict = report.gate(gate)
+        if verdict.outcome == "failed":
+            self.discard()
+        return self.promote(reason=reason, evidence=report.evidence(passed(verdict, report)))
+
+    def promote(self, *, reason: str | None = None, evidence: str | None = None) -> Poller[Service]:
+        """Make it the deployment that serves, under the URL and keys of the service.
+
+        Its replicas are handed over as they are, unless their image was built by an earlier version of mlmgmt-nb: then
+        new ones start first.
+
+        Args:
+            reason: why, for the record of the change (default: the reason of the proposal).
+            evidence: `report.evidence()`, or where the evidence is, for the record of the change.
+
+        Raises:
+            ConflictError: it does not run, or another operation on the service is running.
+            NotFoundError: it was promoted or discarded before, or its time is over.
+        """
+        return self._services.promote(self._service_id, reason=reason, evidence=evidence)
+
+    def discard(self) -> bool:
+        """Remove the candidate and everything of it. Return False if it no longer exists."""
+        return self._services.discard(self._service_id)
+
+    @property
+    def _service_id(self) -> str:
+        return self.candidate.service_id or ""
+
+    def __repr__(self) -> str:
+        return f"ProposedChange({self.name!r}, state={self.candidate.state!r}, url={self.url!r})"
+
+
+class ServiceCandidates(ServiceReplays, ServiceChanges):
+    """Propose, promote and discard changes."""
+
+    _operations: Operations
+
+    def start_candidate(
+        self,
+        service: ServiceResponse | str,
+        *,
+        image: Image | str | None = None,
+        **settings: Unpack[ServiceSettings],
+    ) -> Poller[ProposedChange]:
+        """Start a candidate from an image; it replaces the one that the service has.
+
+        Args:
+            service: the service.
+            image: the image, or its id (default: that of the service).
+            **settings: settings to change, see `ServiceSettings`; the others are those of the service.
+
+        Raises:
+            UsageError: a property exceeds a limit, or the server does not support candidates. Nothing was sent.
+            ConflictError: nothing serves, or the compute of the service has no room or no candidates.
+            NotFoundError: the service does not exist.
+        """
+        image_id = image.id if isinstance(image, Image) else image
+        body = checked(ServiceUpdate, image_id=image_id, **settings_fields(**settings))
+        service_id = self.id_of(service)
+        check_candidates(self._transport)
+        answer = self._transport.call("candidate_propose", id=service_id, body=body)
+        return self._operations.started(answer, lambda _: self.change(service_id))
+
+    def check_candidates(self) -> None:
+        """Check that the server supports candidates.
+
+        Raises:
+            UsageError: it does not.
+        """
+        check_candidates(self._transport)
+
+    def change(self, service: ServiceResponse | str) -> ProposedChange:
+        """Return the change that is proposed for a service.
+
+        Args:
+            service: the service.
+
+        Raises:
+            NotFoundError: the service does not exist, or it has no candidate.
+            UsageError: the server does not support candidates.
+        """
+        service_id = self.id_of(service)
+        check_candidates(self._transport)
+        return ProposedChange(self, decode(self._transport.call("candidate_get", id=service_id), Candidate))
+
+    def promote(
+        self, service: ServiceResponse | str, *, reason: str | None = None, evidence: str | None = None
+    ) -> Poller[Service]:
+        """Promote the candidate of a service; see `ProposedChange.promote`."""
+        service_id = self.id_of(service)
+        check_candidates(self._transport)
+        query = {"reason": reason, "evidence": evidence}
+        answer = self._transport.call("candidate_promote", id=service_id, query=query)
+        return self._operations.started(answer, self._updated)
+
+    def start_canary(self, service: ServiceResponse | str, canary: CanaryRequest) -> Candidate:
+        """Start the canary of a service; see `ProposedChange.canary`."""
+        check_candidates(self._transport)
+        answer = self._transport.call("candidate_canary", id=self.id_of(service), body=canary)
+        return decode(answer, Candidate)
+
+    def stop_canary(self, service: ServiceResponse | str) -> Candidate:
+        """Stop the canary of a service; see `ProposedChange.stop_canary`."""
+        check_candidates(self._transport)
+        return decode(self._transport.call("candidate_stop_canary", id=self.id_of(service)), Candidate)
+
+    def discard(self, service: ServiceResponse | str) -> bool:
+        """Discard the candidate of a service. Return False if it has none."""
+        service_id = self.id_of(service)
+        check_candidates(self._transport)
+        return self._transport.call("candidate_discard", id=service_id).status_code != 204
+
+    def _updated(self, service_id: str) -> Service:
+        # A kept-alive connection may still lead to an old replica, which answers its last request.
+        self._transport.close()
+        return self._get(service_id)

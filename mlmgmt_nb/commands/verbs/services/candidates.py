@@ -1,0 +1,163 @@
+"""Commands that try changes of services before they are made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mlmgmt_nb.client.deploying.flow import BuiltImage
+from mlmgmt_nb.commands.flags import (
+    APPLICATION,
+    MODEL_ID,
+    NEW_VERSION,
+    PACKAGING,
+    REASON,
+    SERVICE,
+    SETTINGS,
+    VARIABLES,
+    DeployArguments,
+    ReasonArguments,
+    ServiceArguments,
+    SettingsArguments,
+    WaitingArguments,
+)
+from mlmgmt_nb.commands.grammar import Command, Flag
+from mlmgmt_nb.commands.session import Session
+from mlmgmt_nb.commands.values import Text
+from mlmgmt_nb.commands.verbs.deploy import flow, resumable, source_of
+from mlmgmt_nb.commands.verbs.services.changing import registers, settings_of
+from mlmgmt_nb.errors import UsageError
+
+__all__ = ["COMMANDS"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Propose(DeployArguments, SettingsArguments, WaitingArguments, ReasonArguments):
+    """Arguments of `service propose`."""
+
+    service: str
+    image_id: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Promote(ServiceArguments, WaitingArguments, ReasonArguments):
+    """Arguments of `service promote`."""
+
+    evidence: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Canary(ServiceArguments):
+    """Arguments of `service canary`."""
+
+    share: str | None
+    minutes: str | None
+    header: str | None
+    max_errors: str | None
+    max_p95: str | None
+    stop: bool
+
+
+def _canary(session: Session, arguments: _Canary) -> object:
+    change = session.workspace.services.change(arguments.service)
+    if arguments.stop:
+        return change.stop_canary()
+    if arguments.share is None:
+        return change
+    limits = {"max_errors": arguments.max_errors, "max_p95": arguments.max_p95}
+    given = {name: _number(name, text) for name, text in limits.items() if text is not None}
+    shares = [_number("share", part) for part in arguments.share.split(",")]
+    minutes = _number("minutes", arguments.minutes or "0")
+    return change.canary(shares, minutes=minutes, header=arguments.header, **given)
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        flag = f"--{name.replace('_', '-')}"
+        raise UsageError(f"{flag}: {text!r} is not a number", field=name, fix=f"Use `{flag} 5`.") from None
+
+
+def _propose(session: Session, arguments: _Propose) -> object:
+    is_built_here = registers(arguments)
+    settings: Any = {**settings_of(arguments), "reason": arguments.reason}
+    service = session.workspace.services.get(arguments.service)
+    compute = service.compute_resource.id if service.compute_resource else "local"
+    with resumable(session) as started:
+        changing = flow(session, service.name or "", compute=compute, timeout=arguments.timeout, started=started)
+        changing.check_change(settings)
+        if is_built_here and arguments.image_id is not None:
+            raise UsageError("--image-id and --driver cannot be combined", field="image_id", fix="Give one of them.")
+        built = changing.build(source_of(session, arguments)) if is_built_here else BuiltImage(arguments.image_id)
+        return changing.propose(built, settings, service)
+
+
+def _promote(session: Session, arguments: _Promote) -> object:
+    services = session.workspace.services
+    return services.promote(arguments.service, reason=arguments.reason, evidence=arguments.evidence)
+
+
+def _discard(session: Session, arguments: ServiceArguments) -> object:
+    is_gone = session.workspace.services.discard(arguments.service)
+    return Text(
+        f"the candidate of {arguments.service} is discarded" if is_gone else f"{arguments.service} had no candidate"
+    )
+
+
+COMMANDS: tuple[Command[Any], ...] = (
+    Command(
+        ("service", "propose"),
+        "Run a changed service beside the current one, to try, promote or discard it",
+        "mlmgmt service propose -n iris -m model.pkl -f score.py",
+        _propose,
+        (
+            SERVICE,
+            Flag("--image-id", "image to run", completes="image"),
+            *(flag for flag in APPLICATION if flag.dest != "model_id"),  # its `-i` is the service here
+            *PACKAGING,
+            NEW_VERSION,
+            MODEL_ID,
+            *SETTINGS,
+            *VARIABLES,
+            REASON,
+        ),
+        waits=True,
+        arguments=_Propose,
+    ),
+    Command(
+        ("service", "promote"),
+        "Make the proposed change of a service: its candidate serves from now on",
+        'mlmgmt service promote -n iris --reason "better for new customers"',
+        _promote,
+        (SERVICE, REASON, Flag("--evidence", "place of the evidence, for the record of the change", metavar="TEXT")),
+        waits=True,
+        arguments=_Promote,
+    ),
+    Command(
+        ("service", "canary"),
+        "Let the candidate of a service answer a share of its requests, or show how it does",
+        "mlmgmt service canary -n iris --share 5,25,100 --minutes 10",
+        _canary,
+        (
+            SERVICE,
+            Flag(
+                "--share", "percentage of the requests; those of several steps, separated by commas", metavar="PERCENT"
+            ),
+            Flag("--minutes", "minutes of each step, at least (default: 0)"),
+            Flag("--header", "header whose value decides, so that a caller stays (default: by request)"),
+            Flag("--max-errors", "largest share of errors above that of the current deployment (default: 0.01)"),
+            Flag("--max-p95", "largest p95 latency, as a multiple of the current one (default: 2)"),
+            Flag("--stop", "give the candidate no further requests", "switch"),
+        ),
+        arguments=_Canary,
+    ),
+    Command(
+        ("service", "discard"),
+        "Remove the candidate of a service",
+        "mlmgmt service discard -n iris",
+        _discard,
+        (SERVICE,),
+        arguments=ServiceArguments,
+    ),
+)

@@ -1,0 +1,61 @@
+"""Cases and files that several commands take."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mlmgmt_nb.errors import UsageError
+
+__all__ = ["cases_in", "file_to_write"]
+
+
+def cases_in(given: Any) -> Any:
+    """Return cases that are given as a Python value, as JSON text, or as `@` and a file.
+
+    Raises:
+        UsageError: the file cannot be read, or has no list.
+    """
+    if not isinstance(given, str):
+        return given
+    return _read(Path(given[1:]).expanduser()) if given.startswith("@") else _list(given, "--cases")
+
+
+def file_to_write(given: str | None, field: str) -> Path | None:
+    """Return the path of a file to write.
+
+    Raises:
+        UsageError: its folder does not exist.
+    """
+    path = Path(given).expanduser() if given else None
+    if path is not None and not path.parent.is_dir():
+        raise UsageError(
+            f"--{field}: folder {path.parent} does not exist", field=field, fix="Create it, or give another path."
+        )
+    return path
+
+
+def _read(path: Path) -> Any:
+    try:
+        if path.suffix == ".csv":
+            import pandas as pd  # needed only for CSV files
+
+            return pd.read_csv(path)
+        return _list(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(f"--cases: {path} cannot be read: {error}", field="cases") from error
+
+
+def _list(text: str, where: str) -> list[Any]:
+    try:
+        cases = json.loads(text)
+    except ValueError as error:
+        raise UsageError(f"{where} is not valid JSON: {error}", field="cases", fix="Give a list of inputs.") from error
+    if not isinstance(cases, list):
+        raise UsageError(
+            f"{where} is not a list", field="cases", fix="Give a list of inputs, each as `service run` takes it."
+        )
+    return cases

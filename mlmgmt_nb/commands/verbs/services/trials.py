@@ -1,0 +1,98 @@
+"""An update that is tried before it is made: its candidate answers requests beside the service, and a gate decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from mlmgmt_nb.client.scoring_tests.gate import Condition
+from mlmgmt_nb.client.services.candidates import ProposedChange
+from mlmgmt_nb.commands.flags import api_arguments
+from mlmgmt_nb.commands.grammar import Flag
+from mlmgmt_nb.commands.session import Session
+from mlmgmt_nb.commands.verbs.services.cases import cases_in, file_to_write
+from mlmgmt_nb.commands.verbs.services.replaying import CASES, JUNIT, OPTIONS, checked_gate
+from mlmgmt_nb.errors import UsageError
+
+__all__ = ["TRIAL", "Trial", "trial_of"]
+
+_OPTIONS = (
+    *(flag for flag in OPTIONS if flag.dest != "tolerance"),  # its `--tolerance` is about the package
+    Flag(
+        "--gate-tolerance",
+        "largest difference between numbers of the answers that count as equal",
+        "number",
+        default=0.0,
+        metavar="T",
+        api="tolerance",
+    ),
+)
+
+TRIAL = (
+    Flag(
+        "--gate",
+        "update only if a condition holds in a replay to old and new, such as 'agree >= 0.99 and lost == 0'",
+        "value",
+        metavar="CONDITION",
+    ),
+    CASES,
+    *_OPTIONS,
+    JUNIT,
+)
+"""Flags of an update that a gate decides on."""
+
+
+class TrialArguments(Protocol):
+    """Arguments of these flags."""
+
+    @property
+    def gate(self) -> Any: ...
+    @property
+    def cases(self) -> Any: ...
+    @property
+    def junit(self) -> str | None: ...
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A trial: the gate, and the requests that it is based on."""
+
+    gate: Condition
+    cases: Any
+    options: dict[str, Any]
+    junit: Path | None
+
+    def decide(self, session: Session, change: ProposedChange) -> object:
+        """Promote a change if the gate has passed. Otherwise, the candidate is removed.
+
+        Raises:
+            ScoringTestFailed: the gate has failed or is inconclusive.
+        """
+        try:
+            report = change.replay(cases=self.cases, **self.options)
+            verdict = report.gate(self.gate)
+            if self.junit is not None:
+                self.junit.write_text(report.to_junit(verdict), encoding="utf-8")
+            report.assert_gate(self.gate)
+        except BaseException:
+            change.discard()
+            raise
+        session.tell(str(verdict))
+        return change.promote(evidence=report.evidence(verdict))
+
+
+def trial_of(arguments: TrialArguments) -> Trial | None:
+    """Return the trial of an update; None for an update without a gate.
+
+    Raises:
+        UsageError: a flag that needs `--gate` is given without it, or the gate is not a condition.
+    """
+    gate = checked_gate(arguments.gate)
+    if gate is not None:
+        cases = None if arguments.cases is None else cases_in(arguments.cases)
+        return Trial(gate, cases, api_arguments(_OPTIONS, arguments), file_to_write(arguments.junit, "junit"))
+    for name in ("cases", "junit"):
+        if getattr(arguments, name) is not None:
+            raise UsageError(f"--{name} needs --gate", field=name, fix="Leave it out, or give a gate.")
+    return None

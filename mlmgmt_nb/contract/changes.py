@@ -1,0 +1,133 @@
+"""Candidates of services: the extension of the embedded service that tries a deployment beside the one that serves.
+
+`CHANGE_OPERATIONS` is the table of its operations. They are in the OpenAPI document under their own tag, and not among
+the 20 operations of the API of 2017.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated
+
+from msgspec import Meta
+
+from mlmgmt_nb.contract.canary import Canary, CanaryRequest
+from mlmgmt_nb.contract.extensions import Service, ServiceUpdate
+from mlmgmt_nb.contract.operations import Answer, Operation, Parameter
+from mlmgmt_nb.contract.resolving import resolve
+from mlmgmt_nb.contract.resources import ErrorResponse, UtcTime
+
+__all__ = ["CANDIDATES", "CHANGE_OPERATIONS", "CHANGE_TAG", "Candidate"]
+
+CANDIDATES = "candidates"
+"""Name of the extension, in the list that `GET .../extensions` returns."""
+
+CHANGE_TAG = "Changes"
+
+
+class Candidate(Service, frozen=True, kw_only=True):
+    """A proposed deployment of a service, which runs beside the current one. Its settings are those after promotion.
+
+    Attributes:
+        service_id: the service.
+        proposed_by: name of the caller.
+        reason: why, as the caller gave it.
+        expires_at: when it is removed unless it is promoted before.
+        canary: the share of the requests that it gets, and its result so far.
+    """
+
+    service_id: Annotated[str | None, Meta(description="Id of the service.")] = None
+    proposed_by: Annotated[str | None, Meta(description="Name of the caller who proposed it.")] = None
+    reason: Annotated[str | None, Meta(description="Why, as the caller gave it.")] = None
+    expires_at: Annotated[UtcTime | None, Meta(description="When it is removed unless it is promoted before.")] = None
+    canary: Annotated[Canary | None, Meta(description="Its share of the requests, and the result so far.")] = None
+
+
+resolve(Candidate)
+
+_NOT_FOUND = Answer("There is no such service, or it has no candidate.", ErrorResponse)
+_CONFLICT = Answer("Another operation is running, or the image or the compute does not permit it.", ErrorResponse)
+
+
+def _accepted(what: str) -> Mapping[int, Answer]:
+    description = f"Accepted; poll the operation for the state of {what}."
+    return {202: Answer(description, headers=("Operation-Location",)), 404: _NOT_FOUND, 409: _CONFLICT}
+
+
+_TABLE = (
+    Operation(
+        id="candidate_propose",
+        tag=CHANGE_TAG,
+        method="PUT",
+        path="/services/{id}/candidate",
+        summary="Propose a change of a service",
+        description=(
+            "Runs the service with these changes beside the current deployment: in its own replicas, under the same "
+            "keys and at its own URL. Replaces the candidate that the service has, if any."
+        ),
+        body=ServiceUpdate,
+        body_name="serviceUpdate",
+        body_description="The changes.",
+        answers=_accepted("the candidate"),
+    ),
+    Operation(
+        id="candidate_get",
+        tag=CHANGE_TAG,
+        method="GET",
+        path="/services/{id}/candidate",
+        summary="Get the candidate of a service",
+        answers={200: Answer("The candidate.", Candidate), 404: _NOT_FOUND},
+    ),
+    Operation(
+        id="candidate_discard",
+        tag=CHANGE_TAG,
+        method="DELETE",
+        path="/services/{id}/candidate",
+        summary="Discard the candidate of a service",
+        answers={200: Answer("Discarded."), 204: Answer("There is no such service, or it has no candidate.")},
+    ),
+    Operation(
+        id="candidate_canary",
+        tag=CHANGE_TAG,
+        method="PUT",
+        path="/services/{id}/candidate/canary",
+        summary="Give the candidate a share of the requests",
+        description=(
+            "Exactly this share of the requests, not of the connections. Steps follow each other when their time is "
+            "over and the traffic shows that the candidate is good enough; if it is worse, it gets no further requests."
+        ),
+        body=CanaryRequest,
+        body_name="canaryRequest",
+        body_description="The steps and the conditions.",
+        answers={200: Answer("The candidate.", Candidate), 404: _NOT_FOUND, 409: _CONFLICT},
+    ),
+    Operation(
+        id="candidate_stop_canary",
+        tag=CHANGE_TAG,
+        method="DELETE",
+        path="/services/{id}/candidate/canary",
+        summary="Stop the canary of a service",
+        description="The candidate stays and gets no further requests.",
+        answers={200: Answer("The candidate.", Candidate), 404: _NOT_FOUND},
+    ),
+    Operation(
+        id="candidate_promote",
+        tag=CHANGE_TAG,
+        method="POST",
+        path="/services/{id}/candidate/promote",
+        summary="Promote the candidate of a service",
+        description=(
+            "Makes it the deployment that serves, under the URL and the keys of the service. Its replicas are handed "
+            "over as they are if their image permits it; no request is refused meanwhile."
+        ),
+        query=(
+            Parameter("reason", "Why, for the record of the change."),
+            Parameter("evidence", "Where the evidence for it is, for the record of the change."),
+        ),
+        answers=_accepted("the promotion"),
+    ),
+)
+
+CHANGE_OPERATIONS: Mapping[str, Operation] = MappingProxyType({operation.id: operation for operation in _TABLE})
+"""The operations of candidates, by id."""

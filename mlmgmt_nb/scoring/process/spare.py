@@ -1,0 +1,106 @@
+"""A spare: a process that imports the runtime, waits, and then becomes exactly one replica of a supervisor.
+
+It runs no code of a driver while it waits, and serves no second application. `python -m mlmgmt_nb.scoring.process.spare
+FD [MODULE...]`: the control channel, and modules to import too. The supervisor first sends an assignment with the
+listening sockets; everything after it is as for any other replica.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from importlib.machinery import all_suffixes
+
+import msgspec
+
+from mlmgmt_nb.scoring.driver.output import capture
+from mlmgmt_nb.scoring.process.replica import die_with_parent, end_process, run_supervised
+
+__all__ = ["HEADER_BYTES", "Assignment", "main", "provides_loaded_module"]
+
+HEADER_BYTES = 4
+"""Length of the header of an assignment: its size in bytes, with the listening sockets."""
+_MOST_LISTENERS = 8
+
+
+class Assignment(msgspec.Struct):
+    """The application that a spare serves.
+
+    Attributes:
+        app: the application folder, which becomes the working directory.
+        environment: variables that the process would have if it had been started for this application.
+    """
+
+    app: str
+    environment: dict[str, str]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Wait for an assignment and serve it; return the exit code."""
+    control_fd, *modules = arguments
+    if not die_with_parent():
+        return 0
+    packages = _package_times()
+    _import(["uvloop", *modules])
+    control = socket.socket(fileno=int(control_fd))
+    received = _receive(control)
+    if received is None:  # the supervisor no longer needs it
+        return 0
+    assignment, listeners = received
+    os.environ.update(assignment.environment)
+    os.chdir(assignment.app)
+    of_listeners = [text for number in listeners for text in ("--fd", str(number))]
+    options = ["--app", assignment.app, *of_listeners, "--control-fd", control_fd]
+    if provides_loaded_module(assignment.app) or packages != _package_times():
+        _start_over(options, [*listeners, control.detach()])
+    sys.path[0] = os.getcwd()
+    sys.argv[1:] = options
+    capture()
+    return run_supervised(assignment.app, None, None, listeners, control.detach())
+
+
+def _import(modules: Sequence[str]) -> None:
+    for name in modules:
+        with contextlib.suppress(Exception):  # the driver imports it itself, and reports why it cannot
+            importlib.import_module(name)
+
+
+def _receive(control: socket.socket) -> tuple[Assignment, list[int]] | None:
+    """Return the assignment and the listening sockets, its own first; None at the end of the channel."""
+    header, descriptors, _, _ = socket.recv_fds(control, HEADER_BYTES, _MOST_LISTENERS)
+    if not header:
+        return None
+    body = control.recv(int.from_bytes(header), socket.MSG_WAITALL)
+    return msgspec.json.decode(body, type=Assignment), descriptors
+
+
+def _package_times() -> list[int]:
+    """Return a value that changes when packages are installed, upgraded or removed."""
+    folders = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
+    return [os.stat(folder).st_mtime_ns for folder in folders if os.path.isdir(folder)]
+
+
+def provides_loaded_module(app: str) -> bool:
+    """Return whether a file of the application would have been imported instead of a module that is loaded by now."""
+    loaded = {name.partition(".")[0] for name in sys.modules}
+    suffixes = tuple(all_suffixes())
+    with os.scandir(app) as entries:
+        return any(
+            entry.name.partition(".")[0] in loaded and (entry.name.endswith(suffixes) or entry.is_dir())
+            for entry in entries
+        )
+
+
+def _start_over(options: Sequence[str], descriptors: Sequence[int]) -> None:
+    """Become a process that was started for this application. It keeps its id, its sockets and its variables."""
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, True)
+    os.execv(sys.executable, [sys.executable, "-m", "mlmgmt_nb.scoring", *options])  # noqa: S606 - our own interpreter
+
+
+if __name__ == "__main__":
+    end_process(main(sys.argv[1:]))

@@ -1,0 +1,207 @@
+"""Candidates of services: deployments that run beside the one that serves, to be promoted or discarded.
+
+A candidate is a service of its own with the keys of the other one, so that everything about services applies: it is
+reconciled, reserves its share of the compute, and survives crashes. No list has it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row, insert, update
+
+from mlmgmt_nb.contract.canary import Canary, CanaryRequest
+from mlmgmt_nb.contract.changes import Candidate
+from mlmgmt_nb.contract.extensions import ChangeRecord, ServiceCreate, ServiceUpdate
+from mlmgmt_nb.service.api.app import Call
+from mlmgmt_nb.service.api.resources import operations
+from mlmgmt_nb.service.api.resources.services.queries import responses
+from mlmgmt_nb.service.api.resources.services.requests import add_deployment, check_deployable, start_change, text_of
+from mlmgmt_nb.service.api.resources.services.rows import candidate_row, service_of
+from mlmgmt_nb.service.clock import now
+from mlmgmt_nb.service.compute_ids import DOCKER, LOCAL
+from mlmgmt_nb.service.gateway.gateway import CANDIDATE
+from mlmgmt_nb.service.http.messages import Reply
+from mlmgmt_nb.service.http.problems import Problem, conflict
+from mlmgmt_nb.service.reconciling.specs import Secrets, changed, replica_bounds, scaling
+from mlmgmt_nb.service.store import schema
+from mlmgmt_nb.service.store.transitions import delete_service
+
+__all__ = ["discard", "get", "promote", "propose", "start_canary", "stop_canary"]
+
+
+def propose(call: Call) -> Reply:
+    """Start a candidate. It replaces the one that the service has."""
+    request: ServiceUpdate = call.body
+    with call.backend.store.writing() as db:
+        row = service_of(db, call)
+        _check_service(row)
+        spec, secrets = changed(row.spec, row.secrets or {}, request)
+        check_deployable(db, row, spec)
+        if (replaced := candidate_row(db, row)) is not None:
+            delete_service(db, replaced.id)
+        candidate_id = str(uuid.uuid4())
+        call.backend.check_capacity(db, spec, row.compute_id, candidate_id)
+        change = ChangeRecord(
+            change="propose", changed_by=call.principal.name, reason=request.reason, replaces=row.deployment_id
+        )
+        deployment_id = add_deployment(db, row.account, candidate_id, spec, secrets, change)
+        _add(db, row, candidate_id, deployment_id, spec, call.backend.settings.candidate_hours)
+        operation_id = operations.begin(db, row.account, "Service", candidate_id)
+    call.backend.services_changed()
+    return operations.accepted(call, operation_id)
+
+
+def _check_service(row: Row[Any]) -> None:
+    """Refuse services that cannot have a candidate.
+
+    Raises:
+        Problem: 409.
+    """
+    if row.compute_id not in {LOCAL, DOCKER}:
+        raise conflict(
+            "NoCandidates",
+            f"Candidates are not supported on the cluster {row.compute_id!r}; run the change as a service of its own "
+            "and compare both.",
+        )
+    if row.deployment_status != "Active":
+        raise conflict("NothingServes", "No deployment of this service serves; update the service instead.")
+
+
+def _add(
+    db: Connection, service: Row[Any], candidate_id: str, deployment_id: str, spec: ServiceCreate, hours: float
+) -> None:
+    moment = now()
+    db.execute(
+        insert(schema.services).values(
+            id=candidate_id,
+            account=service.account,
+            name=f"{service.name}/{CANDIDATE}",
+            compute_id=service.compute_id,
+            compute_given=service.compute_given,
+            state="NotStarted",
+            deployment_id=deployment_id,
+            target_id=deployment_id,
+            deleting=False,
+            scale=max(1, replica_bounds(spec)[0]) if scaling(spec) else None,
+            primary_key=service.primary_key,
+            secondary_key=service.secondary_key,
+            created_at=moment,
+            updated_at=moment,
+            candidate_of=service.id,
+            expires_at=moment + dt.timedelta(hours=hours),
+        )
+    )
+
+
+def get(call: Call) -> Reply:
+    with call.backend.store.reading() as db:
+        return Reply(200, _response(db, _candidate_of(db, service_of(db, call)), call))
+
+
+def _response(db: Connection, row: Row[Any], call: Call) -> Candidate:
+    service = responses(db, [row], call)[0]
+    record: ChangeRecord = row.deployment_change
+    return Candidate(
+        **{name: getattr(service, name) for name in service.__struct_fields__},
+        service_id=row.candidate_of,
+        proposed_by=record.changed_by,
+        reason=record.reason,
+        expires_at=row.expires_at,
+        canary=row.traffic,
+    )
+
+
+def start_canary(call: Call) -> Reply:
+    """Give the candidate of a service a share of its requests, instead of the share that it has."""
+    request: CanaryRequest = call.body
+    given = {name: getattr(request, name) for name in request.__struct_fields__}
+    with call.backend.store.writing() as db:
+        service = service_of(db, call)
+        row = _candidate_of(db, service)
+        _check_ready(row)
+        if service.target_id is not None:
+            raise conflict("OperationUnderWay", "Another operation on this service is running; wait until it ends.")
+        _set_canary(db, row.id, Canary(**given, step_since=now()))
+    call.backend.services_changed()
+    return get(call)
+
+
+def stop_canary(call: Call) -> Reply:
+    """Give the candidate of a service no further requests."""
+    with call.backend.store.writing() as db:
+        row = _candidate_of(db, service_of(db, call))
+        canary: Canary | None = row.traffic
+        if canary is not None and canary.is_active:
+            reason = f"stopped by {call.principal.name}"
+            _set_canary(db, row.id, msgspec.structs.replace(canary, state="Stopped", reason=reason))
+    call.backend.services_changed()
+    return get(call)
+
+
+def _set_canary(db: Connection, candidate_id: str, canary: Canary) -> None:
+    services = schema.services
+    db.execute(update(services).where(services.c.id == candidate_id).values(traffic=canary))
+
+
+def discard(call: Call) -> Reply:
+    """Remove the candidate of a service with its replicas."""
+    with call.backend.store.writing() as db:
+        try:
+            row = _candidate_of(db, service_of(db, call))
+        except Problem:
+            return Reply(204)
+        delete_service(db, row.id)
+    call.backend.services_changed()
+    return Reply(200)
+
+
+def promote(call: Call) -> Reply:
+    """Make the candidate of a service the deployment that serves. It becomes the target and hands its replicas over."""
+    reason, evidence = text_of(call, "reason"), text_of(call, "evidence")
+    with call.backend.store.writing() as db:
+        service = service_of(db, call)
+        candidate = _candidate_of(db, service)
+        _check_ready(candidate)
+        spec, secrets, adopts = candidate.spec, Secrets(candidate.secrets or {}), candidate.deployment_id
+        # From now on, the capacity that it reserved is free for its service.
+        delete_service(db, candidate.id)
+        change = ChangeRecord(
+            change="promote",
+            changed_by=call.principal.name,
+            reason=reason or candidate.deployment_change.reason,
+            replaces=service.deployment_id,
+            evidence=evidence,
+        )
+        operation_id = start_change(call, db, service, spec, secrets, change, adopts=adopts)
+    call.backend.services_changed()
+    return operations.accepted(call, operation_id)
+
+
+def _check_ready(candidate: Row[Any]) -> None:
+    """Refuse to promote a candidate that does not run.
+
+    Raises:
+        Problem: 409.
+    """
+    error = candidate.error
+    if candidate.state in {"NotStarted", "Running"}:
+        raise conflict("CandidateNotReady", "The candidate is starting; wait until its operation ends.")
+    if candidate.deployment_status != "Active" or error is not None:
+        why = f": {error.message}" if error is not None else "."
+        raise conflict("CandidateNotReady", f"The candidate does not run{why}")
+
+
+def _candidate_of(db: Connection, service: Row[Any]) -> Row[Any]:
+    """Return the candidate of a service.
+
+    Raises:
+        Problem: 404.
+    """
+    row = candidate_row(db, service)
+    if row is None:
+        raise Problem(404, "NoCandidate", f"The service {service.name!r} has no candidate; propose a change first.")
+    return row

@@ -1,0 +1,269 @@
+"""Warm starts: a few processes that have imported the scoring runtime, each of which becomes exactly one replica.
+
+A spare runs no code of a driver before it becomes a replica, and never a second one, so that drivers share nothing. It
+may import packages only for a service that is being deployed, whose replica it becomes then. It is made when a
+deployment is likely, and ends unless one follows. A replica for which no spare is suitable is started as
+a process of its own: nothing depends on spares.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from mlmgmt_nb.scoring.distribution import copy_runtime
+from mlmgmt_nb.service.compute.base import Launch
+from mlmgmt_nb.service.compute.processes.starting import (
+    REPLICA,
+    ReplicaStart,
+    inherited_environment,
+    launch_environment,
+    spawn,
+)
+
+__all__ = ["Preparation", "Spares", "is_read_at_start"]
+
+log = logging.getLogger(__name__)
+
+_HEADER_BYTES = 4  # as `scoring.process.spare` reads it
+_MODULE = "mlmgmt_nb.scoring.process.spare"
+_MOST = 2
+"""Maximum number of spares: the oldest one ends when another one is needed."""
+_SECONDS_WITH_MODULES = 120.0
+"""How long a spare with imported packages waits, which takes more memory."""
+_NEXT_SECONDS = 10.0
+"""Seconds from the use of a spare to the start of the next one, which must not compete with the driver."""
+_READ_AT_START = ("PYTHON", "LD_", "DYLD_", "MALLOC_", "GLIBC_", "LC_", "LANG", "TZ", "OPENSSL_", "SSL_", "UV_")
+"""Prefixes of variables that Python, its libraries or the runtime read before a spare is assigned."""
+
+
+class Preparation(NamedTuple):
+    """What a spare is prepared for.
+
+    Attributes:
+        interpreter: its Python.
+        service: account and name of the only service that it may become a replica of; "" for any.
+        modules: modules of installed packages that the driver of that service is about to import.
+    """
+
+    interpreter: str
+    service: str = ""
+    modules: tuple[str, ...] = ()
+
+    def suits(self, launch: Launch) -> bool:
+        """Return whether a replica may start from it.
+
+        Packages read variables when they are imported, and their memory belongs to no control group yet: then only a
+        replica without own variables and without reserved memory may have imported them before its start.
+        """
+        if self.interpreter != launch.interpreter or any(map(is_read_at_start, launch.environment)):
+            return False
+        is_plain = launch.memory_bytes is None and not launch.secrets and all(map(_is_ours, launch.environment))
+        return not self.service or (self.service == launch.service and is_plain)
+
+
+class _Spare:
+    """A process that waits for its assignment.
+
+    Args:
+        preparation: its Python and modules.
+        runtime: the folder of the scoring runtime.
+        environment: its variables.
+        mark: identifies it and its child processes.
+    """
+
+    def __init__(self, preparation: Preparation, runtime: Path, environment: Mapping[str, str], mark: str) -> None:
+        self.preparation = preparation
+        self.mark = mark
+        python_path = [str(runtime), *filter(None, [environment.get("PYTHONPATH")])]
+        self.process, self.control = spawn(
+            lambda fd: [preparation.interpreter, "-m", _MODULE, str(fd), *preparation.modules],
+            runtime,
+            {**environment, REPLICA: mark, "PYTHONPATH": os.pathsep.join(python_path)},
+        )
+        self.until = 0.0
+
+    def assign(self, launch: Launch, listeners: Sequence[socket.socket]) -> ReplicaStart:
+        """Let it become a replica.
+
+        Raises:
+            OSError: it has ended.
+        """
+        assignment = {"app": str(launch.context / "app"), "environment": launch_environment(launch)}
+        body = msgspec.json.encode(assignment)
+        socket.send_fds(
+            self.control, [len(body).to_bytes(_HEADER_BYTES)], [listener.fileno() for listener in listeners]
+        )
+        self.control.sendall(body)
+        return ReplicaStart(self.process, self.control, self.mark)
+
+    def end(self) -> None:
+        """End it; it has nothing to finish."""
+        self.process.kill()
+        self.process.wait()
+        self.control.close()
+        if self.process.stdout:
+            self.process.stdout.close()
+
+
+class Spares:
+    """The spares of this process, made and ended by one thread.
+
+    Args:
+        runtime: a folder of their own for the scoring runtime, which exists as long as their replicas.
+        marks: variables of each process that this service starts.
+        seconds: how long a spare waits; 0 for no spares.
+        clock: monotonic time in seconds.
+    """
+
+    def __init__(
+        self,
+        runtime: Path,
+        marks: Mapping[str, str],
+        seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._runtime = runtime
+        self._marks = marks
+        self._seconds = seconds
+        self._clock = clock
+        self._files: list[tuple[str, int, int]] | None = None
+        self._spares: list[_Spare] = []
+        self._wanted: dict[Preparation, float] = {}  # when to make one
+        self._condition = threading.Condition()
+        self._numbers = itertools.count(1)
+        # The kernel ends spares, and the replicas that they become, with this thread: it never ends by itself.
+        self._thread = threading.Thread(target=self._run, name="spares", daemon=True)
+
+    def prepare(self, preparation: Preparation, delay: float = 0.0) -> None:
+        """Have a spare, since a deployment is likely; return immediately."""
+        if not self._seconds:
+            return
+        with self._condition:
+            for spare in self._spares:
+                if spare.preparation == preparation:
+                    spare.until = self._until(preparation)
+                    return
+            self._wanted.setdefault(preparation, self._clock() + delay)
+            self._condition.notify()
+            if not self._thread.is_alive():
+                self._thread.start()
+
+    def start(self, launch: Launch, listeners: Sequence[socket.socket]) -> ReplicaStart | None:
+        """Start a replica with a suitable spare; return None without one."""
+        spare = self._take(launch)
+        if spare is None:
+            return None
+        self.prepare(Preparation(spare.preparation.interpreter), _NEXT_SECONDS)
+        try:
+            return spare.assign(launch, listeners)
+        except OSError:
+            spare.end()
+            return None
+
+    def clear(self) -> None:
+        """End all spares that wait."""
+        with self._condition:
+            self._wanted.clear()
+            ended, self._spares = self._spares, []
+        for spare in ended:
+            spare.end()
+
+    def _take(self, launch: Launch) -> _Spare | None:
+        if not (launch.context / "app").is_dir():
+            return None
+        with self._condition:
+            suitable = [spare for spare in self._spares if spare.preparation.suits(launch)]
+            if not suitable or self._files != _files(launch.context / "runtime"):
+                return None
+            spare = max(suitable, key=lambda each: len(each.preparation.modules))
+            self._spares.remove(spare)
+        return spare
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                self._condition.wait(self._pause())
+            try:
+                for preparation in self._due():
+                    self._make(preparation)
+                for spare in self._expired():
+                    spare.end()
+            except Exception:  # replicas must not end with this thread
+                log.exception("the preparation of replicas failed")
+                self._wanted.clear()
+
+    def _due(self) -> list[Preparation]:
+        with self._condition:
+            now = self._clock()
+            due = [preparation for preparation, at in self._wanted.items() if at <= now]
+            for preparation in due:
+                del self._wanted[preparation]
+        return due
+
+    def _pause(self) -> float | None:
+        """Return the seconds until there is something to do, or None."""
+        times = [*self._wanted.values(), *(spare.until for spare in self._spares)]
+        return max(0.0, min(times) - self._clock()) if times else None
+
+    def _expired(self) -> list[_Spare]:
+        with self._condition:
+            now = self._clock()
+            kept = [s for s in self._spares if s.until > now and s.process.poll() is None][-_MOST:]
+            expired = [spare for spare in self._spares if spare not in kept]
+            self._spares = kept
+        return expired
+
+    def _make(self, preparation: Preparation) -> None:
+        mark = f"{os.getpid()} {time.monotonic()} spare-{next(self._numbers)}"
+        try:
+            if self._files is None:
+                shutil.rmtree(self._runtime, ignore_errors=True)
+                copy_runtime(self._runtime)
+                self._files = _files(self._runtime)
+            spare = _Spare(preparation, self._runtime, {**inherited_environment(), **self._marks}, mark)
+        except OSError as error:
+            log.info("replicas start without preparation: %s", error)
+            return
+        with self._condition:
+            spare.until = self._until(preparation)
+            self._spares.append(spare)
+
+    def _until(self, preparation: Preparation) -> float:
+        return self._clock() + (min(self._seconds, _SECONDS_WITH_MODULES) if preparation.modules else self._seconds)
+
+
+def is_read_at_start(variable: str) -> bool:
+    """Return whether an environment variable has an effect only if it is set before a process starts."""
+    return variable.upper().startswith(_READ_AT_START)
+
+
+def _is_ours(variable: str) -> bool:
+    """Return whether the service sets a variable for each replica, for the runtime only."""
+    return variable.startswith(("SERVICE_", "AML_"))
+
+
+def _files(folder: Path) -> list[tuple[str, int, int]]:
+    """Return what identifies the runtime in a folder: copies of it have the same files, of the same size and time."""
+    return sorted(_described(folder, folder))
+
+
+def _described(root: Path, folder: Path) -> Iterator[tuple[str, int, int]]:
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                yield from _described(root, Path(entry.path))
+            elif entry.name.endswith(".py"):
+                found = entry.stat()
+                yield os.path.relpath(entry.path, root), found.st_size, found.st_mtime_ns

@@ -1,0 +1,148 @@
+"""The judgment of a canary: a pure decision from its counts, repeated every round.
+
+A canary has three verdicts. It is worse if that holds everywhere in the confidence intervals (95 %), and good enough if
+that does; otherwise its traffic does not decide, and it waits. It is taken back when it is worse. A step ends when its
+time is over and the candidate is good enough.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Iterator, Mapping
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from mlmgmt_nb.contract.canary import Answers, Canary
+
+__all__ = ["Verdict", "added", "advance", "judge"]
+
+_Z = 1.96
+"""Standard deviations of an interval of 95 %."""
+_FEWEST = 20
+"""Requests below which nothing is decided."""
+_ALIKE_SECONDS = 0.005
+"""Difference of latencies that callers do not notice."""
+
+Outcome = Literal["good", "worse", "unknown"]
+
+
+class Verdict(NamedTuple):
+    """An outcome, and the values that it follows from."""
+
+    outcome: Outcome
+    reason: str
+
+
+def advance(canary: Canary, now: dt.datetime) -> Canary:
+    """Return a canary after a look at its counts."""
+    if not canary.is_active:
+        return canary
+    verdict = judge(canary)
+    if verdict.outcome == "worse":
+        return _with(canary, "TakenBack", verdict.reason)
+    if canary.state == "Passed":
+        return canary
+    time = dt.timedelta(minutes=canary.steps[canary.step].minutes)
+    if now - (canary.step_since or now) < time:
+        return _with(canary, "Running", verdict.reason)
+    if verdict.outcome == "unknown":
+        return _with(canary, "Waiting", verdict.reason)
+    if canary.step + 1 < len(canary.steps):
+        moved = msgspec.structs.replace(canary, step=canary.step + 1, step_since=now, step_requests=0)
+        return _with(moved, "Running", verdict.reason)
+    return _with(canary, "Passed", verdict.reason)
+
+
+def _with(canary: Canary, state: Literal["Running", "Waiting", "Passed", "TakenBack"], reason: str) -> Canary:
+    return msgspec.structs.replace(canary, state=state, reason=reason)
+
+
+def judge(canary: Canary) -> Verdict:
+    """Return whether the candidate is good enough."""
+    few = Verdict("unknown", f"{canary.step_requests} requests in this step; at least {_FEWEST} are needed")
+    if canary.new.requests < _FEWEST:
+        return few
+    found = list(_verdicts(canary))
+    worse, unknown = ([one.reason for one in found if one.outcome == outcome] for outcome in ("worse", "unknown"))
+    if worse:
+        return Verdict("worse", "; ".join(worse))
+    if canary.step_requests < _FEWEST:
+        return few
+    if unknown:
+        return Verdict("unknown", "; ".join(unknown))
+    return Verdict("good", "; ".join(one.reason for one in found) or f"{canary.new.requests:,} requests")
+
+
+def _verdicts(canary: Canary) -> Iterator[Verdict]:
+    if canary.max_errors is not None:
+        yield _errors(canary.old, canary.new, canary.max_errors)
+    if canary.max_p95 is not None and canary.old.requests >= _FEWEST:
+        yield _latencies(canary.old, canary.new, canary.max_p95)
+
+
+def _errors(old: Answers, new: Answers, most: float) -> Verdict:
+    low, high = _share(new.errors, new.requests)
+    allowed = (old.errors / old.requests if old.requests else 0.0) + most
+    told = (
+        f"errors {_percent(new.errors, new.requests)} ({new.errors:,} of {new.requests:,}) against "
+        f"{_percent(old.errors, old.requests)} ({old.errors:,} of {old.requests:,})"
+    )
+    outcome: Outcome = "worse" if low > allowed else "good" if high <= allowed else "unknown"
+    return Verdict(outcome, told if outcome != "unknown" else f"{told}: more requests decide")
+
+
+def _share(count: int, total: int) -> tuple[float, float]:
+    """Return the interval of Wilson for a share."""
+    if total == 0:
+        return 0.0, 1.0
+    share, extra = count / total, _Z**2 / total
+    middle = share + extra / 2
+    width = _Z * math.sqrt(share * (1 - share) / total + extra / (4 * total))
+    return (middle - width) / (1 + extra), (middle + width) / (1 + extra)
+
+
+def _percent(count: int, total: int) -> str:
+    return f"{100 * count / total:.2g} %" if total else "none"
+
+
+def _latencies(old: Answers, new: Answers, most: float) -> Verdict:
+    (old_low, old_high), (new_low, new_high) = _p95(old.latencies), _p95(new.latencies)
+    told = f"p95 {1000 * (new.p95 or 0):.1f} ms against {1000 * (old.p95 or 0):.1f} ms"
+    if new_low > max(most * old_high, old_high + _ALIKE_SECONDS):
+        return Verdict("worse", told)
+    if new_high <= max(most * old_low, old_low + _ALIKE_SECONDS):
+        return Verdict("good", told)
+    return Verdict("unknown", f"{told}: more requests decide")
+
+
+def _p95(latencies: Mapping[str, int]) -> tuple[float, float]:
+    """Return the interval of the 95th percentile, from the ranks that have it with 95 % confidence."""
+    total = sum(latencies.values())
+    if total == 0:
+        return 0.0, math.inf
+    width = _Z * math.sqrt(total * 0.95 * 0.05)
+    low, high = math.floor(total * 0.95 - width), math.ceil(total * 0.95 + width) + 1
+    return _ranked(latencies, max(1, low)), math.inf if high > total else _ranked(latencies, high)
+
+
+def _ranked(latencies: Mapping[str, int], rank: int) -> float:
+    """Return the upper bound of the bucket that has the latency of a rank, from 1."""
+    seen = 0
+    for bound, count in sorted(latencies.items(), key=lambda item: float(item[0])):
+        seen += count
+        if seen >= rank:
+            return float(bound)
+    return math.inf
+
+
+def added(answers: Answers, requests: int, errors: int, latencies: Mapping[str, int]) -> Answers:
+    """Return the answers of a deployment after further ones."""
+    counts = dict(answers.latencies)
+    for bound, count in latencies.items():
+        if count:
+            counts[bound] = counts.get(bound, 0) + count
+    total = sum(counts.values())
+    p95 = _ranked(counts, max(1, math.ceil(total * 0.95))) if total else None
+    return Answers(requests=answers.requests + requests, errors=answers.errors + errors, p95=p95, latencies=counts)

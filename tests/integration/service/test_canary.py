@@ -1,0 +1,139 @@
+"""Canaries on the real service: exact shares of requests, and no failed request at any transition."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from tests.support.waiting import eventually
+
+SAYS = """\
+def init():
+    pass
+
+def run(body):
+    if "fail" in body and {fails}:
+        raise ValueError("this one is worse")
+    return {word!r}
+"""
+
+
+class Callers:
+    """Programs that call a service all the time, each on a connection that it keeps."""
+
+    def __init__(self, url: str, key: str, number: int = 3) -> None:
+        self.body = "{}"
+        self._url = url
+        self._key = key
+        self._done = threading.Event()
+        self._lock = threading.Lock()
+        self._said: Counter[str] = Counter()
+        self.failed: list[str] = []
+        self._pool = ThreadPoolExecutor(number)
+        self._calls = [self._pool.submit(self._call) for _ in range(number)]
+
+    def _call(self) -> None:
+        with requests.Session() as session:
+            session.trust_env = False
+            while not self._done.is_set():
+                headers = {"authorization": f"Bearer {self._key}"}
+                answer = session.post(self._url, data=self.body, headers=headers, timeout=30)
+                with self._lock:
+                    if answer.status_code == 200:
+                        self._said[answer.json()] += 1
+                    else:
+                        self.failed.append(answer.text)
+
+    def count(self, number: int) -> Counter[str]:
+        """Return the answers of the next calls."""
+        with self._lock:
+            self._said.clear()
+
+        def enough() -> bool:
+            return self._said.total() >= number or any(call.done() for call in self._calls)
+
+        eventually(enough, what="further answers")
+        with self._lock:
+            return Counter(self._said)
+
+    def stop(self) -> None:
+        self._done.set()
+        self._pool.shutdown()
+        for call in self._calls:
+            call.result()
+
+
+def test_a_canary_from_its_first_step_to_its_promotion_and_one_that_is_taken_back(
+    api: Any, name: str, write_driver: Callable[..., Path]
+) -> None:
+    old, new, bad = (
+        api.image(write_driver(SAYS.format(word=word, fails=fails), word), name=f"{name}-{word}")["id"]
+        for word, fails in (("old", False), ("new", False), ("bad", True))
+    )
+    service = api.service(old, name)
+    path = f"/services/{service['id']}"
+    assert api.request("PUT", f"{path}/candidate/canary", json={"steps": [{"share": 5}]}).status_code == 404
+    refused = api.request("PUT", f"{path}/candidate/canary", json={"steps": [{"share": 0}]})
+    assert refused.status_code == 400
+    assert api.operation(api.request("PUT", f"{path}/candidate", json={"imageId": new}))["state"] == "Succeeded"
+
+    callers = Callers(service["scoringUri"], api.get(f"{path}/keys")["primaryKey"])
+    try:
+        assert set(callers.count(20)) == {"old"}
+        lenient = {"maxP95": None, "maxErrors": 0.2}
+
+        def canary(**body: Any) -> Any:
+            answer = api.request("PUT", f"{path}/candidate/canary", json={**lenient, **body})
+            assert answer.status_code == 200, answer.text
+            return answer.json()["canary"]
+
+        assert canary(steps=[{"share": 25}])["state"] == "Running"
+        eventually(lambda: set(callers.count(20)) == {"old", "new"}, what="the first answers of the candidate")
+        said = callers.count(400)
+        assert abs(said["new"] - said.total() / 4) <= 4, said  # exact, but for calls that are under way
+        state = eventually(lambda: _state(api, path, "Passed"), what="the end of its only step")
+        assert state["new"]["requests"] > 20
+
+        canary(steps=[{"share": 50, "minutes": 0}, {"share": 100, "minutes": 60}])
+        eventually(lambda: set(callers.count(20)) == {"new"}, what="the last step")
+        assert _state(api, path, "Running")["step"] == 1
+        promoted = api.operation(api.request("POST", f"{path}/candidate/promote"))
+        assert promoted["state"] == "Succeeded"
+        assert set(callers.count(50)) == {"new"}
+
+        # Another one fails for some requests: it is taken back by itself, and says why.
+        assert api.operation(api.request("PUT", f"{path}/candidate", json={"imageId": bad}))["state"] == "Succeeded"
+        canary(steps=[{"share": 50}], maxErrors=0.01)
+        eventually(lambda: set(callers.count(20)) == {"new", "bad"}, what="the first answers of the candidate")
+        assert callers.failed == []
+        callers.body = '{"fail": 1}'
+        taken = eventually(lambda: _state(api, path, "TakenBack"), what="the end of the canary")
+        assert "errors" in taken["reason"]
+        eventually(lambda: set(callers.count(20)) == {"new"}, what="the end of its answers")
+        failures = len(callers.failed)
+        assert set(callers.count(50)) == {"new"}
+        assert len(callers.failed) == failures
+        assert all("this one is worse" in failed for failed in callers.failed)
+    finally:
+        callers.stop()
+    assert f"the canary was taken back: {taken['reason']}" in api.log(f"{path}/logs")
+    assert api.request("DELETE", f"{path}/candidate").status_code == 200
+    history = eventually(lambda: _history(api, service, 3), what="the record of the candidate")
+    record = next(one for one in history if one["change"] == "propose")
+    assert (record["status"], record["outcome"]) == ("Failed", taken["reason"])
+
+
+def _state(api: Any, path: str, state: str) -> Any:
+    canary = api.get(f"{path}/candidate")["canary"]
+    return canary if canary["state"] == state else None
+
+
+def _history(api: Any, service: Any, number: int) -> Any:
+    found = api.get("/deployments", serviceId=service["id"])
+    return found if len(found) == number else None

@@ -1,0 +1,42 @@
+"""The division of requests between a deployment and its candidate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mlmgmt_nb.service.gateway.router import Split, choose
+
+SCORE = {"path": "/api/v1/service/s/score", "headers": []}
+
+
+def chosen(split: Split, scopes: list[Any]) -> list[int]:
+    owed, which = 0.0, []
+    for scope in scopes:
+        is_new, owed = choose(split, scope, owed)
+        which.append(int(is_new))
+    return which
+
+
+@pytest.mark.parametrize("percent", [1, 5, 25, 33.3, 50, 99, 100])
+def test_shares_of_requests_are_exact(percent: float) -> None:
+    which = chosen(Split(1, 2, percent / 100), [SCORE] * 20_000)
+    for begin in range(0, 20_000, 1000):  # at any time, not only in the end
+        assert abs(sum(which[begin : begin + 1000]) - 10 * percent) <= 1
+
+
+@pytest.mark.parametrize("percent", [5, 25, 50, 100])
+def test_a_caller_stays_and_the_share_is_that_of_the_callers(percent: int) -> None:
+    split = Split(1, 2, percent / 100, "x-customer")
+    scopes = [{**SCORE, "headers": [(b"x-customer", b"customer %d" % number)]} for number in range(20_000)]
+    which = chosen(split, scopes)
+    assert which == chosen(split, scopes)
+    assert abs(sum(which) / 20_000 - percent / 100) < 0.01
+    # Those who had the candidate keep it when the share grows.
+    more = chosen(split._replace(share=min(1.0, 2 * percent / 100)), scopes)
+    assert all(after >= before for before, after in zip(which, more, strict=True))
+
+
+def test_only_scoring_requests_count() -> None:
+    assert chosen(Split(1, 2, 1.0), [{"path": "/", "headers": []}, {"path": "/swagger.json", "headers": []}]) == [0, 0]

@@ -1,0 +1,274 @@
+"""Warm starts: a replica that a spare becomes is like one that was started for its application."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+import pytest
+
+from mlmgmt_nb.scoring.distribution import copy_runtime
+from mlmgmt_nb.scoring.process.spare import provides_loaded_module
+from mlmgmt_nb.service.compute.base import Launch
+from mlmgmt_nb.service.compute.processes.spares import Preparation, Spares, is_read_at_start
+from mlmgmt_nb.service.compute.processes.starting import ReplicaStart, start_replica
+from mlmgmt_nb.service.files.logs import Log
+
+DRIVER = """\
+import json, os, stat, sys
+def init():
+    numbers = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
+    files = [os.readlink(path).partition(":")[0] for path in numbers if os.path.lexists(path)]
+    seen = {"cwd": os.getcwd(), "path": sys.path, "environ": dict(os.environ), "modules": sorted(sys.modules),
+            "files": sorted(files), "argv": sys.argv[1:3], "umask": os.umask(0o077),
+            "group": os.getpgid(0) == os.getpid()}
+    with open("seen.json", "w") as file:
+        json.dump(seen, file)
+def run(body):
+    return 1
+"""
+SECONDS = 60.0
+
+
+@pytest.fixture
+def listeners() -> Iterator[list[socket.socket]]:
+    with socket.create_server(("127.0.0.1", 0)) as own, socket.create_server(("127.0.0.1", 0)) as private:
+        yield [own, private]
+
+
+@pytest.fixture
+def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder of packages that the processes search."""
+    folder = tmp_path / "more" / "site-packages"
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setenv("AML_APP_ROOT", "of another application")
+    monkeypatch.setenv("MLMGMT_TOKEN", "a secret of this service")
+    return folder
+
+
+@pytest.fixture
+def spares(tmp_path: Path, packages: Path) -> Iterator[Spares]:
+    made = Spares(tmp_path / "scratch", {"MLMGMT_OWNER": "me"}, SECONDS)
+    yield made
+    made.clear()
+
+
+def launch(folder: Path, **environment: str) -> Launch:
+    """Return the launch of an application that notes what it sees."""
+    (folder / "app").mkdir(parents=True)
+    (folder / "app" / "score.py").write_text(DRIVER)
+    copy_runtime(folder / "runtime")
+    return Launch(
+        service_id="s",
+        deployment_id="d",
+        name="local",
+        context=folder,
+        interpreter=sys.executable,
+        key_digests=(),
+        environment=environment,
+        data=folder / "data",
+        slots=1,
+        allowed_hosts=("127.0.0.1",),
+        cpus=None,
+        memory_bytes=None,
+        log=Log(folder / "logs"),
+    )
+
+
+def warm(spares: Spares, wanted: Launch, listeners: list[socket.socket]) -> ReplicaStart:
+    """Return a replica that a spare has become."""
+    spares.prepare(Preparation(sys.executable))
+    deadline = time.monotonic() + SECONDS
+    while (start := spares.start(wanted, listeners)) is None:
+        assert time.monotonic() < deadline
+    return start
+
+
+def seen(start: ReplicaStart, wanted: Launch) -> dict[str, Any]:
+    """Return what the driver of a replica saw, and end the replica."""
+    with start.control as control, start.process:
+        control.settimeout(SECONDS)
+        descriptors = ",".join(map(str, start.descriptors))
+        control.sendall(b'{"type":"start","sockets":["service","private"],"descriptors":[%b]}\n' % descriptors.encode())
+        first = control.recv(65536)
+        is_private = b'"movesSockets":true' in first
+        start.process.kill()
+        assert start.process.stdout is not None
+        assert b'"ready"' in first, start.process.stdout.read()
+        assert is_private, first
+    found: dict[str, Any] = json.loads((wanted.context / "app" / "seen.json").read_text())
+    return found
+
+
+def test_a_warm_replica_sees_what_a_cold_one_sees(
+    tmp_path: Path, spares: Spares, listeners: list[socket.socket]
+) -> None:
+    wanted = launch(tmp_path / "image", SERVICE_NAME="local", CHOSEN="by the user")
+    start = warm(spares, wanted, listeners)
+    got = seen(start, wanted)
+    cold = seen(start_replica(wanted, listeners, {"MLMGMT_OWNER": "me"}, start.mark), wanted)
+    runtime = {str(tmp_path / "scratch"), str(wanted.context / "runtime")}
+    assert [path for path in got["path"] if path not in runtime] == [p for p in cold["path"] if p not in runtime]
+    assert got["environ"] == cold["environ"]
+    assert got["environ"]["CHOSEN"] == "by the user"
+    assert got["environ"]["AML_APP_ROOT"] == got["cwd"]
+    assert "MLMGMT_TOKEN" not in got["environ"]
+    assert set(got["modules"]) - set(cold["modules"]) <= {"mlmgmt_nb.scoring.process.spare"}
+    assert {name: got[name] for name in ("cwd", "files", "argv", "umask", "group")} == {
+        name: cold[name] for name in ("cwd", "files", "argv", "umask", "group")
+    }
+
+
+def test_a_spare_starts_over_if_packages_have_changed(
+    tmp_path: Path, spares: Spares, listeners: list[socket.socket], packages: Path
+) -> None:
+    spares.prepare(Preparation(sys.executable))
+    wait_for_spare(imported="uvloop")
+    (packages / "upgraded").mkdir()
+    wanted = launch(tmp_path / "image")
+    got = seen(warm(spares, wanted, listeners), wanted)
+    assert str(wanted.context / "runtime") in got["path"]
+    assert str(tmp_path / "scratch") not in got["path"]
+
+
+def wait_for_spare(*, imported: str) -> psutil.Process:
+    """Return the only spare, once it has loaded a package of native code."""
+    deadline = time.monotonic() + SECONDS
+    while True:
+        assert time.monotonic() < deadline
+        for spare in living():
+            with contextlib.suppress(psutil.Error):
+                if any(imported in each.path for each in spare.memory_maps()):
+                    return spare
+
+
+def living() -> list[psutil.Process]:
+    """Return the spares that this process has started."""
+    found = psutil.Process().children()
+    return [child for child in found if "mlmgmt_nb.scoring.process.spare" in _command(child)]
+
+
+def _command(process: psutil.Process) -> list[str]:
+    with contextlib.suppress(psutil.Error):
+        return process.cmdline()
+    return []
+
+
+def wait_for_none() -> None:
+    deadline = time.monotonic() + SECONDS
+    while living():
+        assert time.monotonic() < deadline
+
+
+def test_a_spare_is_used_once_and_only_for_its_runtime_and_python(
+    tmp_path: Path, spares: Spares, listeners: list[socket.socket]
+) -> None:
+    wanted = launch(tmp_path / "image")
+    other_runtime = launch(tmp_path / "older")
+    with (tmp_path / "older" / "runtime" / "mlmgmt_nb" / "__init__.py").open("a") as file:
+        file.write("# of another version\n")
+    spares.prepare(Preparation(sys.executable))
+    spares.prepare(Preparation(sys.executable))
+    wait_for_spare(imported="uvloop")
+    unsuitable = (
+        other_runtime,
+        msgspec.structs.replace(wanted, interpreter="/usr/bin/another-python"),
+        msgspec.structs.replace(wanted, environment={"PYTHONHASHSEED": "1"}),
+        msgspec.structs.replace(wanted, context=tmp_path / "missing"),
+    )
+    assert [spares.start(each, listeners) for each in unsuitable] == [None] * 4
+    assert len(living()) == 1
+    start = spares.start(wanted, listeners)
+    assert start is not None
+    assert spares.start(wanted, listeners) is None, "the next one is made later"
+    with start.control, start.process:
+        start.process.kill()
+    died = Spares(tmp_path / "another", {}, SECONDS)
+    died.prepare(Preparation(sys.executable))
+    spare = wait_for_spare(imported="libc")
+    spare.kill()
+    psutil.wait_procs([spare], timeout=SECONDS)
+    assert died.start(wanted, listeners) is None, "it ended before it was needed"
+    died.clear()
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.5])
+def test_spares_end_with_their_time_and_can_be_turned_off(tmp_path: Path, seconds: float) -> None:
+    spares = Spares(tmp_path / "scratch", {}, seconds)
+    spares.prepare(Preparation(sys.executable))
+    if seconds:
+        wait_for_spare(imported="libc")
+    else:
+        assert not living()
+    wait_for_none()
+    spares.clear()
+
+
+def test_packages_are_imported_in_advance_for_one_service_only(
+    tmp_path: Path, spares: Spares, listeners: list[socket.socket]
+) -> None:
+    wanted = launch(tmp_path / "image", SERVICE_NAME="local")
+    spares.prepare(Preparation(sys.executable, "a/local", ("colorsys", "not_installed_anywhere")))
+    wait_for_spare(imported="uvloop")
+    others = (
+        {"account": "b"},
+        {"account": "a", "name": "another"},
+        {"account": "a", "memory_bytes": 2**30},
+        {"account": "a", "secrets": {"OMP_NUM_THREADS": "1"}},
+        {"account": "a", "environment": {"OMP_NUM_THREADS": "1"}},
+    )
+    assert [spares.start(msgspec.structs.replace(wanted, **other), listeners) for other in others] == [None] * 5
+    start = spares.start(msgspec.structs.replace(wanted, account="a"), listeners)
+    assert start is not None
+    got = seen(start, wanted)
+    assert "colorsys" in got["modules"]
+    assert str(tmp_path / "scratch") in got["path"], "it did not start over"
+
+
+def test_spares_are_few(tmp_path: Path) -> None:
+    """The spares of further Pythons end the oldest one."""
+    pythons = []
+    for name in ("one", "two", "three"):
+        pythons.append(tmp_path / name)
+        pythons[-1].symlink_to(sys.executable)
+    spares = Spares(tmp_path / "scratch", {}, SECONDS)
+    for python in pythons:
+        spares.prepare(Preparation(str(python)))
+    deadline = time.monotonic() + SECONDS
+    while {_command(spare)[0] for spare in living() if _command(spare)} != set(map(str, pythons[1:])):
+        assert time.monotonic() < deadline
+    spares.clear()
+    wait_for_none()
+
+
+@pytest.mark.parametrize(
+    ("variable", "expected"),
+    [("PYTHONHASHSEED", True), ("LD_PRELOAD", True), ("TZ", True), ("lc_all", True), ("MY_LD_", False), ("OMP", False)],
+)
+def test_variables_that_are_read_at_start(variable: str, expected: bool) -> None:
+    assert is_read_at_start(variable) is expected
+
+
+@pytest.mark.parametrize(
+    ("name", "is_folder", "expected"),
+    [
+        ("json.py", False, True),
+        ("json", True, True),
+        ("json", False, False),
+        ("json.txt", False, False),
+        ("score.py", False, False),
+        ("models", True, False),
+    ],
+)
+def test_files_that_hide_a_loaded_module(tmp_path: Path, name: str, is_folder: bool, expected: bool) -> None:
+    (tmp_path / name).mkdir() if is_folder else (tmp_path / name).touch()
+    assert provides_loaded_module(str(tmp_path)) is expected
