@@ -256,6 +256,13 @@ class Session:
                 f"`{self.prog} {text}` is not complete",
                 fix=f"`{self.prog} {text} -h` lists the commands that complete it.",
             )
+        if words[0] in _KEPT and _DELETING.intersection(words[1:2]):
+            why = f"the API keeps each {words[0]}, since a service may go back to it"
+            return UsageError(
+                f"`{self.prog} {text}` does not exist: {why}",
+                fix="`mlmgmt gc --delete` in a shell removes files that nothing uses; "
+                f"`{self.prog} service delete` removes a service.",
+            )
         group = words[:1] if any(known[:1] == tuple(words[:1]) for known in self.commands) else []
         names = [" ".join(known) for known in self.commands if list(known[: len(group)]) == group]
         groups = sorted({known[0] for known in self.commands})
@@ -268,6 +275,10 @@ class Session:
         return UsageError(
             f"unknown command `{self.prog} {text}`.{hint}", fix=f"`{' '.join([self.prog, *group])} -h` lists them."
         )
+
+
+_KEPT = frozenset({"deployment", "image", "manifest", "model"})
+_DELETING = frozenset({"delete", "remove", "rm"})
 
 
 class _LogForwarder(logging.Handler):

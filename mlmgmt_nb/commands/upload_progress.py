@@ -27,7 +27,8 @@ class Meter:
         self._name = name
         self._show = show
         self._clock = clock
-        self._due = clock() + _PATIENCE
+        self._started = clock()
+        self._due = self._started + _PATIENCE
         self._is_shown = False
 
     def __call__(self, sent: int, total: int) -> None:
@@ -40,7 +41,20 @@ class Meter:
         self._due = now + _INTERVAL
         self._is_shown = True
         part = sent / total if total else 1.0
-        self._show(f"upload {self._name}: {part:.0%} of {_size(total)}", part)
+        self._show(f"upload {self._name}: {part:.0%} of {_size(total)}{self._speed(sent, total, now)}", part)
+
+    def _speed(self, sent: int, total: int, now: float) -> str:
+        """Return the bytes per second and the time left, once both are known well enough."""
+        seconds = now - self._started
+        if seconds < _PATIENCE or not sent:
+            return ""
+        rate = sent / seconds
+        left = (total - sent) / rate
+        return f", {_size(rate)}/s" + (f", {_time(left)} left" if left >= 1 else "")
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def _size(count: float) -> str:

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-DOCKER, REMOTE = "06-docker", "07-remote-account"
-"""Notebooks that need more than the local service."""
+DOCKER, REMOTE, KUBERNETES = "06-docker", "07-remote-account", "10-kubernetes"
+"""Notebooks that need more than the local service; that of Kubernetes runs beside the tests of its compute."""
 WITH_WIDGETS = ("01-quickstart", "02-lifecycle", DOCKER)
 """Notebooks that CI also runs on the older kernel: they have every panel, and progress. Other cells are alike there."""
 FIRST = ("01-quickstart",)
@@ -44,8 +44,11 @@ PRIVATE = re.compile(
     r"""|Bearer (?![{$])\S|[?&](?:token|code|sig)=\S|\b(?=[\w-]*\d)[A-Za-z0-9_-]{32,}\b"""
 )
 """A path of the machine that ran it (`/home/mlmgmt` is one of images), and patterns of keys and tokens."""
-_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b([0-9a-f]{32}){1,2}\b|-cp\d+-\w+-\w+")
-"""Harmless texts that look like keys: ids, digests, and the ends of wheel names."""
+_ID = re.compile(
+    r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b([0-9a-f]{32}){1,2}\b|-cp\d+-\w+-\w+"
+    r"|\b[a-z]+-[0-9a-f]{10}-[0-9a-z]{8,10}-[0-9a-z]{5}\b"
+)
+"""Harmless texts that look like keys: ids, digests, the ends of wheel names, and names of pods."""
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -56,7 +59,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
     local.stop(tmp_path / "home")
 
 
-def _environment(folder: Path, ours: dict[str, str]) -> dict[str, str]:
+def notebook_environment(folder: Path, ours: dict[str, str]) -> dict[str, str]:
     """Return the environment of notebooks: our settings, separate Jupyter folders, and nothing of the user's."""
     found = jupyter_environment(folder / "jupyter", ours)
     return {name: value for name, value in found.items() if name in ours or not name.startswith(("MLMGMT_", "PYTEST_"))}
@@ -87,7 +90,7 @@ def _run(
     return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=900)
 
 
-def _run_and_check(
+def run_and_check(
     notebooks: list[Path], folder: Path, environment: dict[str, str], services: Callable[[], list[Any]]
 ) -> None:
     """Run notebooks on the newest kernel, in CI those with widgets on the older one again, and check the results.
@@ -122,10 +125,12 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.timeout(2000)
 def test_they_run_show_what_is_committed_and_clean_up(home: Path, folder: Path, tmp_path: Path) -> None:
     local.ensure(home)
-    wanted = {path.stem for path in NOTEBOOKS} - {DOCKER, REMOTE} if IN_CI else set(FIRST)
+    wanted = {path.stem for path in NOTEBOOKS} - {DOCKER, REMOTE, KUBERNETES} if IN_CI else set(FIRST)
     notebooks = [notebook for notebook in NOTEBOOKS if notebook.stem in wanted]
-    environment = _environment(tmp_path, {"MLMGMT_HOME": str(home), "MLMGMT_CONFIG": str(tmp_path / "config.toml")})
-    _run_and_check(notebooks, folder, environment, lambda: list(connect(home=home).services.list()))
+    environment = notebook_environment(
+        tmp_path, {"MLMGMT_HOME": str(home), "MLMGMT_CONFIG": str(tmp_path / "config.toml")}
+    )
+    run_and_check(notebooks, folder, environment, lambda: list(connect(home=home).services.list()))
 
 
 @long_search
@@ -134,7 +139,9 @@ def test_the_one_of_docker(engine: Any, home: Path, folder: Path, tmp_path: Path
     config = tmp_path / "config.toml"
     ours = {"MLMGMT_HOME": str(home), "MLMGMT_CONFIG": str(config), "MLMGMT_BASE_IMAGE": BASE}
     notebooks = [notebook for notebook in NOTEBOOKS if notebook.stem == DOCKER]
-    _run_and_check(notebooks, folder, _environment(tmp_path, ours), lambda: list(connect(home=home).services.list()))
+    run_and_check(
+        notebooks, folder, notebook_environment(tmp_path, ours), lambda: list(connect(home=home).services.list())
+    )
     assert not engine.containers(all=True, filters={"label": f"mlmgmt-nb.home={(home / 'id').read_text()}"})
     assert Config(config, {}).settings({})["compute"].source == "default"
 
@@ -145,7 +152,7 @@ def test_the_one_of_a_remote_account(folder: Path, tmp_path: Path) -> None:
     notebooks = [notebook for notebook in NOTEBOOKS if notebook.stem == REMOTE]
     with team(tmp_path) as there:
         before = there.config.read_text()
-        _run_and_check(notebooks, folder, _environment(tmp_path, there.environment), there.services)
+        run_and_check(notebooks, folder, notebook_environment(tmp_path, there.environment), there.services)
         assert there.config.read_text() == before
         shown = "".join(path.read_text() for path in folder.rglob("*.ipynb"))
         assert there.secret not in shown + before

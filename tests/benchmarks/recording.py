@@ -25,7 +25,7 @@ from tests.benchmarks.scoring_load import Load, run_load
 from tests.benchmarks.table import show
 
 BODY = b'{"rows": [{"age": 41, "name": "Ada", "income": 5200.5, "city": "Graz"}]}'
-DRIVER = "def init():\n    pass\n\n\ndef run(body):\n    return body\n"
+DRIVER = "def init():\n    pass\n\n\ndef run(body):\n    return [0.5]\n"
 TARGET = 1.03
 KINDS: dict[str, dict[str, object] | None] = {
     "without": None,

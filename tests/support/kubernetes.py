@@ -26,7 +26,7 @@ _PROGRAMS = ("etcd", "containerd", "runc", "docker-registry", "iptables", "connt
 
 
 class ClusterProcess:
-    """A cluster of one node, with a registry. A context manager.
+    """A cluster of two nodes, with a registry. A context manager.
 
     Args:
         folder: for its files, which go with it.
@@ -48,7 +48,7 @@ class ClusterProcess:
             pytest.skip(f"there is no cluster program at {self._program}: set MLMGMT_TEST_KUBERNETES to its folder")
         if lacking or os.getuid() != 0:
             missing("the cluster of the tests", f"run as root, and install: {', '.join(lacking) or 'nothing'}")
-        self.run("up", "--metrics")
+        self.run("up", "--nodes", "2", "--metrics")
         return self
 
     def __exit__(self, *_: object) -> None:

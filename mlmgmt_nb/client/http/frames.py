@@ -2,9 +2,9 @@
 
 Columns are the resource's properties under their Python names: first `id`, `name`, `version`, `state`, then the others
 in the contract's order. Their dtypes are the same whether there are rows or not: text is `string`, integers `Int64`,
-booleans `boolean`, times `datetime64[us, UTC]`; lists stay lists and settings are dicts as the API writes them
-(`object`). A resource or error inside another is not repeated; its column has its id or message: `manifest_id`,
-`image_id`, `model_ids`, `compute_resource_id`, `error`.
+booleans `boolean`, times `datetime64[us, UTC]`; lists stay lists and settings are dicts as the API writes them, or None
+for empty ones (`object`), so that Parquet files keep all columns and dtypes. A resource or error inside another is not
+repeated; its column has its id or message: `manifest_id`, `image_id`, `model_ids`, `compute_resource_id`, `error`.
 
 Tags of the form `NAME=VALUE`, as packaged models have for their metrics and parameters, are columns at the end, named
 `NAME` (`Int64`, `Float64` or `string`): the 50 names that most resources have, most frequent first. Tags named like a
@@ -18,7 +18,7 @@ import types
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
@@ -27,7 +27,13 @@ if TYPE_CHECKING:
 
 __all__ = ["flat", "flat_names", "to_frame"]
 
-_DTYPES = {str: "string", int: "Int64", bool: "boolean", dt.datetime: "datetime64[us, UTC]"}
+_DTYPES: dict[Any, str] = {
+    str: "string",
+    Literal: "string",
+    int: "Int64",
+    bool: "boolean",
+    dt.datetime: "datetime64[us, UTC]",
+}
 
 _MAX_TAG_COLUMNS = 50
 _TAG_DTYPES: tuple[tuple[Callable[[str], Any], Any], ...] = ((int, "Int64"), (float, "Float64"), (str, "string"))
@@ -56,8 +62,8 @@ class _Column:
         as_it_is: tuple[str, str, Callable[[Any], Any] | None] = (field.name, _DTYPES.get(kind, "object"), None)
         self._property = field.name
         self.name, self.dtype, self._take = _NESTED.get(field.name) or as_it_is
-        if self._take is None and isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-            self._take = msgspec.to_builtins
+        if self._take is None and self.dtype == "object":
+            self._take = _builtin
         self.values: list[Any] = []
 
     def extend(self, items: Sequence[Any]) -> None:
@@ -75,6 +81,14 @@ class _Column:
         if self.dtype.startswith("datetime64"):
             return pd.to_datetime(pd.Series(values, dtype=object), utc=True).dt.as_unit("us")
         return pd.Series(values, dtype=self.dtype)
+
+
+def _builtin(value: Any) -> Any:
+    """Return a value as JSON types, without empty objects, which Parquet does not have; None if nothing is left."""
+    found = msgspec.to_builtins(value)
+    if not isinstance(found, dict):
+        return found
+    return {name: part for name, part in found.items() if part != {}} or None
 
 
 class _TagColumns:

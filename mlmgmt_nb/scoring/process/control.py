@@ -67,10 +67,11 @@ class Move(msgspec.Struct, rename="camel", tag="move"):
 
 class Accept(msgspec.Struct, rename="camel", tag="accept"):
     """Accept connections at these sockets only. Connections of the others end after their next response, and the socket
-    of a candidate that is left is closed for good.
+    of a candidate that is left is closed for good. `deployment_id` is that of its answers from now on.
     """
 
     sockets: list[str]
+    deployment_id: str = ""
 
 
 class Accepting(msgspec.Struct, rename="camel", tag="accepting"):

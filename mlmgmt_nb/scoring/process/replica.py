@@ -250,6 +250,8 @@ class Replica:
             if self._app:
                 self._app.close_connections(command.connections)
         elif isinstance(command, Accept):
+            if self._recorder and command.deployment_id:
+                self._recorder.begin(command.deployment_id)
             self._start_task(self._accept(channel, command.sockets))
         elif isinstance(command, Keys):
             self._replace_keys(command.digests)

@@ -27,6 +27,8 @@ _MOST_BYTES = 16 * 2**20
 _BATCH_BYTES = 2**18
 _PRUNE_SECONDS = 1.0
 _REPORT_SECONDS = 60.0
+_MOST_WORK, _RECORD_WORK = 2**14, 2**9
+"""Bytes that are redacted before the event loop may run, and bytes whose redaction costs as much as a record."""
 _ARRAY = b"\xdd"
 """Start of a MessagePack array; its length follows in four bytes."""
 
@@ -65,7 +67,7 @@ class Recorder:
         self._dropped = self._lost = self._written_dropped = 0
         # Each is changed by one thread only; their difference is queued.
         self._bytes_in = self._bytes_out = 0
-        self._batches: SimpleQueue[_Batch | None] = SimpleQueue()
+        self._batches: SimpleQueue[_Batch | str | None] = SimpleQueue()
         self._pruned = 0.0
         self._failed = -_REPORT_SECONDS
         self._thread = threading.Thread(target=self._work, name="recording", daemon=True)
@@ -106,6 +108,11 @@ class Recorder:
             self._batches.put(_Batch(self._content, self._count, self._dropped))
             self._content, self._count = bytearray(), 0
 
+    def begin(self, deployment_id: str) -> None:
+        """Attribute further requests to another deployment."""
+        self.hand_over()
+        self._batches.put(deployment_id)
+
     def stop(self, seconds: float) -> None:
         """Write what is left; give up after the given seconds."""
         self.hand_over()
@@ -124,6 +131,9 @@ class Recorder:
             if batch is None:
                 self._ring.close()
                 return
+            if isinstance(batch, str):
+                self._ring.begin(batch)
+                continue
             self._write(batch)
             self._prune()
 
@@ -152,8 +162,14 @@ class Recorder:
 
     @staticmethod
     def _redacted(content: bytes, redactor: Redactor) -> bytes:
-        records = msgspec.msgpack.decode(content, type=list[_Record])
-        return msgspec.msgpack.encode([_without_fields(record, redactor) for record in records])
+        cleaned, work = [], 0
+        for record in msgspec.msgpack.decode(content, type=list[_Record]):
+            cleaned.append(_without_fields(record, redactor))
+            work += _RECORD_WORK + len(record[4] or b"") + len(record[5] or b"")
+            if work > _MOST_WORK:
+                work = 0
+                sleep(0)  # lets the event loop run
+        return msgspec.msgpack.encode(cleaned)
 
     def _report(self, error: OSError) -> None:
         if monotonic() - self._failed > _REPORT_SECONDS:
@@ -168,5 +184,4 @@ def _without_fields(record: _Record, redactor: Redactor) -> _Record:
     clean_answer, of_answer = None, True
     if answer is not None and status < 400:  # messages of errors quote values
         clean_answer, of_answer = redactor.redact(answer)
-    sleep(0)  # lets the event loop run
     return request_id, began, ended, status, clean_body, clean_answer, code, of_body or of_answer

@@ -44,6 +44,12 @@ class Ring:
         self._file = -1
         self._size, self._began = 0, 0.0
 
+    def begin(self, deployment_id: str) -> None:
+        """Attribute the next frames to another deployment."""
+        if deployment_id != self._deployment_id:
+            self.close()
+            self._deployment_id = deployment_id
+
     def append(self, parts: Sequence[bytes | bytearray], count: int, dropped: int, clock: float) -> None:
         """Append a frame, whose content is given in parts.
 

@@ -135,7 +135,8 @@ class SupervisedReplica(ABC):
     def open(self, *, at_service: bool) -> None:
         """Let it accept connections at the socket of its service, or only at that of its deployment."""
         self.is_open = at_service
-        self.send(type="accept", sockets=["service", "private"] if at_service else ["private"])
+        sockets = ["service", "private"] if at_service else ["private"]
+        self.send(type="accept", sockets=sockets, deploymentId=self.launch.deployment_id)
 
     def drain(self, seconds: float) -> None:
         self._enter(ReplicaState.DRAINING)

@@ -29,12 +29,16 @@ _DISTRIBUTION = "mlmgmt-nb"
 _EXTRAS = ("kubernetes", "postgresql", "azure")
 _PROGRAM = Program(command=("python3", "-m", "mlmgmt_nb.cli", "serve"), port=8443, health_check=None)
 _LEFT_OUT = ("__pycache__", "notebook")
+_OF_CLIENTS = frozenset({"anywidget", "azure-identity", "cloudpickle", "ipython", "ipywidgets", "pandas"})
+"""Packages of notebooks and clients, which a service does not import."""
 
 
 def own_requirements() -> Iterator[str]:
     """Yield the packages that a service in a cluster needs, for Linux."""
     for line in importlib.metadata.requires(_DISTRIBUTION) or ():
         requirement = Requirement(line)
+        if requirement.name in _OF_CLIENTS:
+            continue
         marker = requirement.marker
         environments = [{"extra": extra, "sys_platform": "linux"} for extra in ("", *_EXTRAS)]
         if marker is None or any(marker.evaluate(each) for each in environments):
@@ -88,3 +92,5 @@ def _add_files(context: Path) -> None:
     package = Path(mlmgmt_nb.__file__).parent
     shutil.copytree(package, context / "runtime" / package.name, ignore=shutil.ignore_patterns(*_LEFT_OUT))
     (context / "app").mkdir()
+    # The bill of materials lists the models of an image.
+    (context / "app" / "model_config_map.json").write_text('{"models": {}}')

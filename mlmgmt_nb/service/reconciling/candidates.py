@@ -14,7 +14,7 @@ from mlmgmt_nb.service.gateway.router import Router, Side
 from mlmgmt_nb.service.reconciling.canary import added, advance
 from mlmgmt_nb.service.reconciling.recorder import ServiceRecorder
 from mlmgmt_nb.service.store.store import Store
-from mlmgmt_nb.service.store.transitions import canary_ended, delete_service
+from mlmgmt_nb.service.store.transitions import canary_changed, delete_service
 
 __all__ = ["CandidateController"]
 
@@ -59,15 +59,13 @@ class CandidateController:
             after = advance(counted, now())
         if after == canary:
             return
+        with self._store.writing() as db:
+            is_changed = canary_changed(db, row.id, canary, after)
         service_log = self._recorder.log(row.candidate_of)
-        if after.state == "TakenBack":
-            with self._store.writing() as db:
-                canary_ended(db, row.id, after)
+        if is_changed and after.state == "TakenBack":
             service_log.line(f"[mlmgmt] the canary was taken back: {after.reason}")
-        else:
-            self._recorder.set(row.id, traffic=after)
-            if after.step != canary.step:
-                service_log.line(f"[mlmgmt] canary: {after.share:g} % of the requests ({after.reason})")
+        elif is_changed and after.step != canary.step:
+            service_log.line(f"[mlmgmt] canary: {after.share:g} % of the requests ({after.reason})")
         self._on_change()
 
     def _counted(self, service_id: str, canary: Canary) -> Canary:

@@ -64,15 +64,13 @@ def _to_5(db: Connection) -> None:
 
 
 def _to_6(db: Connection) -> None:
-    """Add candidates of services, their share of the requests, and replicas that are kept after a promotion."""
+    """Add candidates of services, their share of the requests, and the deployment whose replicas a promotion takes."""
     time = "DATETIME" if db.dialect.name == "sqlite" else "TIMESTAMP"
     for column in (
         "candidate_of VARCHAR(36)",
         f"expires_at {time}",
         "traffic TEXT",
         "adopts_id VARCHAR(36)",
-        "warm_id VARCHAR(36)",
-        f"warm_until {time}",
     ):
         db.exec_driver_sql(f"ALTER TABLE services ADD COLUMN {column}")
     db.exec_driver_sql("CREATE INDEX ix_services_candidate_of ON services (candidate_of)")

@@ -201,7 +201,7 @@ images = _versioned(
 # `deleting` stays set until all replicas have ended; then the row is removed.
 # A candidate is a service of its own, `candidate_of` another one, whose name its name begins with; no list has it. It
 # is removed at `expires_at`. `traffic` is its canary. The target takes over the replicas of `adopts_id`,
-# a deployment that is the same; after a promotion, those of `warm_id` are kept until `warm_until`.
+# a deployment that is the same.
 services = _resource(
     "services",
     Column("name", Text, nullable=False),
@@ -224,8 +224,6 @@ services = _resource(
     Column("expires_at", UtcTime),
     Column("traffic", StructText(Canary)),
     Column("adopts_id", String(36)),
-    Column("warm_id", String(36)),
-    Column("warm_until", UtcTime),
     # A deleted service releases its name immediately, although its last requests may still be in progress.
     Index("services_by_name", "account", "name", unique=True, **_partial_index("deleting = 0", "NOT deleting")),
 )

@@ -17,7 +17,7 @@ from mlmgmt_nb.service.store import schema
 from mlmgmt_nb.service.store.withdrawals import withdraw_made_versions
 
 __all__ = [
-    "canary_ended",
+    "canary_changed",
     "delete_service",
     "forget_secrets",
     "image_ended",
@@ -113,14 +113,23 @@ def delete_service(db: Connection, service_id: str) -> bool:
     return True
 
 
-def canary_ended(db: Connection, candidate_id: str, canary: Canary) -> None:
-    """End the canary of a candidate. The reason is also in the record of its deployment."""
+def canary_changed(db: Connection, candidate_id: str, before: Canary, canary: Canary) -> bool:
+    """Change the canary of a candidate. Return False if another request has changed it meanwhile.
+
+    The reason of one that is taken back is also in the record of its deployment.
+    """
     services, deployments = schema.services, schema.deployments
+    current = select(services.c.traffic).where(services.c.id == candidate_id, ~services.c.deleting)
+    if db.scalar(current) != before:
+        return False
     db.execute(update(services).where(services.c.id == candidate_id).values(traffic=canary))
+    if canary.state != "TakenBack":
+        return True
     of_candidate = deployments.c.service_id == candidate_id
     for row in db.execute(select(deployments.c.id, deployments.c.change).where(of_candidate)).all():
         record = msgspec.structs.replace(row.change, outcome=canary.reason)
         db.execute(update(deployments).where(deployments.c.id == row.id).values(change=record))
+    return True
 
 
 def service_removed(db: Connection, service_id: str) -> None:

@@ -66,9 +66,11 @@ def test_a_service_is_tried_out(open_notebook: Callable[..., Notebook], kernel_n
     # By the keyboard: another value, and Ctrl+Enter.
     threshold = panel.get_by_label("threshold", exact=True)
     threshold.fill("1e3")
+    expect(panel.get_by_role("region", name="answer")).to_contain_text("The input has changed since.")
     threshold.press("Control+Enter")
     expect(panel.get_by_role("region", name="answer").get_by_role("alert")).to_contain_text("<b>too high</b>")
     expect(panel.get_by_role("region", name="answer")).to_contain_text("500 error")
+    expect(panel.get_by_text("The input has changed since.")).to_be_hidden()
     notebook.screenshot(f"scoring-error-{kernel_name}", 1)
     # What does not fit is said beside the field, and not sent.
     panel.get_by_label("petal, row 2").fill("long")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator
+from playwright.sync_api import Browser, Locator, expect
 
 from mlmgmt_nb import local
 from mlmgmt_nb.client import Workspace, connect
@@ -129,9 +129,14 @@ def test_a_request_is_found_in_the_log_and_the_service_is_deleted(
     panel = notebook.outputs(0)
     tab(panel, "Log").click()
     notebook.wait_to_see(0, ids[1])
+    log = panel.get_by_role("log")
+    panel.get_by_label("Lines").select_option("Warnings and errors")
+    expect(log).to_contain_text("ZeroDivisionError")
+    expect(log).not_to_contain_text("[mlmgmt] deployed")
+    panel.get_by_label("Lines").select_option("All lines")
+    expect(log).to_contain_text("[mlmgmt] deployed")
     panel.get_by_label("Request id").fill(ids[0])
     panel.get_by_label("Request id").press("Enter")
-    log = panel.get_by_role("log")
     eventually(lambda: ids[1] not in log.inner_text() and ids[0] in log.inner_text(), DEADLINE, "the search")
     assert "ZeroDivisionError" in log.inner_text()
     notebook.screenshot("service-log-dark", 0)

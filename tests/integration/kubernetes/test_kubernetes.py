@@ -276,6 +276,17 @@ def test_a_user_with_rights_in_one_namespace(
     own.stop()
 
 
+def test_two_state_folders_share_a_namespace(
+    cluster: ClusterProcess, start: Callable[..., ServiceProcess], kept: Any, tmp_path: Path
+) -> None:
+    """A service removes what nobody knows, but only of its own folder."""
+    before = [each["metadata"]["uid"] for each in objects(cluster, kept)]
+    other = start(tmp_path / "home", cluster.settings("default"))
+    eventually((other.home / "clusters" / "kubernetes" / "logs.json").exists, 60, "its first round")
+    other.stop()
+    assert [each["metadata"]["uid"] for each in objects(cluster, kept)] == before
+
+
 def test_why_a_cluster_is_not_ready(cluster: ClusterProcess, tmp_path: Path) -> None:
     """Credentials, the namespace and the registry; `test_readiness` has what needs no cluster."""
     expired = tmp_path / "kubeconfig"

@@ -155,7 +155,7 @@ def test_a_database_of_postgresql(tmp_path: Path) -> None:
             db.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN withdrawn_at")
         db.exec_driver_sql("ALTER TABLE deployments DROP COLUMN change")
         db.exec_driver_sql("ALTER TABLE operations DROP COLUMN made_versions")
-        for column in ("candidate_of", "expires_at", "traffic", "adopts_id", "warm_id", "warm_until"):
+        for column in ("candidate_of", "expires_at", "traffic", "adopts_id"):
             db.exec_driver_sql(f"ALTER TABLE services DROP COLUMN {column}")
         db.execute(update(schema.schema_version).values(version=3))
     store.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ import pytest
 
 from mlmgmt_nb.client.http.frames import to_frame
 from mlmgmt_nb.contract import Deployment, Image, Manifest, Model, ServiceResponse
+from mlmgmt_nb.contract.extensions import OperationStatus, Service
 
 UTC_TIMES = "datetime64[us, UTC]"
 MODEL_DTYPES = {
@@ -119,3 +121,30 @@ def test_every_list_has_a_frame(type_: type[msgspec.Struct]) -> None:
     assert len(frame) == 0
     assert frame["id"].dtype == "string"
     assert frame.columns.is_unique
+
+
+@pytest.mark.parametrize("type_", [Model, Manifest, Image, Service, Deployment, OperationStatus])
+def test_columns_are_types_that_files_have(type_: type[msgspec.Struct]) -> None:
+    """Parquet keeps these dtypes. An object is a list or dict of JSON types, and never an empty dict."""
+    assets = [{"id": "a", "mimeType": "m", "url": "u"}]
+    runtime: dict[str, Any] = {"runtimeType": "Python", "properties": {}}
+    given = {
+        Model: {"name": "m", "mimeType": "a/b", "url": "u", "tags": ["t"]},
+        Manifest: {"name": "m", "driverProgram": "a", "assets": assets, "targetRuntime": runtime},
+        Image: {"name": "i", "creationState": "Succeeded", "computeResourceId": "c", "imageType": "Docker"},
+        Service: {
+            "computeType": "ACS",
+            "name": "s",
+            "environment": {},
+            "computeResource": {"id": "c", "type": "Cluster"},
+        },
+        Deployment: {"id": "d"},
+        OperationStatus: {"id": "o", "state": "Running", "operationType": "Image"},
+    }[type_]
+    frame = to_frame(type_, [[msgspec.convert(given, type_, strict=False)]])
+    kinds = {"string", "Int64", "boolean", "object", UTC_TIMES}
+    assert not {name: dtype for name, dtype in dtypes(frame).items() if dtype not in kinds}
+    for name in frame.columns[frame.dtypes == "object"]:
+        value = frame[name][0]
+        assert value is None or (value and isinstance(value, (list, dict))), name
+        assert json.loads(json.dumps(value)) == value

@@ -135,6 +135,11 @@ def test_the_command_line_of_2017_is_known(session: Session, line: str, flags: s
         ("model lst", "Did you mean `model list`?"),
         ("list models", "Did you mean `model list`?"),
         ("logs service", "Did you mean `service logs`?"),
+        (
+            "image delete",
+            "`mlmgmt image delete` does not exist: the API keeps each image, since a service may go back to it",
+        ),
+        ("manifest rm", "`mlmgmt gc --delete` in a shell removes files that nothing uses"),
         ("service by", "unknown command `mlmgmt service by`.\n"),
         ("servise", "Did you mean `service`?"),
         ("modul show -m x", "Did you mean `model show`?"),

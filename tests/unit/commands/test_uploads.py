@@ -29,9 +29,9 @@ def test_what_takes_no_time_is_not_shown() -> None:
 
 def test_what_takes_time_is_shown_to_its_end() -> None:
     assert measured([0.1, 0.6, 0.8, 0.81]) == [
-        ("upload big.bin: 50% of 15 MB", 0.5),
-        ("upload big.bin: 75% of 15 MB", 0.75),
-        ("upload big.bin: 100% of 15 MB", 1.0),
+        ("upload big.bin: 50% of 15 MB, 12 MB/s", 0.5),
+        ("upload big.bin: 75% of 15 MB, 14 MB/s", 0.75),
+        ("upload big.bin: 100% of 15 MB, 19 MB/s", 1.0),
     ]
 
 
@@ -47,4 +47,15 @@ def test_it_is_shown_ten_times_a_second_at_most() -> None:
 
 def test_sizes_are_readable() -> None:
     for total, text in {900: "900 B", 25_000: "25 kB", 3_000_000: "3 MB", 1_500_000_000: "1.5 GB"}.items():
-        assert measured([1.0], total) == [(f"upload big.bin: 100% of {text}", 1.0)]
+        assert measured([1.0], total) == [(f"upload big.bin: 100% of {text}, {text}/s", 1.0)]
+
+
+def test_a_long_upload_tells_the_time_left() -> None:
+    shown = [text for text, _ in measured([10.0, 20.0, 30.0, 40.0], 4_000_000_000)]
+    assert shown == [
+        "upload big.bin: 25% of 4.0 GB, 100 MB/s, 30 s left",
+        "upload big.bin: 50% of 4.0 GB, 100 MB/s, 20 s left",
+        "upload big.bin: 75% of 4.0 GB, 100 MB/s, 10 s left",
+        "upload big.bin: 100% of 4.0 GB, 100 MB/s",
+    ]
+    assert measured([100.0, 200.0, 300.0, 400.0], 4_000_000_000)[0][0].endswith("10 MB/s, 5 min left")

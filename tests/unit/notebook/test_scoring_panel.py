@@ -247,12 +247,13 @@ def test_answers_and_their_history() -> None:
     assert state.answer is not None
     assert (state.answer.error, state.answer.fix) == ("no connection", "Start it.")
     state.choose(3)
-    assert state.answer.shown()["error"] == "ValueError: <i>no</i>"
-    assert state.answer.shown()["id"] == "failed-id"
+    assert state.answer.shown(state.answer.body)["error"] == "ValueError: <i>no</i>"
+    assert state.answer.shown(state.answer.body)["id"] == "failed-id"
+    assert [state.answer.shown(body)["stale"] for body in (state.answer.body, "other")] == [False, True]
     state.choose(1)
     assert state.input.body == "1"
     assert [one["chosen"] for one in state.recent()] == [False, False, False, True]
-    shown = state.answer.shown()
+    shown = state.answer.shown(state.answer.body)
     assert (shown["columns"], shown["rows"], shown["ms"], shown["text"]) == (["answer"], [["1"]], "12.3 ms", "[1]")
     state.choose(99)
     assert state.input.body == "1"
@@ -264,7 +265,7 @@ def test_a_large_answer_is_shown_in_part() -> None:
     state = ScoringState(service, {})
     asked(state)
     assert state.answer is not None
-    shown = state.answer.shown()
+    shown = state.answer.shown(state.answer.body)
     assert (len(shown["rows"]), shown["more"]) == (200, 9800)
     assert len(shown["text"]) < 20_100
     assert state.answer.value == service.answer

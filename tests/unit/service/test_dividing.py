@@ -38,7 +38,7 @@ def test_somebody_accepts_the_connections_whatever_happens_to_a_change(events: l
         world.happen(event)
         for _ in range(2):
             world.round()
-        assert world.accepts() or not world.ready("s"), world
+            assert world.accepts() or not world.ready("s"), world
     world.happen("unite")
     for _ in range(20):
         world.happen("ready")

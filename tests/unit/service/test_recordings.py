@@ -83,6 +83,16 @@ def test_the_newest_are_read_across_replicas_and_deployments(place: Place) -> No
     assert [one.request_id for one in older.value] == [f"r{number}" for number in range(16, 23)]
 
 
+def test_a_replica_that_is_handed_over_records_under_its_new_deployment(place: Place) -> None:
+    recorder = Recorder(place.ring())
+    add(recorder, 1)
+    recorder.begin("d-2")
+    add(recorder, 2)
+    recorder.stop(10)
+    found = place.read().value
+    assert [(one.request_id, one.deployment_id) for one in found] == [("r1", DEPLOYMENT), ("r2", "d-2")]
+
+
 def test_the_ring_stays_below_its_size(place: Place) -> None:
     ring = place.ring(max_bytes=10**6)
     for _ in range(200):

@@ -136,7 +136,7 @@ function cells(field, type, send, marks) {
   const cell = (text, row, column) => {
     const { name, kind } = field.columns[column];
     const key = `${field.name}/${row}/${column}`;
-    const labels = { "aria-label": field.isOneColumn ? `row ${row + 1}` : `${name}, row ${row + 1}`, "data-key": key, class: "mlmgmt-cell" };
+    const labels = { "aria-label": field.isOneColumn ? `row ${row + 1}` : `${name}, row ${row + 1}`, "data-key": key, class: `mlmgmt-cell mlmgmt-cell-${kind}` };
     const tellText = (value) => type(key, { do: "cell", field: field.name, row, column, text: value });
     let input;
     if (kind === "boolean") {
@@ -219,16 +219,19 @@ function answerView() {
   const body = h("tbody", {});
   const table = h("table", { "aria-label": "answer" }, h("thead", {}, head), body);
   const more = h("div", { class: "mlmgmt-faint" });
+  const stale = h("div", { class: "mlmgmt-faint" }, "The input has changed since.");
   const text = h("pre", { class: "mlmgmt-code", tabindex: 0, role: "region", "aria-label": "answer as JSON" });
   const raw = h("details", {}, h("summary", {}, "JSON"), text);
   const empty = h("div", { class: "mlmgmt-faint" }, "The answer appears here.");
-  const full = h("div", {}, h("div", { class: "mlmgmt-row" }, words, facts), h("div", { class: "mlmgmt-row" }, id, copyId), trouble, h("div", { class: "mlmgmt-cells" }, table), more, raw);
+  const full = h("div", {}, h("div", { class: "mlmgmt-row" }, words, facts), stale, h("div", { class: "mlmgmt-row" }, id, copyId), trouble, h("div", { class: "mlmgmt-cells" }, table), more, raw);
   const element = h("section", { "aria-label": "answer" }, empty, full);
   let number = 0;
   const draw = (shown) => {
     empty.hidden = Boolean(shown);
     full.hidden = !shown;
     if (!shown) return;
+    stale.hidden = !shown.stale;
+    full.classList.toggle("mlmgmt-stale", shown.stale);
     setText(words, shown.words);
     words.classList.toggle("mlmgmt-good", shown.ok);
     words.classList.toggle("mlmgmt-bad", !shown.ok);

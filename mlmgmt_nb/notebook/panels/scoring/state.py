@@ -159,13 +159,18 @@ class Answer(NamedTuple):
             return "no answer"
         return f"{self.status} OK" if self.status == 200 else f"{self.status} error"
 
-    def shown(self) -> dict[str, Any]:
-        """Return the answer for the frontend."""
+    def shown(self, body: str) -> dict[str, Any]:
+        """Return the answer for the frontend.
+
+        Args:
+            body: the current input. An answer to different input is stale.
+        """
         found = None if self.error else as_table(self.value)
         columns, rows = found or ((), [])
         text = "" if self.error else self.value if isinstance(self.value, str) else pretty(self.value)
         return {
             "number": self.number,
+            "stale": body != self.body,
             "at": self.at,
             "words": self.words,
             "ok": self.status == 200,

@@ -112,7 +112,7 @@ class ScoringPanel(Panel):
             "bodyChanges": given.body_changes,
             "problem": given.problem,
             "sending": self.is_working,
-            "answer": scoring.answer.shown() if scoring.answer else None,
+            "answer": scoring.answer.shown(scoring.input.body) if scoring.answer else None,
             "history": scoring.recent(),
             "code": self._code(),
         }
@@ -175,7 +175,7 @@ def _line(answer: Answer) -> str:
 
 def _answer(answer: Answer) -> str:
     """Return an answer as static HTML."""
-    shown = answer.shown()
+    shown = answer.shown(answer.body)
     head = f"<div><b>{escape(_line(answer))}</b></div>"
     if shown["error"]:
         return f"{head}<div>{escape(shown['error'])}<br>{escape(shown['fix'])}</div>"

@@ -88,12 +88,42 @@ function log(send) {
   search.addEventListener("submit", (event) => (event.preventDefault(), send("search", { request: input.value })));
   input.addEventListener("search", () => input.value === "" && send("search", { request: "" }));
   const lines = h("pre", { class: "mlmgmt-log", tabindex: 0, role: "log", "aria-label": "Log of the service" });
-  const draw = (shown) => {
-    const atEnd = lines.scrollHeight - lines.scrollTop - lines.clientHeight < 30;
-    setText(lines, shown.log || (shown.request ? "No log lines for this request." : "No log lines yet."));
-    if (atEnd) lines.scrollTop = lines.scrollHeight;
+  const box = (label, onchange) => {
+    const input = h("input", { type: "checkbox", checked: true, onchange });
+    return { input, element: h("label", { class: "mlmgmt-choice" }, input, label) };
   };
+  const toEnd = () => follow.input.checked && (lines.scrollTop = lines.scrollHeight);
+  const follow = box("Follow", () => toEnd());
+  const wrap = box("Wrap", () => lines.classList.toggle("mlmgmt-unwrapped", !wrap.input.checked));
+  const level = h("select", { "aria-label": "Lines", onchange: () => write() }, ...["All lines", "Warnings and errors"].map((text) => h("option", {}, text)));
+  let last = { log: "", request: "" };
+  const write = () => {
+    const { log, request } = last;
+    const text = level.selectedIndex ? troubles(log) : log;
+    const none = level.selectedIndex ? "No warnings or errors." : request ? "No log lines for this request." : "No log lines yet.";
+    setText(lines, text || none);
+    toEnd();
+  };
+  // Who scrolls up reads; at the end, new lines are followed again. A hidden log has no end to scroll to.
+  lines.addEventListener("scroll", () => (follow.input.checked = lines.scrollHeight - lines.scrollTop - lines.clientHeight < 30));
+  new IntersectionObserver(toEnd).observe(lines);
+  const draw = (shown) => {
+    if (last.log === shown.log && last.request === shown.request) return;
+    last = shown;
+    write();
+  };
+  write();
+  search.append(level, follow.element, wrap.element);
   return { element: h("div", {}, search, lines), draw };
+}
+
+const TROUBLE = /\b(WARN(ING)?|ERROR|CRITICAL|FATAL|Traceback|\w*(Error|Exception|Warning))\b|^[\d:.]+ {2}[45]\d\d /;
+
+/** The lines about warnings, errors and failed requests, with the lines that belong to them. */
+function troubles(log) {
+  let isKept = false;
+  const isWanted = (line) => (isKept = TROUBLE.test(line) || (isKept && /^\s/.test(line)));
+  return log.split("\n").filter(isWanted).join("\n");
 }
 
 function scale(send) {

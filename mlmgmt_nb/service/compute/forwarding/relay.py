@@ -19,6 +19,7 @@ __all__ = ["Relay", "Target", "Wait"]
 
 _BACKLOG = 1024
 _CONNECT_SECONDS = 10.0
+_ATTEMPT_SECONDS = 2.0
 _PAUSE_SECONDS = 0.1
 _WAIT_SECONDS = 300.0
 """Seconds that a connection waits for the first pod of a service."""
@@ -181,7 +182,9 @@ class Relay:
 
 async def _open(target: Target) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     if target.address is not None:
-        return await asyncio.open_connection(*target.address)
+        # A lost node does not answer; the next attempt may reach another one.
+        async with asyncio.timeout(_ATTEMPT_SECONDS):
+            return await asyncio.open_connection(*target.address)
     assert target.connect is not None
     connected = await asyncio.get_running_loop().run_in_executor(None, target.connect)
     connected.setblocking(False)
