@@ -49,7 +49,10 @@ class Split(NamedTuple):
 
 
 class Side:
-    """The answers of one of the two deployments: their number, those that failed, and their latencies."""
+    """The answers of one of the two deployments: their number, those that failed, and their latencies.
+
+    Those to callers without a key of the service are not counted: nobody else can be evidence for or against a candidate.
+    """
 
     def __init__(self) -> None:
         self.requests = 0
@@ -58,6 +61,8 @@ class Side:
 
     def add(self, status: int, seconds: float) -> None:
         """Add an answer; a status of 500 or above is an error."""
+        if status == 401:
+            return
         self.requests += 1
         self.errors += status >= 500
         self.latencies.add(seconds)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mlmgmt_nb.service.gateway.router import Split, choose
+from mlmgmt_nb.service.gateway.router import Side, Split, choose
 
 SCORE = {"path": "/api/v1/service/s/score", "headers": []}
 
@@ -40,3 +40,10 @@ def test_a_caller_stays_and_the_share_is_that_of_the_callers(percent: int) -> No
 
 def test_only_scoring_requests_count() -> None:
     assert chosen(Split(1, 2, 1.0), [{"path": "/", "headers": []}, {"path": "/swagger.json", "headers": []}]) == [0, 0]
+
+
+def test_strangers_are_no_evidence() -> None:
+    side = Side()
+    for status in (200, 400, 401, 401, 500, 503):
+        side.add(status, 0.01)
+    assert (side.requests, side.errors, sum(side.latencies.counts().values())) == (4, 2, 4)
