@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from mlmgmt_nb.scoring.http.access.hosts import LOOPBACK
 from mlmgmt_nb.service.cluster_settings import ClusterSettings
+from mlmgmt_nb.service.compute.kubernetes.api.library import load_library
 from mlmgmt_nb.service.compute.kubernetes.declaring.versions import PLURALS, VERSIONS
 from mlmgmt_nb.service.docker_engine import root_cause
 
@@ -167,9 +168,11 @@ class Connection:
 
     def _make(self) -> tuple[Any, str]:
         try:
-            from kubernetes import client, config
+            load_library()
         except ImportError as error:
             raise ClusterError("NotInstalled", _NOT_INSTALLED) from error
+        from kubernetes import client, config
+
         configuration = client.Configuration()
         if in_pod() and self._settings.kubeconfig is None:
             config.load_incluster_config(client_configuration=configuration)
@@ -207,11 +210,13 @@ class Connection:
     def cluster_errors(self) -> Iterator[None]:
         """Turn errors of the client into ClusterError."""
         try:
-            import urllib3
-            from kubernetes.client.exceptions import ApiException
-            from kubernetes.config import ConfigException
+            load_library()
         except ImportError as error:
             raise ClusterError("NotInstalled", _NOT_INSTALLED) from error
+        import urllib3
+        from kubernetes.client.exceptions import ApiException
+        from kubernetes.config import ConfigException
+
         try:
             yield
         except ApiException as error:

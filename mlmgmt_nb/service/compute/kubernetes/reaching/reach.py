@@ -16,6 +16,7 @@ from mlmgmt_nb.service.building.docker.dockerfile import SCORING_PORT
 from mlmgmt_nb.service.cluster_settings import ClusterSettings
 from mlmgmt_nb.service.compute.forwarding.relay import Target
 from mlmgmt_nb.service.compute.kubernetes.api.connection import ClusterError, Connection, in_pod
+from mlmgmt_nb.service.compute.kubernetes.api.library import load_library
 
 __all__ = ["PodReach", "responds"]
 
@@ -123,6 +124,7 @@ class _PortForwards:
         Raises:
             OSError: the API server or the pod does not accept it.
         """
+        load_library()
         from kubernetes import client
         from kubernetes.stream import portforward
 

@@ -1,0 +1,1 @@
+"""Tests on a cluster. A package for pytest, so that fixtures of the package end with its last test."""
