@@ -1,1 +1,0 @@
-"""Tests on a cluster. A package for pytest, so that fixtures of the package end with its last test."""
