@@ -51,7 +51,7 @@ class Split(NamedTuple):
 class Side:
     """The answers of one of the two deployments: their number, those that failed, and their latencies.
 
-    Those to callers without a key of the service are not counted: they are no evidence for or against a candidate.
+    Those to callers without a key of the service are not counted: they say nothing about a candidate.
     """
 
     def __init__(self) -> None:
