@@ -14,6 +14,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from importlib.machinery import all_suffixes
+from importlib.util import find_spec
 
 import msgspec
 
@@ -59,8 +60,19 @@ def main(arguments: Sequence[str]) -> int:
         _start_over(options, [*listeners, control.detach()])
     sys.path[0] = os.getcwd()
     sys.argv[1:] = options
+    _look_as_started()
     capture()
     return run_supervised(assignment.app, None, None, listeners, control.detach())
+
+
+def _look_as_started() -> None:
+    """Give `__main__` the name that it has in a process that was started for one application: errors show it, and
+    `multiprocessing` imports it.
+    """
+    spec = find_spec("mlmgmt_nb.scoring.__main__")
+    main_module = sys.modules["__main__"]
+    main_module.__spec__ = spec
+    main_module.__file__ = spec.origin if spec else None
 
 
 def _import(modules: Sequence[str]) -> None:

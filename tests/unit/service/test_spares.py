@@ -29,7 +29,7 @@ def init():
     files = [os.readlink(path).partition(":")[0] for path in numbers if os.path.lexists(path)]
     seen = {"cwd": os.getcwd(), "path": sys.path, "environ": dict(os.environ), "modules": sorted(sys.modules),
             "files": sorted(files), "argv": sys.argv[1:3], "umask": os.umask(0o077),
-            "group": os.getpgid(0) == os.getpid()}
+            "main": sys.modules["__main__"].__spec__.name, "group": os.getpgid(0) == os.getpid()}
     with open("seen.json", "w") as file:
         json.dump(seen, file)
 def run(body):
@@ -128,8 +128,8 @@ def test_a_warm_replica_sees_what_a_cold_one_sees(
     assert got["environ"]["AML_APP_ROOT"] == got["cwd"]
     assert "MLMGMT_TOKEN" not in got["environ"]
     assert set(got["modules"]) - set(cold["modules"]) <= {"mlmgmt_nb.scoring.process.spare"}
-    assert {name: got[name] for name in ("cwd", "files", "argv", "umask", "group")} == {
-        name: cold[name] for name in ("cwd", "files", "argv", "umask", "group")
+    assert {name: got[name] for name in ("cwd", "files", "argv", "umask", "group", "main")} == {
+        name: cold[name] for name in ("cwd", "files", "argv", "umask", "group", "main")
     }
 
 
