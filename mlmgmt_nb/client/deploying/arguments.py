@@ -7,8 +7,8 @@ from typing import Any, TypedDict
 
 from mlmgmt_nb.client.applications.application import Source
 from mlmgmt_nb.client.bodies import ServiceSettings
-from mlmgmt_nb.client.deploying.flow import DeploySource, ModelSource
 from mlmgmt_nb.client.deploying.packaged_models import TOLERANCE, PackageOptions
+from mlmgmt_nb.client.deploying.sources import DeploySource, ModelSource
 
 __all__ = ["DeployArguments", "SourceArguments", "source_of"]
 

@@ -6,11 +6,11 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
-from mlmgmt_nb.client.applications.application import Application, Source
+from mlmgmt_nb.client.applications.application import Application
 from mlmgmt_nb.client.bodies import ServiceSettings, is_uuid
 from mlmgmt_nb.client.changes.contents import changed_settings
 from mlmgmt_nb.client.changes.difference import Difference, compare
@@ -25,6 +25,7 @@ from mlmgmt_nb.client.deploying.packaged_models import (
     packaged,
 )
 from mlmgmt_nb.client.deploying.source_contents import source_contents
+from mlmgmt_nb.client.deploying.sources import DeploySource, ModelSource
 from mlmgmt_nb.client.deploying.verification import Verification
 from mlmgmt_nb.client.http.files import as_source, check_readable, is_url
 from mlmgmt_nb.client.http.uploads import Progress
@@ -39,10 +40,8 @@ from mlmgmt_nb.contract import Image, Manifest, Model
 from mlmgmt_nb.contract.extensions import Service
 from mlmgmt_nb.errors import ConflictError, NotFoundError, UsageError
 
-__all__ = ["BuiltImage", "DeployEvents", "DeployFlow", "DeploySource", "IfExists", "ModelSource"]
+__all__ = ["BuiltImage", "DeployEvents", "DeployFlow", "IfExists"]
 
-ModelSource = Model | Source
-"""A registered model, its id or name; or a path or URL that is to be registered."""
 IfExists = Literal["update", "reuse", "fail"]
 """What happens to an existing service of the name."""
 
@@ -62,33 +61,6 @@ class Account(Protocol):
 
     @property
     def connect_arguments(self) -> Mapping[str, str]: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeploySource:
-    """The models and files of a deployment. See `Workspace.deploy` for the fields that have the names of its arguments.
-
-    Attributes:
-        models: registered models, their ids or names, or files, folders and URLs to register. Without a driver, one
-            object, function, or model file to package.
-        packaging: how to package the model without a driver.
-        model_name, model_description, tags: of the models that are registered.
-        new_version: whether to make versions of models and manifest even if the latest have the same content.
-    """
-
-    models: Sequence[Any] = ()
-    driver: Source | None = None
-    schema: Source | None = None
-    requirements: Source | Sequence[str] | None = None
-    conda: Source | None = None
-    dependencies: Sequence[Source] = ()
-    runtime: str = "python"
-    any_python: bool = False
-    packaging: PackageOptions = field(default_factory=PackageOptions)
-    model_name: str | None = None
-    model_description: str | None = None
-    tags: Sequence[str] | None = None
-    new_version: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,7 +155,7 @@ class DeployFlow:
         check_not_packaged(source.packaging)
         if source.model_name is not None and len(models) != 1:
             raise UsageError("model_name: needs exactly one model to name", field="model_name")
-        self._account.manifests.check(_application(source), self._compute)
+        self._account.manifests.check(source.application, self._compute)
 
     def existing(self, settings: ServiceSettings, if_exists: IfExists) -> Service | None:
         """Check the settings, and return the existing service of the name, or None.
@@ -266,11 +238,8 @@ class DeployFlow:
                 starting = services.create(self._name, image, compute_resource_id=self._compute, **settings)
             else:
                 starting = services.update(existing, image=image, **settings)
-        self._made.hand_over(starting.operation_id)
-        verification = built.verification
-        if verification is not None:
-            starting = starting.verified(verification.of(services, existing, self._account.connect_arguments))
-        return starting.undone(self._made.withdraw)
+        verification, connect = built.verification, self._account.connect_arguments
+        return self._followed(starting, verification.of(services, existing, connect) if verification else None)
 
     def check_change(self, settings: ServiceSettings) -> None:
         """Check the settings of a proposed change.
@@ -287,11 +256,13 @@ class DeployFlow:
         services = self._account.services
         with self._made.withdrawn_on_failure():
             starting = services.start_candidate(service, image=built.image, **settings)
-        self._made.hand_over(starting.operation_id)
         verification = built.verification
-        if verification is not None:
-            starting = starting.verified(verification.of_candidate(services))
-        return starting.undone(self._made.withdraw)
+        return self._followed(starting, verification.of_candidate(services) if verification else None)
+
+    def _followed(self, starting: Poller[T], check: Callable[[T], T] | None) -> Poller[T]:
+        """Return the poller that also verifies its result, and withdraws what this flow made if it fails."""
+        self._made.hand_over(starting.operation_id)
+        return (starting if check is None else starting.verified(check)).undone(self._made.withdraw)
 
     @property
     def seconds_left(self) -> float | None:
@@ -305,7 +276,7 @@ class DeployFlow:
         """Look up the models. Without a driver, package the model for the block instead."""
         if source.driver is not None:
             models = [self._checked_model(model) for model in source.models]
-            yield _Prepared(models, _application(source), source, self._description)
+            yield _Prepared(models, source.application, source, self._description)
             return
         started = time.perf_counter()
         options: PackageOptions = {**source.packaging, "dependencies": local_dependencies(source.dependencies)}
@@ -414,15 +385,3 @@ class DeployFlow:
         if self._events.on_step:
             self._events.on_step(name, time.perf_counter() - started)
         return result
-
-
-def _application(source: DeploySource) -> Application:
-    return Application(
-        driver=source.driver or "",
-        schema=source.schema,
-        requirements=source.requirements,
-        conda=source.conda,
-        dependencies=source.dependencies,
-        runtime=source.runtime,
-        any_python=source.any_python,
-    )

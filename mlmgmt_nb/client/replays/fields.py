@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from mlmgmt_nb.client.scoring_tests.judging import same
+from mlmgmt_nb.intervals import DEVIATIONS
 
 __all__ = ["FieldChanges", "FieldPair", "pairs_of"]
 
@@ -18,7 +19,6 @@ _WHOLE = "answer"
 _MOST_CLASSES = 20
 _LONGEST_CLASS = 80
 _MOST_PAIRS = 1000
-_Z = 1.96
 
 
 class FieldPair(NamedTuple):
@@ -108,7 +108,7 @@ class FieldChanges:
             return dict.fromkeys(("old_mean", "new_mean", "shift", "shift_low", "shift_high", "largest_shift"))
         mean = self._shift / count
         variance = max(0.0, self._square / count - mean * mean) * count / (count - 1) if count > 1 else math.inf
-        half = _Z * math.sqrt(variance / count)
+        half = DEVIATIONS * math.sqrt(variance / count)
         return {
             "old_mean": self._old / count,
             "new_mean": self._new / count,

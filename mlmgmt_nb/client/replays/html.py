@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
-from mlmgmt_nb.charts import short
+from mlmgmt_nb.charts import matrix, short
 from mlmgmt_nb.client.replays.fields import FieldChanges
 from mlmgmt_nb.client.replays.pairs import Pairs
 from mlmgmt_nb.client.scoring_tests.gate import Number
@@ -102,17 +102,8 @@ def _classes(pairs: Pairs) -> str:
 
 
 def _matrix(name: str, change: FieldChanges) -> str:
-    labels = [_json(label) for label in change.labels]
-    rows = [
-        [_text(label), *(_cell_of(count, is_same=row == column) for column, count in enumerate(counts))]
-        for row, (label, counts) in enumerate(zip(labels, change.matrix, strict=True))
-    ]
-    return _table((f"{name}: old class ↓, new class →", *labels), rows, f"classes of {name}")
-
-
-def _cell_of(count: int, *, is_same: bool) -> str:
-    mark = ";font-weight:bold;color:#c62828" if count and not is_same else ""
-    return f'<td style="{_RIGHT}{mark}">{count:,}</td>'
+    counts = {(_json(old), _json(new)): count for (old, new), count in change.classes.items()}
+    return matrix(f"Classes of {name}", ("old", "new"), [_json(label) for label in change.labels], counts)
 
 
 def _different(pairs: Pairs) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+from mlmgmt_nb import intervals
 from mlmgmt_nb.client.scoring_tests.timeline import percentile
 from mlmgmt_nb.errors import ScoringTestFailed, UsageError
 
@@ -41,9 +42,6 @@ NAMES = ("agree", "errors", "requests", "p50", "p95", "p99", "old.p50", "old.p95
 """Names that a gate can use."""
 REPLAY_NAMES = (*NAMES, "lost", "old.errors", "memory", "old.memory")
 """Names that a gate of a replay can use."""
-
-_Z = 1.96
-"""Standard deviations of an interval of 95 %."""
 
 
 class Number(NamedTuple):
@@ -88,17 +86,14 @@ def exact(value: float) -> Number:
 
 
 def share(count: int, total: int) -> Number:
-    """Return a share of at least one with Wilson's interval, which is right near 0 and 1 too."""
-    part, square = count / total, _Z * _Z / total
-    middle = (part + square / 2) / (1 + square)
-    half = _Z / (1 + square) * math.sqrt(part * (1 - part) / total + square / total / 4)
-    return Number(part, max(0.0, middle - half), min(1.0, middle + half))
+    """Return a share of at least one."""
+    return Number(count / total, *intervals.of_share(count, total))
 
 
 def percentile_bounds(percent: float, total: int) -> tuple[float, float]:
     """Return the percentages between whose values a percentile lies, by the order of so many values."""
-    half = 100 * _Z * math.sqrt(percent / 100 * (1 - percent / 100) / total)
-    return max(0.0, percent - half), min(100.0, percent + half)
+    low, high = intervals.of_percentile(percent / 100, total)
+    return 100 * low, 100 * high
 
 
 def latency_at(at: Callable[[float], float], percent: int, count: int) -> Number:

@@ -14,12 +14,11 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from mlmgmt_nb import intervals
 from mlmgmt_nb.contract.canary import Answers, Canary
 
 __all__ = ["Verdict", "added", "advance", "judge"]
 
-_Z = 1.96
-"""Standard deviations of an interval of 95 %."""
 _FEWEST = 20
 """Requests below which nothing is decided."""
 _ALIKE_SECONDS = 0.005
@@ -83,7 +82,7 @@ def _verdicts(canary: Canary) -> Iterator[Verdict]:
 
 
 def _errors(old: Answers, new: Answers, most: float) -> Verdict:
-    low, high = _share(new.errors, new.requests)
+    low, high = intervals.of_share(new.errors, new.requests)
     allowed = (old.errors / old.requests if old.requests else 0.0) + most
     told = (
         f"errors {_percent(new.errors, new.requests)} ({new.errors:,} of {new.requests:,}) against "
@@ -91,16 +90,6 @@ def _errors(old: Answers, new: Answers, most: float) -> Verdict:
     )
     outcome: Outcome = "worse" if low > allowed else "good" if high <= allowed else "unknown"
     return Verdict(outcome, told if outcome != "unknown" else f"{told}: more requests decide")
-
-
-def _share(count: int, total: int) -> tuple[float, float]:
-    """Return the interval of Wilson for a share."""
-    if total == 0:
-        return 0.0, 1.0
-    share, extra = count / total, _Z**2 / total
-    middle = share + extra / 2
-    width = _Z * math.sqrt(share * (1 - share) / total + extra / (4 * total))
-    return (middle - width) / (1 + extra), (middle + width) / (1 + extra)
 
 
 def _percent(count: int, total: int) -> str:
@@ -122,8 +111,8 @@ def _p95(latencies: Mapping[str, int]) -> tuple[float, float]:
     total = sum(latencies.values())
     if total == 0:
         return 0.0, math.inf
-    width = _Z * math.sqrt(total * 0.95 * 0.05)
-    low, high = math.floor(total * 0.95 - width), math.ceil(total * 0.95 + width) + 1
+    least, most = intervals.of_percentile(0.95, total)
+    low, high = math.floor(total * least), math.ceil(total * most) + 1
     return _ranked(latencies, max(1, low)), math.inf if high > total else _ranked(latencies, high)
 
 

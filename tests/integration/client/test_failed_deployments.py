@@ -10,7 +10,8 @@ import pytest
 
 from mlmgmt_nb import errors
 from mlmgmt_nb.client import Workspace
-from mlmgmt_nb.client.deploying.flow import DeployFlow, DeploySource
+from mlmgmt_nb.client.deploying.flow import DeployFlow
+from mlmgmt_nb.client.deploying.sources import DeploySource
 
 DEADLINE = 120.0
 UNREADABLE = "file:///nowhere/table.csv"
