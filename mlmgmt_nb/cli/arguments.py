@@ -12,8 +12,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mlmgmt_nb.archives.extraction import Limits
 
-__all__ = ["add_command", "add_database", "add_home", "add_limits", "database_of", "days", "limits_of"]
+__all__ = [
+    "add_command",
+    "add_database",
+    "add_home",
+    "add_limits",
+    "database_of",
+    "days",
+    "hours",
+    "limits_of",
+    "seconds",
+]
 
+_DAYS = 36_500
+"""Days below which a time makes sense, and can be added to any date."""
 _LIMITS = {
     "members": "maximum number of files, folders and links in an archive",
     "bytes": "maximum size of an extracted archive in bytes",
@@ -81,10 +93,24 @@ def _positive(text: str) -> int:
 
 def days(text: str) -> float:
     """Parse a number of days, for `argparse`."""
+    return _time(text, "days", _DAYS)
+
+
+def hours(text: str) -> float:
+    """Parse a number of hours, for `argparse`."""
+    return _time(text, "hours", 24 * _DAYS)
+
+
+def seconds(text: str) -> float:
+    """Parse a number of seconds, for `argparse`."""
+    return _time(text, "seconds", 86_400 * _DAYS)
+
+
+def _time(text: str, unit: str, most: int) -> float:
     try:
         number = float(text)
     except ValueError:
         number = -1.0
-    if not 0 <= number < 36_500:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days")
+    if not 0 <= number < most:  # NaN is not
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of {unit}")
     return number

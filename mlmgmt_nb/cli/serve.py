@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from mlmgmt_nb import local
 from mlmgmt_nb.cli.access import add_access, read_access
-from mlmgmt_nb.cli.arguments import add_command, add_home, add_limits, database_of, days, limits_of
+from mlmgmt_nb.cli.arguments import add_command, add_home, add_limits, database_of, days, hours, limits_of, seconds
 from mlmgmt_nb.errors import MlmgmtError, UsageError
 
 __all__ = ["add_serve"]
@@ -47,10 +47,10 @@ def add_serve(commands: Any) -> None:
     )
     serve.add_argument(
         "--candidate-hours",
-        type=float,
-        default=float(os.environ.get("MLMGMT_CANDIDATE_HOURS") or 24.0),
+        type=hours,
+        default=os.environ.get("MLMGMT_CANDIDATE_HOURS") or "24",
         metavar="HOURS",
-        help="hours after which a candidate of a service is removed unless it was promoted (default: %(default)s); "
+        help="hours after which a candidate of a service is removed unless it was promoted (default: 24); "
         "also MLMGMT_CANDIDATE_HOURS",
     )
     serve.add_argument(
@@ -76,24 +76,24 @@ def add_serve(commands: Any) -> None:
     add_access(serve)
     _add_docker(serve)
     add_limits(serve, {"members": "100000", "bytes": "50 GiB", "ratio": "200"})
-    serve.add_argument("--start-timeout", type=float, default=300.0, metavar="SECONDS", help="time limit for init()")
+    serve.add_argument("--start-timeout", type=seconds, default=300.0, metavar="SECONDS", help="time limit for init()")
     serve.add_argument(
         "--calm-seconds",
-        type=float,
+        type=seconds,
         default=30.0,
         metavar="SECONDS",
         help="time with low load before an autoscaler removes a replica (default: %(default)s)",
     )
     serve.add_argument(
         "--hang-timeout",
-        type=float,
+        type=seconds,
         default=60.0,
         metavar="SECONDS",
         help="time without any response after which a replica is replaced (default: %(default)s)",
     )
     serve.add_argument(
         "--warm-start-seconds",
-        type=float,
+        type=seconds,
         default=os.environ.get("MLMGMT_WARM_START_SECONDS") or "600",
         metavar="SECONDS",
         help="time that a prepared process waits for the next deployment on this machine, 0 for none "
