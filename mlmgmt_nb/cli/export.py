@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -14,6 +15,10 @@ from mlmgmt_nb.cli.arguments import add_command, add_home
 from mlmgmt_nb.errors import LocalServiceError, UsageError
 
 __all__ = ["add_export"]
+
+_NAME = re.compile(r"[a-z]([a-z0-9-]{0,48}[a-z0-9])?")
+"""A label of RFC 1035, as names of Services are, short enough for the endings of related objects."""
+_QUANTITY = re.compile(r"[1-9][0-9]*(Mi|Gi|Ti|Pi|M|G|T|P)")
 
 
 def add_export(commands: Any) -> None:
@@ -30,8 +35,10 @@ def _add_manifests(kinds: Any) -> None:
     manifests.add_argument(
         "--registry", required=True, help="registry host, optionally with a path, that images of models are pushed to"
     )
-    manifests.add_argument("--name", default="mlmgmt", help="name of the objects (default: %(default)s)")
-    manifests.add_argument("--namespace", default="mlmgmt", help="namespace of everything (default: %(default)s)")
+    manifests.add_argument("--name", type=_name, default="mlmgmt", help="name of the objects (default: %(default)s)")
+    manifests.add_argument(
+        "--namespace", type=_name, default="mlmgmt", help="namespace of everything (default: %(default)s)"
+    )
     manifests.add_argument("--url", help="origin at which clients reach it (default: its name in the cluster)")
     manifests.add_argument("--registry-secret", metavar="SECRET", help="Secret with the login for the registry")
     manifests.add_argument(
@@ -45,7 +52,10 @@ def _add_manifests(kinds: Any) -> None:
         help="Secret with tls.crt and tls.key (default: plain HTTP, behind a proxy that terminates TLS)",
     )
     manifests.add_argument(
-        "--storage", default="20Gi", help="size of the volume, or none for a folder of the pod (default: %(default)s)"
+        "--storage",
+        type=_storage,
+        default="20Gi",
+        help="size of the volume, or none for a folder of the pod (default: %(default)s)",
     )
     manifests.add_argument(
         "--expose",
@@ -68,6 +78,20 @@ def _add_image(kinds: Any) -> None:
     image.add_argument("--base-image", metavar="IMAGE", help="base image (default: a slim image with this Python)")
     add_home(image)
     image.set_defaults(run=_image)
+
+
+def _name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a name: 1 to 50 characters a-z, 0-9 and -, with a letter first and no - at the end"
+        )
+    return text
+
+
+def _storage(text: str) -> str:
+    if text != "none" and not _QUANTITY.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 20Gi, or none")
+    return text
 
 
 def _manifests(arguments: argparse.Namespace) -> int:
@@ -97,8 +121,12 @@ def _manifests(arguments: argparse.Namespace) -> int:
     text = yaml.safe_dump_all(build_manifests(settings), sort_keys=False)
     if arguments.file is None:
         sys.stdout.write(text)
-    else:
+        return 0
+    try:
         arguments.file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        fix = "Create its folder, or give another path."
+        raise UsageError(f"--file: {arguments.file}: {error.strerror}", field="file", fix=fix) from error
     return 0
 
 

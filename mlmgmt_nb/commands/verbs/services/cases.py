@@ -53,7 +53,9 @@ def _list(text: str, where: str) -> list[Any]:
     try:
         cases = json.loads(text)
     except ValueError as error:
-        raise UsageError(f"{where} is not valid JSON: {error}", field="cases", fix="Give a list of inputs.") from error
+        raise UsageError(
+            f"{where} is not valid JSON: {error}", field="cases", fix="Give a list of inputs, or @FILE."
+        ) from error
     if not isinstance(cases, list):
         raise UsageError(
             f"{where} is not a list", field="cases", fix="Give a list of inputs, each as `service run` takes it."

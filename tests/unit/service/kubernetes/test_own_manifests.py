@@ -97,3 +97,26 @@ def test_the_image_has_what_a_service_in_a_cluster_needs() -> None:
     needed = {line.split("<")[0].split(">")[0].split("[")[0] for line in own_requirements()}
     assert {"kubernetes", "psycopg", "uv", "sqlalchemy", "uvloop"} <= needed
     assert not {"scikit-learn", "pandas", "ipywidgets"} & needed
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--name", "Upper"), "argument --name: 'Upper' is not a name"),
+        (("--namespace", "a_b"), "argument --namespace: 'a_b' is not a name"),
+        (("--name", "a" * 51), "is not a name"),
+        (("--storage", "much"), "argument --storage: 'much' is not a size"),
+        (("--file", "/nowhere/at/all.yaml"), "--file: /nowhere/at/all.yaml: No such file or directory"),
+        (("--expose", "ingress"), "needs host"),
+        (("--grant", "reader=Reader"), "--grant cannot be combined with --auth local"),
+    ],
+)
+def test_what_is_refused(words: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        code = main([*LEAST, *words])
+    except SystemExit as ended:  # by argparse
+        code = int(ended.code or 0)
+    shown = capsys.readouterr()
+    assert code in {1, 2}
+    assert told in shown.err
+    assert shown.out == ""
