@@ -161,7 +161,8 @@ class Poller(Generic[T]):
         parts = (status.error.details if status.error else None) or ()
         details = [f"  {part.message}" for part in parts if part.code != "Log"]
         log_uri, log = self._log_uri(status), self._end_of_log(status)
-        explained = [f"  {line}" for line in explanation(log, reason, _MOST_LINES - len(details))]
+        most = _MOST_LINES - len(details) if _needs_log(status) else 0
+        explained = [f"  {line}" for line in explanation(log, reason, most)]
         ended = f"{reason.rstrip('.')}; the {(status.operation_type or 'operation').lower()} ended {status.state}"
         raise OperationFailed(
             "\n".join([ended, *explained, *details]),
@@ -250,3 +251,11 @@ class Poller(Generic[T]):
     def __repr__(self) -> str:
         status = self._watch.status
         return f"<Poller of operation {self.operation_id}: {status.state if status else 'not looked at yet'}>"
+
+
+def _needs_log(status: AsyncOperationStatus) -> bool:
+    """Return whether the reason alone does not explain the failure.
+
+    The reasons of builds name the cause and the fix, but for commands of a Dockerfile: only their output does.
+    """
+    return status.operation_type != "Image" or (status.error is not None and status.error.code == "BuildFailed")

@@ -109,12 +109,26 @@ def test_failure_carries_the_operation_and_the_log(server: Server, workspace: Wo
         "  line 3",
         f"The log is at {error.log_uri}",
     ]
+    assert poller.wait().state == "Failed"
+
+
+@pytest.mark.parametrize(
+    ("code", "shown"),
+    [
+        pytest.param("BuildFailed", ["  ... 12 lines before", *(f"  output {n}" for n in range(12, 20))], id="command"),
+        pytest.param("RequirementsFailed", [], id="reason"),
+    ],
+)
+def test_the_output_of_a_build_is_shown_where_the_reason_does_not_explain_it(
+    server: Server, workspace: Workspace, code: str, shown: list[str]
+) -> None:
+    builds = Builds(server, "Failed")
+    builds.error = {"code": code, "message": "x", "details": [{"code": "L", "message": "line 3"}]}
     builds.log = "[2/3] requirements\n" + "".join(f"output {line}\n" for line in range(20)) + "the build failed: x\n"
     with pytest.raises(errors.OperationFailed) as caught:
-        poller.result(DEADLINE)
-    shown = ["  ... 12 lines before", *(f"  output {line}" for line in range(12, 20))]
-    assert str(caught.value).splitlines()[1:-2] == shown, "at most ten lines, with those of the operation"
-    assert poller.wait().state == "Failed"
+        create(workspace).result(DEADLINE)
+    expected = ["x; the image ended Failed", *shown, "  line 3"]
+    assert str(caught.value).splitlines()[:-1] == expected, "at most ten lines, with those of the operation"
 
 
 def test_timeout_can_be_resumed(server: Server, workspace: Workspace) -> None:
