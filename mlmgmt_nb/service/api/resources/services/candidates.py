@@ -44,7 +44,7 @@ def propose(call: Call) -> Reply:
         if (replaced := candidate_row(db, row)) is not None:
             delete_service(db, replaced.id)
         candidate_id = str(uuid.uuid4())
-        call.backend.check_capacity(db, spec, row.compute_id, candidate_id)
+        call.backend.admission.check(db, spec, row.compute_id, candidate_id)
         change = ChangeRecord(
             change="propose", changed_by=call.principal.name, reason=request.reason, replaces=row.deployment_id
         )
