@@ -161,6 +161,7 @@ class Backend:
     def _declared_controller(self) -> DeclaredController:
         return DeclaredController(
             self._clusters.current,
+            self._router,
             ServiceRecorder(self.store, self.home, self._supervisor.services_changed),
             Declarations(self.store, self.home, self.settings),
             self.settings,

@@ -11,7 +11,7 @@ import asyncio
 import socket
 import threading
 import zlib
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -89,9 +89,24 @@ class Router:
         loop = self._started()
         app = self._apps[service_id] = _App(split, listener.getsockname()[1])
         sockets = {"service": listener.dup()}
-        server = ReplicaServer(app, sockets, _PATIENCE_SECONDS, _Connection)  # type: ignore[arg-type]
+        server = _Server(app, sockets, _PATIENCE_SECONDS, _Connection)  # type: ignore[arg-type]
         app.server = server
         asyncio.run_coroutine_threadsafe(server.run_until_drained(), loop)
+
+    def taker(self, service_id: str) -> Callable[[socket.socket, bytes], bool]:
+        """Return a function that takes a connection of a service, and what was read of its next request.
+
+        It may be called from any thread, and returns False if the service is no longer routed.
+        """
+
+        def take(connected: socket.socket, data: bytes) -> bool:
+            app, loop = self._apps.get(service_id), self._loop
+            if app is None or loop is None:
+                return False
+            asyncio.run_coroutine_threadsafe(app.server.take(connected, data), loop)
+            return True
+
+        return take
 
     def divide(self, service_id: str, split: Split) -> None:
         """Change the division."""
@@ -134,16 +149,36 @@ def _new_loop() -> asyncio.AbstractEventLoop:
 class _Connection(Connection):
     """A connection of a caller."""
 
+    received = b""
+    """What was read before."""
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         # asyncio sets this only for sockets with a named protocol; otherwise, responses in two parts take 40 ms more.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.received:
+            self.data_received(self.received)
+
+
+class _Server(ReplicaServer):
+    """A server that also takes connections which were accepted elsewhere."""
+
+    async def take(self, connected: socket.socket, received: bytes) -> None:
+        """Go on with a connection.
+
+        Args:
+            received: what was read of its next request.
+        """
+        connection = _Connection(self.config, self.server_state, self.lifespan.state)
+        connection.received = received
+        connected.setblocking(False)
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, connected)
 
 
 class _App:
     """The ASGI application of one service: forwards each request to one of its deployments."""
 
-    server: ReplicaServer
+    server: _Server
 
     def __init__(self, split: Split, port: int) -> None:
         self.split = split

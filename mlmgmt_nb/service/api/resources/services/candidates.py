@@ -22,7 +22,6 @@ from mlmgmt_nb.service.api.resources.services.queries import responses
 from mlmgmt_nb.service.api.resources.services.requests import add_deployment, check_deployable, start_change, text_of
 from mlmgmt_nb.service.api.resources.services.rows import candidate_row, service_of
 from mlmgmt_nb.service.clock import now
-from mlmgmt_nb.service.compute_ids import DOCKER, LOCAL
 from mlmgmt_nb.service.gateway.gateway import CANDIDATE
 from mlmgmt_nb.service.http.messages import Reply
 from mlmgmt_nb.service.http.problems import Problem, conflict
@@ -61,12 +60,6 @@ def _check_service(row: Row[Any]) -> None:
     Raises:
         Problem: 409.
     """
-    if row.compute_id not in {LOCAL, DOCKER}:
-        raise conflict(
-            "NoCandidates",
-            f"Candidates are not supported on the cluster {row.compute_id!r}; run the change as a service of its own "
-            "and compare both.",
-        )
     if row.deployment_status != "Active":
         raise conflict("NothingServes", "No deployment of this service serves; update the service instead.")
 
@@ -123,6 +116,12 @@ def start_canary(call: Call) -> Reply:
         service = service_of(db, call)
         row = _candidate_of(db, service)
         _check_ready(row)
+        if call.backend.is_exposed(service.compute_id):
+            raise conflict(
+                "NoCanary",
+                f"Requests for this service go to the cluster {service.compute_id!r} itself, so none can be given "
+                "to the candidate. Compare both by a replay, or remove `expose` from the settings of the cluster.",
+            )
         if service.target_id is not None:
             raise conflict("OperationUnderWay", "Another operation on this service is running; wait until it ends.")
         _set_canary(db, row.id, Canary(**given, step_since=now()))

@@ -172,7 +172,7 @@ def _scoring_uri(row: Row[Any], call: Call, front: str | None, *, is_first: bool
     if row.port is None or row.deployment_status in {"Failed", "Cancelled"}:
         return None
     name, separator, rest = row.name.partition("/")  # of a candidate, the name of its service is the first part
-    if call.backend.is_exposed(row.compute_id):
+    if call.backend.is_exposed(row.compute_id) and not separator:
         return call.backend.exposed_url(row.compute_id, row.id)
     if front is not None:
         place = name if is_first else row.candidate_of or row.id
