@@ -1,4 +1,4 @@
-"""The relay between the port of a service and its pods, and how it makes way for a router. Servers here are the pods."""
+"""The relay between the port of a service and its pods, and how it makes way for a router. Servers stand for pods."""
 
 from __future__ import annotations
 
