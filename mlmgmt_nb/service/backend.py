@@ -41,6 +41,7 @@ from mlmgmt_nb.service.docker_engine import Engine, EngineError
 from mlmgmt_nb.service.files.artifacts import ArtifactStore
 from mlmgmt_nb.service.files.home import Home
 from mlmgmt_nb.service.files.logs import Log
+from mlmgmt_nb.service.files.mirrors import Mirrors
 from mlmgmt_nb.service.files.recordings import Recordings
 from mlmgmt_nb.service.gateway.router import Router
 from mlmgmt_nb.service.housekeeping.check import missing_files
@@ -122,6 +123,7 @@ class Backend:
         self._clusters = Clusters(settings.clusters_file, settings.registry, self._make_cluster)
         self._router = Router()
         self.recordings = Recordings(home.recordings)
+        self.mirrors = Mirrors(home.mirrors)
         self._pruner = Pruner(
             self.store, settings.operation_days, self.recordings, leads=lambda: self._membership.leads
         )
@@ -171,7 +173,7 @@ class Backend:
     def _candidate_controller(self) -> CandidateController:
         on_change = self._supervisor.services_changed
         return CandidateController(
-            self.store, self._router, ServiceRecorder(self.store, self.home, on_change), on_change
+            self.store, self._router, ServiceRecorder(self.store, self.home, on_change), self.mirrors, on_change
         )
 
     def _replica_controller(self) -> ReplicaController:

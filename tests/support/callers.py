@@ -35,7 +35,7 @@ class Callers:
                 answer = session.post(self._url, data=self.body, headers=headers, timeout=30)
                 with self._lock:
                     if answer.status_code == 200:
-                        self._said[answer.json()] += 1
+                        self._said[answer.text.strip('"')] += 1
                     else:
                         self.failed.append(answer.text)
 

@@ -207,6 +207,7 @@ def candidate_card(candidate: Any) -> Card:
         ("proposed by", candidate.proposed_by),
         ("reason", candidate.reason),
         ("canary", _canary(candidate.canary)),
+        ("mirror", _mirror(candidate.mirror)),
         ("replicas", _replicas(candidate)),
         ("image", _named(candidate.image)),
         ("models", [_named(model) for model in candidate.models or ()]),
@@ -216,6 +217,14 @@ def candidate_card(candidate: Any) -> Card:
         ("discard", f"%mlmgmt service discard -n {name}"),
     )
     return Card("candidate of service", name, candidate.state, rows)
+
+
+def _mirror(mirror: Any) -> str | None:
+    """Return the mirror of a candidate in one line: its state, its share, and what it has compared."""
+    if mirror is None:
+        return None
+    counts = f"{mirror.pairs:,} pairs of answers, {mirror.dropped:,} dropped, {mirror.skipped:,} skipped"
+    return f"{mirror.state}: {mirror.share:g} % of the requests, {counts}. {mirror.reason}".rstrip()
 
 
 def _canary(canary: Any) -> str | None:

@@ -1,8 +1,9 @@
-"""Divides the requests of a service between the deployment that serves and its candidate, during a canary.
+"""Divides the requests of a service between the deployment that serves and its candidate, during a canary or mirror.
 
 The router takes the place of the replicas at the socket of their service: it accepts the connections, chooses a
-deployment for each request, and forwards it to the private port of that deployment. Services without a canary do not
-know it. See `.docs/explanation/decisions/canary.md`.
+deployment for each request, and forwards it to the private port of that deployment. During a mirror, copies of requests
+go to the candidate besides. Services without a canary or mirror do not know it. See
+`.docs/explanation/decisions/canary.md`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from mlmgmt_nb.scoring.histogram import Histogram
 from mlmgmt_nb.scoring.http.connection import Connection
 from mlmgmt_nb.scoring.http.server import ReplicaServer
 from mlmgmt_nb.service.gateway.exchange import Exchange
+from mlmgmt_nb.service.gateway.mirror import Copier, Copy, Mirrored
 from mlmgmt_nb.service.gateway.pool import UpstreamPool
 from mlmgmt_nb.service.gateway.upstream import ConnectionLostError
 from mlmgmt_nb.service.http.messages import Receive, Scope, Send
@@ -40,12 +42,16 @@ class Split(NamedTuple):
         old_port, new_port: ports of the deployment that serves and of the candidate, on this machine.
         share: share of the candidate, from 0 to 1.
         header: the header whose values decide, in lower case, so that a caller stays; None to decide by request.
+        mirrored: share of the requests whose copies the candidate also answers, from 0 to 1.
+        redact: fields whose values are replaced in kept answers.
     """
 
     old_port: int
     new_port: int
     share: float
     header: str | None = None
+    mirrored: float = 0.0
+    redact: tuple[str, ...] = ()
 
 
 class Side:
@@ -124,6 +130,11 @@ class Router:
         app = self._apps.get(service_id)
         return None if app is None else app.take_counts()
 
+    def take_mirrored(self, service_id: str) -> Mirrored | None:
+        """Return what was copied to the candidate since the last call, or None if the service is not routed."""
+        app = self._apps.get(service_id)
+        return None if app is None else app.take_mirrored()
+
     def stop(self) -> None:
         """End all connections."""
         for service_id in list(self._apps):
@@ -186,10 +197,14 @@ class _App:
         self.draining = False
         self._port = port
         self._pool = UpstreamPool("127.0.0.1")
-        self._owed = 0.0
+        self._owed = self._owed_copies = 0.0
         self._sides = (Side(), Side())
+        self._copier: Copier | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        copy = self._copy_of(scope, receive, send)
+        if copy is not None:
+            receive, send = copy.receive, copy.send
         which, self._owed = choose(self.split, scope, self._owed)
         port = self._port if self.is_leaving else (self.split.old_port, self.split.new_port)[which]
         began, status = perf_counter(), 502
@@ -205,8 +220,25 @@ class _App:
         try:
             await self._forward(port, scope, receive, sent)
         finally:
+            seconds = perf_counter() - began
             if scope["path"].endswith("/score"):
-                self._sides[which].add(status, perf_counter() - began)
+                self._sides[which].add(status, seconds)
+            if copy is not None and self._copier is not None:
+                copy.seconds = seconds
+                self._copier.offer(copy)
+
+    def _copy_of(self, scope: Scope, receive: Receive, send: Send) -> Copy | None:
+        """Return a copy to be made of a request, if it is one of those that are mirrored."""
+        share = self.split.mirrored
+        is_chosen, self._owed_copies = choose(Split(0, 0, share), scope, self._owed_copies)
+        if not share or not is_chosen or self.is_leaving:
+            return None
+        if self._copier is None:
+            self._copier = Copier(self._copy, self.split.redact)
+        return Copy(scope, receive, send)
+
+    async def _copy(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._forward(self.split.new_port, scope, receive, send)
 
     async def _forward(self, port: int, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -225,6 +257,10 @@ class _App:
         finally:
             self._pool.release(upstream, port, reusable=exchange.complete)
 
+    def take_mirrored(self) -> Mirrored:
+        """Return what was copied since the last call."""
+        return Mirrored() if self._copier is None else self._copier.take()
+
     def take_counts(self) -> tuple[Side, Side]:
         """Return the answers of both deployments since the last call."""
         counted, self._sides = self._sides, (Side(), Side())
@@ -233,8 +269,10 @@ class _App:
     # what a server of replicas expects of an application
 
     def drain(self) -> None:
-        """Let each response from now on close its connection."""
+        """Let each response from now on close its connection. Copies that were not sent yet are not needed."""
         self.draining = True
+        if self._copier is not None:
+            self._copier.stop()
 
     def abandon(self) -> int:
         """Give up no request: the replicas end theirs in time."""

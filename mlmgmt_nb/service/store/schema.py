@@ -33,6 +33,7 @@ from sqlalchemy import (
 from mlmgmt_nb.contract import ErrorResponse
 from mlmgmt_nb.contract.canary import Canary
 from mlmgmt_nb.contract.extensions import ChangeRecord, ServiceCreate
+from mlmgmt_nb.contract.mirror import Mirror
 from mlmgmt_nb.contract.resolving import resolve
 
 __all__ = [
@@ -81,7 +82,19 @@ class StoredService(ServiceCreate, frozen=True, kw_only=True):
         pass
 
 
-resolve(StoredService)
+class Traffic(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The requests that a candidate gets: a share of them, or copies."""
+
+    canary: Canary | None = None
+    mirror: Mirror | None = None
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it gets any."""
+        return any(one is not None and one.is_active for one in (self.canary, self.mirror))
+
+
+resolve(StoredService, Traffic)
 
 
 class UtcTime(TypeDecorator[dt.datetime]):
@@ -200,7 +213,7 @@ images = _versioned(
 # creation both are the same), and `state` is NotStarted or Running; no second operation can begin in that time.
 # `deleting` stays set until all replicas have ended; then the row is removed.
 # A candidate is a service of its own, `candidate_of` another one, whose name its name begins with; no list has it. It
-# is removed at `expires_at`. `traffic` is its canary. The target takes over the replicas of `adopts_id`,
+# is removed at `expires_at`. `traffic` is its canary and its mirror. The target takes over the replicas of `adopts_id`,
 # a deployment that is the same.
 services = _resource(
     "services",
@@ -222,7 +235,7 @@ services = _resource(
     Column("updated_at", UtcTime, nullable=False),
     Column("candidate_of", String(36), index=True),
     Column("expires_at", UtcTime),
-    Column("traffic", StructText(Canary)),
+    Column("traffic", StructText(Traffic)),
     Column("adopts_id", String(36)),
     # A deleted service releases its name immediately, although its last requests may still be in progress.
     Index("services_by_name", "account", "name", unique=True, **_partial_index("deleting = 0", "NOT deleting")),

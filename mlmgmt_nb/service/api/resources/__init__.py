@@ -49,6 +49,9 @@ HANDLERS: Mapping[str, Handler] = {
     "candidate_discard": candidates.discard,
     "candidate_canary": candidates.start_canary,
     "candidate_stop_canary": candidates.stop_canary,
+    "candidate_mirror": candidates.start_mirror,
+    "candidate_stop_mirror": candidates.stop_mirror,
+    "candidate_mirrored": candidates.mirrored,
     "candidate_promote": candidates.promote,
 }
 """Handlers by operation of the contract, and of its extension for changes."""

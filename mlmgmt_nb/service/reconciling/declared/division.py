@@ -7,10 +7,11 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from mlmgmt_nb.contract.canary import Canary
 from mlmgmt_nb.service.compute.declared.protocol import DeclaredCompute
 from mlmgmt_nb.service.gateway.router import Router, Split
+from mlmgmt_nb.service.reconciling.candidates import split_of
 from mlmgmt_nb.service.reconciling.declared.actions import Release, Route
+from mlmgmt_nb.service.store.schema import Traffic
 
 __all__ = ["Division"]
 
@@ -29,8 +30,8 @@ class Division:
         }
 
     def is_wanted(self, row: Row[Any]) -> bool:
-        """Return whether the candidate of a service is to answer a share of its requests."""
-        return self._canary(row) is not None
+        """Return whether the candidate of a service is to get some of its requests, or copies."""
+        return self._traffic(row) is not None
 
     def is_made(self, row: Row[Any]) -> bool:
         """Return whether the requests of a service are divided now."""
@@ -38,16 +39,16 @@ class Division:
 
     def renew(self, row: Row[Any], compute: DeclaredCompute) -> None:
         """Apply the current share, if requests are divided."""
-        canary = self._canary(row)
-        if canary is not None and self.is_made(row):
-            self._router.divide(row.id, self._split(row, compute, canary))
+        traffic = self._traffic(row)
+        if traffic is not None and self.is_made(row):
+            self._router.divide(row.id, self._split(row, compute, traffic))
 
     def act(self, action: Route | Release, row: Row[Any], compute: DeclaredCompute) -> None:
         """Begin or end the division. At any time, the router or the compute accepts connections."""
         match action:
             case Route():
-                if (canary := self._canary(row)) is not None:
-                    self._router.route(row.id, compute.socket_of(row.id), self._split(row, compute, canary))
+                if (traffic := self._traffic(row)) is not None:
+                    self._router.route(row.id, compute.socket_of(row.id), self._split(row, compute, traffic))
                     compute.divert(row.id, self._router.taker(row.id))
             case Release():
                 if compute.is_open(row.id):
@@ -57,13 +58,12 @@ class Division:
     def stop(self) -> None:
         self._router.stop()
 
-    def _canary(self, row: Row[Any]) -> Canary | None:
+    def _traffic(self, row: Row[Any]) -> Traffic | None:
         candidate = self._candidates.get(row.id)
         if candidate is None or row.deleting or row.target_id is not None:
             return None
-        canary: Canary | None = candidate.traffic
-        return canary if canary is not None and canary.is_active else None
+        traffic: Traffic | None = candidate.traffic
+        return traffic if traffic is not None and traffic.is_active else None
 
-    def _split(self, row: Row[Any], compute: DeclaredCompute, canary: Canary) -> Split:
-        old, new = compute.private_port(row.id), self._candidates[row.id].port
-        return Split(old, new, canary.share / 100, canary.header and canary.header.lower())
+    def _split(self, row: Row[Any], compute: DeclaredCompute, traffic: Traffic) -> Split:
+        return split_of(traffic, row, compute.private_port(row.id), self._candidates[row.id].port)
