@@ -45,6 +45,7 @@ def cards() -> Iterator[tuple[str, str, Callable[[Any], Shown | str]]]:
     yield *POLLER, _poller
     yield "mlmgmt_nb.contract.changes", "Candidate", candidate_card
     yield "mlmgmt_nb.client.services.candidates", "ProposedChange", lambda change: candidate_card(change.candidate)
+    yield "mlmgmt_nb.contract.archiving", "Archived", str
     yield _VALUES, "SecretText", repr
     yield _VALUES, "Text", lambda text: str(text).rstrip("\n")
     yield _VALUES, "Usage", str
@@ -126,6 +127,10 @@ def _message(error: Any) -> str | None:
     return None if error is None else str(error.message)
 
 
+def _archived(version: Any) -> str | None:
+    return "archived" if getattr(version, "archived", False) else None
+
+
 def _model(model: Any) -> Card:
     rows = rows_of(
         ("id", model.id),
@@ -135,7 +140,7 @@ def _model(model: Any) -> Card:
         ("type", model.mime_type),
         ("url", model.url),
     )
-    return Card("model", versioned(model), None, rows)
+    return Card("model", versioned(model), _archived(model), rows)
 
 
 def _manifest(manifest: Any) -> Card:
@@ -148,12 +153,13 @@ def _manifest(manifest: Any) -> Card:
         ("runtime", manifest.target_runtime.runtime_type),
         ("description", manifest.description),
     )
-    return Card("manifest", versioned(manifest), None, rows)
+    return Card("manifest", versioned(manifest), _archived(manifest), rows)
 
 
 def _image(image: Any) -> Card:
     rows = rows_of(
         ("id", image.id),
+        ("archived", "yes" if _archived(image) else None),
         ("created", image.created_time),
         ("manifest", _named(image.manifest)),
         ("compute", image.compute_resource_id),

@@ -54,7 +54,7 @@ __all__ = [
     "services",
 ]
 
-VERSION = 6
+VERSION = 7
 """Version of this schema; earlier databases are migrated (`migrations.py`), later ones are refused."""
 
 
@@ -165,8 +165,11 @@ def _versioned(name: str, *columns: Any) -> Table:
         *columns,
         # When it was withdrawn, because the deployment that made it failed; no list has it.
         Column("withdrawn_at", UtcTime),
+        # When it was archived; lists can omit it.
+        Column("archived_at", UtcTime),
         UniqueConstraint("account", "name", "version"),
         Index(f"{name}_by_name", "account", "name", "seq"),
+        Index(f"{name}_archived", "account", "seq", **_partial_index(*["archived_at IS NOT NULL"] * 2)),
     )
 
 
@@ -237,6 +240,8 @@ services = _resource(
     Column("expires_at", UtcTime),
     Column("traffic", StructText(Traffic)),
     Column("adopts_id", String(36)),
+    Index("services_by_compute", "account", "compute_id", "seq"),
+    Index("services_by_compute_given", "account", "compute_given", "seq"),
     # A deleted service releases its name immediately, although its last requests may still be in progress.
     Index("services_by_name", "account", "name", unique=True, **_partial_index("deleting = 0", "NOT deleting")),
 )
