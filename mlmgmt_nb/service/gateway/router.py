@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from mlmgmt_nb.contract.recording import COPY_HEADER
 from mlmgmt_nb.scoring.errors import RequestError
 from mlmgmt_nb.scoring.histogram import Histogram
 from mlmgmt_nb.scoring.http.connection import Connection
@@ -33,6 +34,7 @@ __all__ = ["Router", "Side", "Split", "choose"]
 _PATIENCE_SECONDS = 10.0
 _DRAIN_SECONDS = 30.0
 _HASHES = 2**32
+_COPY_HEADER = COPY_HEADER.encode()
 
 
 class Split(NamedTuple):
@@ -221,7 +223,7 @@ class _App:
             await self._forward(port, scope, receive, sent)
         finally:
             seconds = perf_counter() - began
-            if scope["path"].endswith("/score"):
+            if _is_divided(scope):
                 self._sides[which].add(status, seconds)
             if copy is not None and self._copier is not None:
                 copy.seconds = seconds
@@ -292,7 +294,7 @@ def choose(split: Split, scope: Scope, owed: float) -> tuple[bool, float]:
     Args:
         owed: the requests that the candidate is owed before, less than 1.
     """
-    if not scope["path"].endswith("/score"):
+    if not _is_divided(scope):
         return False, owed
     if split.header is not None:
         name = split.header.encode()
@@ -300,6 +302,14 @@ def choose(split: Split, scope: Scope, owed: float) -> tuple[bool, float]:
         return zlib.crc32(value) < split.share * _HASHES, owed
     owed += split.share
     return (True, owed - 1) if owed >= 1 - 1e-9 else (False, owed)
+
+
+def _is_divided(scope: Scope) -> bool:
+    """Return whether it is a scoring request of a caller.
+
+    Copies always go to the current deployment: a replay compares it with the candidate.
+    """
+    return scope["path"].endswith("/score") and all(name != _COPY_HEADER for name, _ in scope["headers"])
 
 
 async def _refuse(send: Send, status: int, code: str, message: str) -> None:
