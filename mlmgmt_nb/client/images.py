@@ -18,8 +18,10 @@ from mlmgmt_nb.client.missing import not_found
 from mlmgmt_nb.client.monitoring.logs import LogPart, build_log_url, read_log
 from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.polling import Poller
+from mlmgmt_nb.client.versions import archived_filter, set_archived
 from mlmgmt_nb.contract import OPERATIONS, Image, ImageRequest, Manifest
-from mlmgmt_nb.contract.extensions import DetailedImage, DockerImage
+from mlmgmt_nb.contract.archiving import IMAGES_LIST, Archived
+from mlmgmt_nb.contract.extensions import ArchivableImage, DetailedImage, DockerImage
 from mlmgmt_nb.errors import NotFoundError, TransportError, UsageError
 
 __all__ = ["DetailedImage", "DockerImage", "Images"]
@@ -99,18 +101,64 @@ class Images:
         """
         self._transport.send("POST", f"{self._path(id)}/withdraw")
 
+    def archive(self, image: Image | str) -> Archived:
+        """Archive an image: lists leave it out, unless they are asked for archived versions. Nothing is deleted.
+
+        It can be read by its id and used as before, and services that use it can be updated and rolled back. The API of
+        2017 does not have this; the embedded service does.
+
+        Args:
+            image: a version or its id; or a name, for all its versions.
+
+        Returns:
+            The versions that changed, and the services that use one of them.
+
+        Raises:
+            NotFoundError: it does not exist.
+            UsageError: the server cannot archive.
+        """
+        return self._set_archived(image, archived=True)
+
+    def unarchive(self, image: Image | str) -> Archived:
+        """List an image again that was archived.
+
+        Args:
+            image: a version or its id; or a name, for all its versions.
+
+        Returns:
+            The versions that changed.
+
+        Raises:
+            NotFoundError: it does not exist.
+            UsageError: the server cannot archive.
+        """
+        return self._set_archived(image, archived=False)
+
+    def _set_archived(self, image: Image | str, *, archived: bool) -> Archived:
+        return set_archived(
+            self._transport, "image", image, lambda _: self.list(include_archived=True), archived=archived
+        )
+
     def list(
-        self, *, manifest_id: str | None = None, manifest_name: str | None = None, count: int = PAGE_SIZE
+        self,
+        *,
+        manifest_id: str | None = None,
+        manifest_name: str | None = None,
+        include_archived: bool = False,
+        count: int = PAGE_SIZE,
     ) -> Pager[Image]:
         """Return the images that match every filter given, newest first.
 
         Args:
             manifest_id: images of this manifest.
             manifest_name: images of manifests of this name.
+            include_archived: whether to return archived images too; then each has the property `archived`.
             count: maximum number of images per page.
         """
-        query = {"manifestId": manifest_id, "manifestName": manifest_name}
-        return Pager(self._transport, "images_list", Image, query, count)
+        names = {"manifestId": manifest_id, "manifestName": manifest_name}
+        query = {**names, **archived_filter(include_archived=include_archived)}
+        item, operation = (ArchivableImage, IMAGES_LIST) if include_archived else (Image, "images_list")
+        return Pager(self._transport, operation, item, query, count)
 
     def build_log(self, image: Image | str, *, offset: int = 0, tail: int | None = None) -> LogPart:
         """Return the log of an image's build.

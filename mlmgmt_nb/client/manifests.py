@@ -15,8 +15,16 @@ from mlmgmt_nb.client.http.transport import Transport
 from mlmgmt_nb.client.http.uploads import Uploader
 from mlmgmt_nb.client.http.urls import content_of
 from mlmgmt_nb.client.missing import not_found
-from mlmgmt_nb.client.versions import RECENT, latest_of, latest_recent
+from mlmgmt_nb.client.versions import (
+    RECENT,
+    archived_filter,
+    decode_version,
+    latest_of,
+    latest_recent,
+    set_archived,
+)
 from mlmgmt_nb.contract import OPERATIONS, Asset, Manifest, TargetRuntime
+from mlmgmt_nb.contract.archiving import MANIFESTS_LIST, ArchivableManifest, Archived
 from mlmgmt_nb.errors import NotFoundError
 
 __all__ = ["Manifests"]
@@ -138,7 +146,7 @@ class Manifests:
         application.check(compute, is_here=self._interpreter is not None)
 
     def get(self, id_or_name: str) -> Manifest:
-        """Return a manifest by its id, or the latest version of a name.
+        """Return a manifest by its id, or the latest version of a name that is not archived.
 
         Args:
             id_or_name: its id or name.
@@ -149,9 +157,10 @@ class Manifests:
         if not is_uuid(id_or_name) and (latest := latest_of(self.list(manifest_name=id_or_name), id_or_name)):
             return latest
         try:
-            return decode(self._transport.call("manifests_get", id=id_or_name), Manifest)
+            return decode_version(self._transport.call("manifests_get", id=id_or_name), Manifest, ArchivableManifest)
         except NotFoundError as error:
-            raise not_found("manifest", id_or_name, error, self.list()) from error
+            archived = None if is_uuid(id_or_name) else self.list(manifest_name=id_or_name, include_archived=True)
+            raise not_found("manifest", id_or_name, error, self.list(), archived) from error
 
     def withdraw(self, id: str) -> None:  # noqa: A002 - the API's word
         """Withdraw a version that no image was built from, as `Models.withdraw` does.
@@ -165,18 +174,68 @@ class Manifests:
         """
         self._transport.send("POST", f"{OPERATIONS['manifests_get'].url('', id=id)}/withdraw")
 
+    def archive(self, manifest: Manifest | str) -> Archived:
+        """Archive a manifest: lists leave it out, unless they are asked for archived versions. Nothing is deleted.
+
+        It can be read by its id and used as before, and services that use it can be updated and rolled back. The API of
+        2017 does not have this; the embedded service does.
+
+        Args:
+            manifest: a version or its id; or a name, for all its versions.
+
+        Returns:
+            The versions that changed, and the services that use one of them.
+
+        Raises:
+            NotFoundError: it does not exist.
+            UsageError: the server cannot archive.
+        """
+        return self._set_archived(manifest, archived=True)
+
+    def unarchive(self, manifest: Manifest | str) -> Archived:
+        """List a manifest again that was archived.
+
+        Args:
+            manifest: a version or its id; or a name, for all its versions.
+
+        Returns:
+            The versions that changed.
+
+        Raises:
+            NotFoundError: it does not exist.
+            UsageError: the server cannot archive.
+        """
+        return self._set_archived(manifest, archived=False)
+
+    def _set_archived(self, manifest: Manifest | str, *, archived: bool) -> Archived:
+        return set_archived(
+            self._transport,
+            "manifest",
+            manifest,
+            lambda name: self.list(manifest_name=name, include_archived=True),
+            archived=archived,
+        )
+
     def list(
-        self, *, model_id: str | None = None, manifest_name: str | None = None, count: int = PAGE_SIZE
+        self,
+        *,
+        model_id: str | None = None,
+        manifest_name: str | None = None,
+        include_archived: bool = False,
+        count: int = PAGE_SIZE,
     ) -> Pager[Manifest]:
         """Return the manifests that match every filter given, newest first.
 
         Args:
             model_id: manifests with this model.
             manifest_name: manifests of this name.
+            include_archived: whether to return archived versions too; then each has the property `archived`.
             count: maximum number of manifests per page.
         """
-        query = {"modelId": model_id, "manifestName": manifest_name}
-        return Pager(self._transport, "manifests_list", Manifest, query, count)
+        names = {"modelId": model_id, "manifestName": manifest_name}
+        query = {**names, **archived_filter(include_archived=include_archived)}
+        item, operation = (ArchivableManifest, MANIFESTS_LIST) if include_archived else (Manifest, "manifests_list")
+        return Pager(self._transport, operation, item, query, count)
 
 
 def _is_same(

@@ -1,4 +1,4 @@
-"""The error for a resource that does not exist, with the closest of the names that do."""
+"""The errors for what a server does not have: a resource, with the closest of the names that exist; an extension."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ from typing import Any
 
 from mlmgmt_nb.client.bodies import is_uuid
 from mlmgmt_nb.client.http.paging import Pager
-from mlmgmt_nb.errors import MlmgmtError, NotFoundError
+from mlmgmt_nb.client.http.transport import Transport
+from mlmgmt_nb.errors import MlmgmtError, NotFoundError, UsageError
 
-__all__ = ["not_found"]
+__all__ = ["check_supported", "not_found"]
 
 
 def not_found(
-    kind: str, id_or_name: str, answer: NotFoundError | None = None, among: Pager[Any] | None = None
+    kind: str,
+    id_or_name: str,
+    answer: NotFoundError | None = None,
+    among: Pager[Any] | None = None,
+    archived: Pager[Any] | None = None,
 ) -> NotFoundError:
     """Return the error for a resource that does not exist.
 
@@ -22,7 +27,15 @@ def not_found(
         id_or_name: its id or name.
         answer: the server's error for the id.
         among: resources of this kind: a similar name on the first page is suggested.
+        archived: versions of the name, with archived ones: if there is one, the error says so.
     """
+    if archived is not None and _has(id_or_name, archived):
+        return NotFoundError(
+            f"all versions of {kind} {id_or_name!r} are archived",
+            status_code=404,
+            code="NotFound",
+            fix=f"Give the id of one, or list them again: `ws.{kind}s.unarchive({id_or_name!r})`.",
+        )
     is_id = is_uuid(id_or_name) or kind == "image"
     similar = None if is_id or among is None else _similar(id_or_name, among)
     return NotFoundError(
@@ -34,6 +47,33 @@ def not_found(
         request_id=answer.request_id if answer else "",
         fix=(f"Did you mean {similar!r}? " if similar else "") + f"`ws.{kind}s.list()` has the existing ones.",
     )
+
+
+def check_supported(transport: Transport, extension: str, field: str, what: str, fix: str) -> None:
+    """Check that the server supports an extension of the API.
+
+    Args:
+        transport: sends the request.
+        extension: its name in `GET .../extensions`.
+        field, fix: those of the error.
+        what: what it is for, in words.
+
+    Raises:
+        UsageError: the server does not.
+    """
+    try:
+        supported = transport.send("GET", "/extensions").json()["value"]
+    except NotFoundError:
+        supported = ()
+    if extension not in supported:
+        raise UsageError(f"{field}: this server does not support {what}", field=field, fix=fix)
+
+
+def _has(name: str, among: Pager[Any]) -> bool:
+    try:
+        return any(resource.name == name for resource in next(among.by_page()).value)
+    except MlmgmtError:
+        return False  # a hint is not worth another error
 
 
 def _similar(name: str, among: Pager[Any]) -> str | None:

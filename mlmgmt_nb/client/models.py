@@ -15,8 +15,16 @@ from mlmgmt_nb.client.http.transport import Transport
 from mlmgmt_nb.client.http.uploads import Progress, Uploaded, Uploader
 from mlmgmt_nb.client.http.urls import content_of
 from mlmgmt_nb.client.missing import not_found
-from mlmgmt_nb.client.versions import RECENT, latest_of, latest_recent
+from mlmgmt_nb.client.versions import (
+    RECENT,
+    archived_filter,
+    decode_version,
+    latest_of,
+    latest_recent,
+    set_archived,
+)
 from mlmgmt_nb.contract import OPERATIONS, Model
+from mlmgmt_nb.contract.archiving import MODELS_LIST, ArchivableModel, Archived
 from mlmgmt_nb.errors import NotFoundError, UsageError
 
 __all__ = ["Models"]
@@ -120,7 +128,7 @@ class Models:
         return latest_recent(self.list(name=name, count=RECENT), name)
 
     def get(self, id_or_name: str) -> Model:
-        """Return a model by its id, or the latest version of a name.
+        """Return a model by its id, or the latest version of a name that is not archived.
 
         Args:
             id_or_name: its id or name.
@@ -130,12 +138,13 @@ class Models:
         """
         if is_uuid(id_or_name):
             try:
-                return decode(self._transport.call("models_get", id=id_or_name), Model)
+                return decode_version(self._transport.call("models_get", id=id_or_name), Model, ArchivableModel)
             except NotFoundError as error:
                 raise not_found("model", id_or_name, error) from error
         latest = latest_of(self.list(name=id_or_name), id_or_name)
         if latest is None:
-            raise not_found("model", id_or_name, among=self.list())
+            archived = self.list(name=id_or_name, include_archived=True)
+            raise not_found("model", id_or_name, among=self.list(), archived=archived)
         return latest
 
     def withdraw(self, id: str) -> None:  # noqa: A002 - the API's word
@@ -152,15 +161,71 @@ class Models:
         """
         self._transport.send("POST", f"{OPERATIONS['models_get'].url('', id=id)}/withdraw")
 
-    def list(self, *, name: str | None = None, tag: str | None = None, count: int = PAGE_SIZE) -> Pager[Model]:
+    def archive(self, model: Model | str) -> Archived:
+        """Archive a model: lists leave it out, unless they are asked for archived versions. Nothing is deleted.
+
+        It can be read by its id and used as before, and services that use it can be updated and rolled back. The API of
+        2017 does not have this; the embedded service does.
+
+        Example:
+            >>> print(ws.models.archive("flowers"))
+            model 'flowers', 2 versions, are archived. Lists omit archived versions; nothing is deleted.
+            >>> ws.models.list(name="flowers").to_frame().empty
+            True
+            >>> print(ws.models.unarchive("flowers"))
+            model 'flowers', 2 versions, are in lists again.
+
+        Args:
+            model: a version or its id; or a name, for all its versions.
+
+        Returns:
+            The versions that changed, and the services that use one of them.
+
+        Raises:
+            NotFoundError: it does not exist.
+            UsageError: the server cannot archive.
+        """
+        return self._set_archived(model, archived=True)
+
+    def unarchive(self, model: Model | str) -> Archived:
+        """List a model again that was archived.
+
+        Args:
+            model: a version or its id; or a name, for all its versions.
+
+        Returns:
+            The versions that changed.
+
+        Raises:
+            NotFoundError: it does not exist.
+            UsageError: the server cannot archive.
+        """
+        return self._set_archived(model, archived=False)
+
+    def _set_archived(self, model: Model | str, *, archived: bool) -> Archived:
+        return set_archived(
+            self._transport, "model", model, lambda name: self.list(name=name, include_archived=True), archived=archived
+        )
+
+    def list(
+        self,
+        *,
+        name: str | None = None,
+        tag: str | None = None,
+        include_archived: bool = False,
+        count: int = PAGE_SIZE,
+    ) -> Pager[Model]:
         """Return the models that match every filter given, newest first.
 
         Args:
             name: models of this name.
             tag: models with this tag.
+            include_archived: whether to return archived versions too; then each has the property `archived`.
             count: maximum number of models per page.
         """
-        return Pager(self._transport, "models_list", Model, {"name": name, "tag": tag}, count)
+        query = {"name": name, "tag": tag, **archived_filter(include_archived=include_archived)}
+        item, operation = (ArchivableModel, MODELS_LIST) if include_archived else (Model, "models_list")
+        return Pager(self._transport, operation, item, query, count)
 
 
 def _checked_name(source: str, name: str | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,13 +34,27 @@ def _unique(names: Iterator[str | None]) -> list[str]:
     return list(dict.fromkeys(name for name in names if name))
 
 
+def _names_of(items: Iterable[Any]) -> list[str]:
+    return _unique(item.name for item in islice(items, _MOST_NAMES))
+
+
+def _archived(items: Iterable[Any]) -> list[str]:
+    """Return the names, and then the ids, of archived versions."""
+    found = [item for item in islice(items, _MOST_NAMES) if item.archived]
+    return _unique(iter([*(item.name for item in found), *(item.id for item in found)]))
+
+
 _NAMES: Mapping[str, Callable[[Workspace], list[str]]] = {
-    "model": lambda ws: _unique(model.name for model in islice(ws.models.list(count=_MOST_NAMES), _MOST_NAMES)),
+    "model": lambda ws: _names_of(ws.models.list(count=_MOST_NAMES)),
     "model-id": lambda ws: _unique(model.id for model in islice(ws.models.list(count=_MOST_NAMES), _MOST_NAMES)),
-    "manifest": lambda ws: _unique(item.name for item in islice(ws.manifests.list(count=_MOST_NAMES), _MOST_NAMES)),
+    "manifest": lambda ws: _names_of(ws.manifests.list(count=_MOST_NAMES)),
     "manifest-id": lambda ws: _unique(item.id for item in islice(ws.manifests.list(count=_MOST_NAMES), _MOST_NAMES)),
+    "image-name": lambda ws: _names_of(ws.images.list(count=_MOST_NAMES)),
+    "archived-model": lambda ws: _archived(ws.models.list(include_archived=True, count=_MOST_NAMES)),
+    "archived-manifest": lambda ws: _archived(ws.manifests.list(include_archived=True, count=_MOST_NAMES)),
+    "archived-image": lambda ws: _archived(ws.images.list(include_archived=True, count=_MOST_NAMES)),
     "image": lambda ws: _unique(image.id for image in islice(ws.images.list(count=_MOST_NAMES), _MOST_NAMES)),
-    "service": lambda ws: _unique(item.name for item in islice(ws.services.list(count=_MOST_NAMES), _MOST_NAMES)),
+    "service": lambda ws: _names_of(ws.services.list(count=_MOST_NAMES)),
     "deployment": lambda ws: _unique(item.id for item in islice(ws.deployments.list(), _MOST_NAMES)),
 }
 

@@ -257,10 +257,11 @@ class Session:
                 fix=f"`{self.prog} {text} -h` lists the commands that complete it.",
             )
         if words[0] in _KEPT and _DELETING.intersection(words[1:2]):
-            why = f"the API keeps each {words[0]}, since a service may go back to it"
+            why = f"the API has no delete of {words[0]}s, since a service may go back to one"
+            hide = "" if words[0] == "deployment" else f"Hide it with `{self.prog} {words[0]} archive`; "
             return UsageError(
                 f"`{self.prog} {text}` does not exist: {why}",
-                fix="`mlmgmt gc --delete` in a shell removes files that nothing uses; "
+                fix=f"{hide}`mlmgmt gc --delete` in a shell removes files that nothing uses; "
                 f"`{self.prog} service delete` removes a service.",
             )
         group = words[:1] if any(known[:1] == tuple(words[:1]) for known in self.commands) else []

@@ -10,7 +10,7 @@ from mlmgmt_nb.contract.limits import matching
 from mlmgmt_nb.contract.resolving import resolve
 from mlmgmt_nb.contract.resources import UtcTime, Wire
 
-__all__ = ["Answers", "Canary", "CanaryRequest", "CanaryStep"]
+__all__ = ["Answers", "Canary", "CanaryRequest", "CanaryStep", "Percent"]
 
 Percent = Annotated[float, Meta(ge=0.01, le=100, description="Percentage of the requests.")]
 

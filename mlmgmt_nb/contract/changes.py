@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from mlmgmt_nb.contract.canary import Canary, CanaryRequest
 from mlmgmt_nb.contract.extensions import Service, ServiceUpdate
+from mlmgmt_nb.contract.mirror import Mirror, MirroredPairs, MirrorRequest
 from mlmgmt_nb.contract.operations import Answer, Operation, Parameter
 from mlmgmt_nb.contract.resolving import resolve
 from mlmgmt_nb.contract.resources import ErrorResponse, UtcTime
@@ -35,6 +36,7 @@ class Candidate(Service, frozen=True, kw_only=True):
         reason: why, as the caller gave it.
         expires_at: when it is removed unless it is promoted before.
         canary: the share of the requests that it gets, and its result so far.
+        mirror: the copies of requests that it gets, and their number so far.
     """
 
     service_id: Annotated[str | None, Meta(description="Id of the service.")] = None
@@ -42,6 +44,7 @@ class Candidate(Service, frozen=True, kw_only=True):
     reason: Annotated[str | None, Meta(description="Why, as the caller gave it.")] = None
     expires_at: Annotated[UtcTime | None, Meta(description="When it is removed unless it is promoted before.")] = None
     canary: Annotated[Canary | None, Meta(description="Its share of the requests, and the result so far.")] = None
+    mirror: Annotated[Mirror | None, Meta(description="Its copies of requests, and their number.")] = None
 
 
 resolve(Candidate)
@@ -110,6 +113,41 @@ _TABLE = (
         summary="Stop the canary of a service",
         description="The candidate stays and gets no further requests.",
         answers={200: Answer("The candidate.", Candidate), 404: _NOT_FOUND},
+    ),
+    Operation(
+        id="candidate_mirror",
+        tag=CHANGE_TAG,
+        method="PUT",
+        path="/services/{id}/candidate/mirror",
+        summary="Give the candidate copies of the requests",
+        description=(
+            "After a caller has been answered, the candidate gets the same request, with the header "
+            "`x-mlmgmt-copy: mirror`. Both answers are kept until the candidate is removed. A busy candidate gets "
+            "fewer copies."
+        ),
+        body=MirrorRequest,
+        body_name="mirrorRequest",
+        body_description="The share of the requests, and when it ends.",
+        answers={200: Answer("The candidate.", Candidate), 404: _NOT_FOUND, 409: _CONFLICT},
+    ),
+    Operation(
+        id="candidate_stop_mirror",
+        tag=CHANGE_TAG,
+        method="DELETE",
+        path="/services/{id}/candidate/mirror",
+        summary="Stop the mirror of a service",
+        description="The candidate stays and gets no further copies; the pairs of answers stay too.",
+        answers={200: Answer("The candidate.", Candidate), 404: _NOT_FOUND},
+    ),
+    Operation(
+        id="candidate_mirrored",
+        tag=CHANGE_TAG,
+        method="GET",
+        path="/services/{id}/candidate/mirror/pairs",
+        summary="Get the pairs of answers of a mirror",
+        description="In the order of the requests, as many as fit into a response; bodies are in Base64.",
+        query=(Parameter("skip", "Number of pairs to leave out at the beginning."),),
+        answers={200: Answer("The pairs.", MirroredPairs), 404: _NOT_FOUND},
     ),
     Operation(
         id="candidate_promote",

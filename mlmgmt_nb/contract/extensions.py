@@ -35,6 +35,7 @@ __all__ = [
     "OPERATIONS_LIST",
     "SERVICES_LIST",
     "VARIABLES",
+    "ArchivableImage",
     "AuditEntry",
     "CandidateSummary",
     "ChangeRecord",
@@ -290,7 +291,17 @@ class DockerImage(msgspec.Struct, frozen=True, rename="camel"):
         return f"{self.reference.rpartition(':')[0]}@{self.digest}" if self.digest else self.image_id
 
 
-class DetailedImage(Image, frozen=True, kw_only=True):
+class ArchivableImage(Image, frozen=True, kw_only=True):
+    """An image, which may be archived.
+
+    Attributes:
+        archived: whether lists leave it out.
+    """
+
+    archived: Annotated[bool, Meta(description="Whether it is archived.")] = False
+
+
+class DetailedImage(ArchivableImage, frozen=True, kw_only=True):
     """An image with the Docker image that was built, if it is one."""
 
     docker: DockerImage | None = None
@@ -317,4 +328,5 @@ SERVICES_LIST = msgspec.structs.replace(OPERATIONS["services_list"], answers={20
 
 resolve_all_of(Wire)
 resolve(DockerImage)
+resolve(ArchivableImage)
 resolve(DetailedImage)

@@ -217,7 +217,8 @@ def _schemas(operations: Sequence[Operation]) -> Json:
 def _openapi(schema: Json) -> Json:
     """Convert a JSON schema of msgspec to OpenAPI 3.0.
 
-    It has neither the type null nor keywords beside `$ref`, and its exclusive limits are marks beside the limit.
+    It has neither the type null nor keywords beside `$ref`, its exclusive limits are marks beside the limit, and Base64
+    is a format.
     """
     if "$ref" in schema:
         return {"$ref": schema["$ref"]}
@@ -226,6 +227,8 @@ def _openapi(schema: Json) -> Json:
     if "enum" in schema:
         return _enum(schema)
     made = {word: value for word, value in schema.items() if word not in {"title", "default"}}
+    if made.pop("contentEncoding", None) == "base64":
+        made["format"] = "byte"
     if "pattern" in made:
         # Python's whole-string pattern; `$` in ECMA-262, which OpenAPI uses, does not match before a final newline.
         made["pattern"] = re.sub(r"\\Z$", "$", made["pattern"])

@@ -42,6 +42,7 @@ from mlmgmt_nb.service.docker_engine import Engine
 from mlmgmt_nb.service.files.artifacts import ArtifactStore
 from mlmgmt_nb.service.files.home import Home
 from mlmgmt_nb.service.files.logs import Log
+from mlmgmt_nb.service.files.mirrors import Mirrors
 from mlmgmt_nb.service.files.recordings import Recordings
 from mlmgmt_nb.service.gateway.router import Router
 from mlmgmt_nb.service.housekeeping.check import missing_files
@@ -125,6 +126,7 @@ class Backend:
         self.admission = ServiceAdmission(self._computes, self._clusters, self.engine, home, settings)
         self._router = Router()
         self.recordings = Recordings(home.recordings)
+        self.mirrors = Mirrors(home.mirrors)
         self._pruner = Pruner(
             self.store, settings.operation_days, self.recordings, leads=lambda: self._membership.leads
         )
@@ -164,6 +166,7 @@ class Backend:
     def _declared_controller(self) -> DeclaredController:
         return DeclaredController(
             self._clusters.current,
+            self._router,
             ServiceRecorder(self.store, self.home, self._supervisor.services_changed),
             Declarations(self.store, self.home, self.settings),
             self.settings,
@@ -173,7 +176,7 @@ class Backend:
     def _candidate_controller(self) -> CandidateController:
         on_change = self._supervisor.services_changed
         return CandidateController(
-            self.store, self._router, ServiceRecorder(self.store, self.home, on_change), on_change
+            self.store, self._router, ServiceRecorder(self.store, self.home, on_change), self.mirrors, on_change
         )
 
     def _replica_controller(self) -> ReplicaController:

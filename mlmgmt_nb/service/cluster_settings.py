@@ -96,6 +96,11 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True, rename="kebab",
         if self.expose == "ingress" and not self.host:
             raise ValueError("expose = ingress needs host, the host name of scoring URLs")
 
+    def unexposed(self) -> ClusterSettings:
+        """Return these settings with scoring URLs at the front door of the service."""
+        ways: dict[str, Any] = {"host": None, "tls": False, "tls_secret": None, "ingress_class": None}
+        return msgspec.structs.replace(self, expose="front-door", annotations={}, **ways)
+
     @property
     def serves_tls(self) -> bool:
         """Whether scoring URLs of the cluster begin with https."""

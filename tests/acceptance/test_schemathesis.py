@@ -41,7 +41,10 @@ SETTINGS = settings(
 Case = schemathesis.Case[Any]
 TIMEOUT_SECONDS = 30.0
 DRIVER = "def init():\n    pass\n\n\ndef run(http_body):\n    return http_body\n"
-OF_A_RUNNING_CANDIDATE = {"candidate_canary", "candidate_promote", "candidate_stop_canary"}
+OF_A_RUNNING_CANDIDATE = {
+    *("candidate_canary", "candidate_stop_canary", "candidate_promote"),
+    *("candidate_mirror", "candidate_stop_mirror", "candidate_mirrored"),
+}
 """Operations that are refused here, where nothing waits until a candidate runs."""
 ANSWERED: defaultdict[str, set[int]] = defaultdict(set)
 """Statuses that each operation has answered with, by its id."""

@@ -20,6 +20,7 @@ LONGEST = (
     "integration/kubernetes/",
     "tests/acceptance/test_notebooks.py",
     "tests/acceptance/test_state_machine.py",
+    "tests/acceptance/test_changes.py",
     "tests/acceptance/test_faults.py",
     "tests/acceptance/test_client_of_2017.py",
     "tests/integration/client/test_flavours.py",

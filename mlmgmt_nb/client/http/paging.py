@@ -113,7 +113,9 @@ class Pager(Generic[T]):
         )
 
     def __repr__(self) -> str:
-        filters = "".join(f" {name}={value!r}" for name, value in self._query.items() if value and name != "count")
+        filters = "".join(
+            f" {name}={value!r}" for name, value in self._query.items() if value and name not in {"count", "archived"}
+        )
         return f"<Pager of {self._operation.path}{filters}>"
 
     def _first(self) -> Page[T]:

@@ -83,6 +83,13 @@ class Pairs:
             self.states.append(state)
         self.clock = batch.clock
 
+    def add_pair(self, outcome: Outcome, seconds: float, old_seconds: float) -> None:
+        """Take one pair, with its latencies."""
+        self.cases.append(outcome.case)
+        self.states.append(self._compare(outcome))
+        self.seconds.append(seconds)
+        self.old_seconds.append(old_seconds)
+
     def _compare(self, outcome: Outcome) -> int:
         """Count a pair; return whether it is equal (1), different (0), or has no two answers (-1)."""
         new, error = answer_of(outcome.status, outcome.content)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -11,10 +11,11 @@ from mlmgmt_nb.client.changes.difference import Difference
 from mlmgmt_nb.client.http.responses import decode
 from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.polling import Poller
+from mlmgmt_nb.client.replays.pairs import Pairs
 from mlmgmt_nb.client.replays.replay import ReplayOptions
 from mlmgmt_nb.client.replays.report import ReplayReport
 from mlmgmt_nb.client.scoring_tests.gate import Condition, passed
-from mlmgmt_nb.client.scoring_tests.options import LoadOptions
+from mlmgmt_nb.client.scoring_tests.options import LoadOptions, check_options
 from mlmgmt_nb.client.scoring_tests.report import ScoringReport
 from mlmgmt_nb.client.services.changes import ServiceChanges
 from mlmgmt_nb.client.services.replaying import ServiceReplays
@@ -23,6 +24,9 @@ from mlmgmt_nb.contract import Image, ServiceResponse
 from mlmgmt_nb.contract.canary import CanaryRequest, CanaryStep
 from mlmgmt_nb.contract.changes import Candidate
 from mlmgmt_nb.contract.extensions import Service, ServiceUpdate
+from mlmgmt_nb.contract.mirror import MirroredPair, MirroredPairs, MirrorRequest
+from mlmgmt_nb.errors import UsageError
+from mlmgmt_nb.load_generator.messages import Outcome
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -173,6 +177,53 @@ class ProposedChange:
         self.candidate = self._services.stop_canary(self._service_id)
         return self
 
+    def mirror(self, minutes: float = 10, *, share: float = 100, requests: int = 10_000) -> ProposedChange:
+        """Let the candidate also answer copies of the requests of the service, after their callers have been answered.
+
+        Callers only get the answers of the current deployment. Copies have the header `x-mlmgmt-copy: mirror`, so that
+        a driver can leave out side effects. A slow candidate gets fewer copies (`candidate.mirror.dropped`).
+        `mirror_report` compares the answers.
+
+        Example:
+            >>> change = ws.services.propose("iris", max_concurrent_requests=20)
+            >>> change.mirror(minutes=5, share=50).candidate.mirror.state
+            'Running'
+            >>> change.discard()
+            True
+
+        Args:
+            minutes: minutes until it ends, at most 1,440.
+            share: percentage of the requests.
+            requests: number of copies after which it ends, at most 100,000.
+
+        Raises:
+            UsageError: an argument is wrong. Nothing was sent.
+            ConflictError: the candidate does not run, it has a canary, or another operation on the service is running.
+            NotFoundError: it was promoted or discarded, or its time is over.
+        """
+        body = checked(MirrorRequest, minutes=minutes, share=share, requests=requests)
+        self.candidate = self._services.start_mirror(self._service_id, body)
+        return self
+
+    def stop_mirror(self) -> ProposedChange:
+        """Let the candidate answer no further copies. What was compared stays."""
+        self.candidate = self._services.stop_mirror(self._service_id)
+        return self
+
+    def mirror_report(self, *, tolerance: float = 0.0) -> ReplayReport:
+        """Compare the answers of the mirror so far, pair by pair, as a replay does.
+
+        Latencies of the current deployment are those during the mirror. Requests without a copy are `skipped`.
+
+        Args:
+            tolerance: relative or absolute difference up to which two numbers are equal.
+
+        Raises:
+            UsageError: no request has been mirrored.
+            NotFoundError: the candidate was promoted or discarded, or its time is over.
+        """
+        return self._services.mirror_report(self.refresh().candidate, tolerance)
+
     def promote_if(self, gate: Condition, report: ReplayReport, *, reason: str | None = None) -> Poller[Service]:
         """Promote it if a gate has passed, with the report as evidence. A gate that has failed discards it.
 
@@ -185,7 +236,7 @@ class ProposedChange:
 
         Args:
             gate: a condition or a function, as `ReplayReport.gate` takes it.
-            report: of `replay`.
+            report: of `replay` or `mirror_report`.
             reason: why, for the record of the change (default: the reason of the proposal).
 
         Raises:
@@ -299,6 +350,45 @@ class ServiceCandidates(ServiceReplays, ServiceChanges):
         """Stop the canary of a service; see `ProposedChange.stop_canary`."""
         check_candidates(self._transport)
         return decode(self._transport.call("candidate_stop_canary", id=self.id_of(service)), Candidate)
+
+    def start_mirror(self, service: ServiceResponse | str, mirror: MirrorRequest) -> Candidate:
+        """Start the mirror of a service; see `ProposedChange.mirror`."""
+        check_candidates(self._transport)
+        answer = self._transport.call("candidate_mirror", id=self.id_of(service), body=mirror)
+        return decode(answer, Candidate)
+
+    def stop_mirror(self, service: ServiceResponse | str) -> Candidate:
+        """Stop the mirror of a service; see `ProposedChange.stop_mirror`."""
+        check_candidates(self._transport)
+        return decode(self._transport.call("candidate_stop_mirror", id=self.id_of(service)), Candidate)
+
+    def mirror_report(self, candidate: Candidate, tolerance: float = 0.0) -> ReplayReport:
+        """Compare the answers of the mirror of a candidate; see `ProposedChange.mirror_report`."""
+        check_options({"tolerance": tolerance})
+        service = self._get(candidate.service_id or "")
+        mirror, found = candidate.mirror, list(self._mirrored(service.id or ""))
+        if mirror is None or not found:
+            raise UsageError(
+                f"no request of service {service.name!r} has been mirrored",
+                field="mirror",
+                fix="Wait for requests." if mirror else "Call `change.mirror(minutes=10)`, and wait for requests.",
+            )
+        pairs = Pairs(tolerance)
+        for case, pair in enumerate(found):
+            outcome = Outcome(case, pair.status, pair.answer, pair.old_status, pair.old_answer)
+            pairs.add_pair(outcome, pair.seconds, pair.old_seconds)
+        report = ReplayReport(pairs, old=service.name or "", new=candidate.name or "", goal=len(found))
+        report.skipped = mirror.dropped + mirror.skipped
+        report.memory, report.old_memory = self._memory(candidate), self._memory(service)
+        return report
+
+    def _mirrored(self, service_id: str) -> Iterator[MirroredPair]:
+        read, has_more = 0, True
+        while has_more:
+            answer = self._transport.call("candidate_mirrored", id=service_id, query={"skip": str(read)})
+            part = decode(answer, MirroredPairs)
+            yield from part.value
+            read, has_more = read + len(part.value), part.has_more
 
     def discard(self, service: ServiceResponse | str) -> bool:
         """Discard the candidate of a service. Return False if it has none."""

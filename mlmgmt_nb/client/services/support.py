@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from mlmgmt_nb.client.http.transport import Transport
+from mlmgmt_nb.client.missing import check_supported
 from mlmgmt_nb.contract.changes import CANDIDATES
 from mlmgmt_nb.contract.extensions import CHANGES, VARIABLES, ServiceCreate, ServiceUpdate
 from mlmgmt_nb.contract.recording import RECORDING
-from mlmgmt_nb.errors import NotFoundError, UsageError
 
 __all__ = ["check_candidates", "check_recording", "check_rollback", "check_variables"]
 
@@ -18,7 +18,7 @@ def check_variables(transport: Transport, body: ServiceCreate | ServiceUpdate) -
         UsageError: the server does not.
     """
     if body.environment is not None or body.secrets is not None:
-        _check(
+        check_supported(
             transport,
             VARIABLES,
             "environment",
@@ -26,7 +26,7 @@ def check_variables(transport: Transport, body: ServiceCreate | ServiceUpdate) -
             "Leave them out, and have the driver read a file that you give as a dependency.",
         )
     if body.reason is not None:
-        _check(transport, CHANGES, "reason", "reasons of changes", "Leave it out.")
+        check_supported(transport, CHANGES, "reason", "reasons of changes", "Leave it out.")
     if body.recording is not None:
         check_recording(transport)
 
@@ -37,7 +37,9 @@ def check_recording(transport: Transport) -> None:
     Raises:
         UsageError: the server cannot.
     """
-    _check(transport, RECORDING, "recording", "recording of requests", "Leave it out, and use `collect_model_data`.")
+    check_supported(
+        transport, RECORDING, "recording", "recording of requests", "Leave it out, and use `collect_model_data`."
+    )
 
 
 def check_rollback(transport: Transport) -> None:
@@ -47,7 +49,7 @@ def check_rollback(transport: Transport) -> None:
         UsageError: the server does not.
     """
     fix = "Update the service with the earlier image; `ws.deployments.list(service=...)` has its id."
-    _check(transport, CHANGES, "rollback", "rollbacks", fix)
+    check_supported(transport, CHANGES, "rollback", "rollbacks", fix)
 
 
 def check_candidates(transport: Transport) -> None:
@@ -57,13 +59,4 @@ def check_candidates(transport: Transport) -> None:
         UsageError: the server does not.
     """
     fix = "Deploy the change as another service, and compare both with `services.test(..., against=...)`."
-    _check(transport, CANDIDATES, "propose", "candidates of services", fix)
-
-
-def _check(transport: Transport, extension: str, field: str, what: str, fix: str) -> None:
-    try:
-        supported = transport.send("GET", "/extensions").json()["value"]
-    except NotFoundError:
-        supported = ()
-    if extension not in supported:
-        raise UsageError(f"{field}: this server does not support {what}", field=field, fix=fix)
+    check_supported(transport, CANDIDATES, "propose", "candidates of services", fix)

@@ -18,8 +18,10 @@ from mlmgmt_nb.client.drift.report import Drift
 from mlmgmt_nb.client.replays.report import ReplayReport
 from mlmgmt_nb.client.services.candidates import ProposedChange
 from mlmgmt_nb.commands.output.listing import cut, narrow_rows, programs_rows, wide_rows
-from mlmgmt_nb.commands.values import Keys, Settings, Usage
+from mlmgmt_nb.commands.usage import Usage
+from mlmgmt_nb.commands.values import Keys, Settings
 from mlmgmt_nb.commands.verbs.drivers import CheckedDriver
+from mlmgmt_nb.contract.archiving import Archived
 from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.terminal import encodable, json_printable, one_line, printable
 
@@ -94,7 +96,7 @@ def formatted(value: Any, output: str, query: str | None = None, encoding: str |
 
 
 def _for_people(value: Any, *, is_wide: bool) -> str:
-    if isinstance(value, (Usage, CheckedDriver, ScoringReport, Difference, Drift, ReplayReport)):
+    if isinstance(value, (Archived, Usage, CheckedDriver, ScoringReport, Difference, Drift, ReplayReport)):
         return printable(str(value))
     if isinstance(value, DeployedService):
         return printable(deployed(value, "mlmgmt"))

@@ -20,9 +20,9 @@ from mlmgmt_nb.contract.extensions import DeploymentRecord
 __all__ = ["COLUMNS", "age", "cut", "narrow_rows", "programs_rows", "wide_rows"]
 
 COLUMNS: Mapping[type, Sequence[str]] = {
-    Model: ("name", "version", "tags", "description", "age", "id"),
-    Manifest: ("name", "version", "driverProgram", "description", "age", "id"),
-    Image: ("name", "version", "creationState", "error", "age", "id"),
+    Model: ("name", "version", "archived", "tags", "description", "age", "id"),
+    Manifest: ("name", "version", "archived", "driverProgram", "description", "age", "id"),
+    Image: ("name", "version", "archived", "creationState", "error", "age", "id"),
     ServiceResponse: ("name", "state", "lastOperation", "scoringUri", "numReplicas", "image", "age"),
     DeploymentRecord: ("serviceName", "status", "imageId", "change", "reason", "age", "id"),
     AsyncOperationStatus: ("operationType", "state", "error", "age", "duration", "id"),
@@ -93,6 +93,8 @@ def _for_people(item: msgspec.Struct, now: dt.datetime) -> dict[str, Any]:
     row = flat(item)
     created = next((row[name] for name in _CREATED if row.get(name)), None)
     row["age"] = age(created, now) if created else None
+    if "archived" in row:
+        row["archived"] = "yes" if row["archived"] else "no"
     if isinstance(item, AsyncOperationStatus) and item.created_time and item.end_time:
         row["duration"] = f"{(item.end_time - item.created_time).total_seconds():.1f}s"
     if isinstance(item, ServiceResponse):

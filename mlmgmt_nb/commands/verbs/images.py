@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from mlmgmt_nb.commands.archiving import ALL, archiving_commands
 from mlmgmt_nb.commands.flags import (
     APPLICATION,
     NEW_VERSION,
@@ -50,6 +51,7 @@ class _List(CommonArguments):
 
     manifest_id: str | None
     manifest_name: str | None
+    all: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +97,9 @@ def _show(session: Session, arguments: _Show) -> object:
 
 
 def _list(session: Session, arguments: _List) -> object:
-    return session.workspace.images.list(manifest_id=arguments.manifest_id, manifest_name=arguments.manifest_name)
+    return session.workspace.images.list(
+        manifest_id=arguments.manifest_id, manifest_name=arguments.manifest_name, include_archived=arguments.all
+    )
 
 
 def _usage(session: Session, arguments: _Usage) -> object:
@@ -176,10 +180,12 @@ COMMANDS: tuple[Command[Any], ...] = (
         (
             Flag("--manifest-id", "images of this manifest", completes="manifest-id"),
             Flag("--manifest-name", "images of manifests of this name", completes="manifest"),
+            ALL,
         ),
         ("images_list",),
         arguments=_List,
     ),
+    *archiving_commands("image", "-i --image-id -n --name", lambda ws: ws.images, "-n iris"),
     Command(
         ("image", "export"),
         "Export an image as a build context for `docker build` or as an OCI archive",

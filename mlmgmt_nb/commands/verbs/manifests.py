@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlmgmt_nb.commands.archiving import ALL, archiving_commands
 from mlmgmt_nb.commands.flags import APPLICATION, NEW_VERSION, PACKAGING, CommonArguments, DeployArguments
 from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.session import Session
@@ -35,6 +36,7 @@ class _List(CommonArguments):
 
     manifest_name: str | None
     model_id: str | None
+    all: bool
 
 
 def _create(session: Session, arguments: _Create) -> object:
@@ -49,7 +51,9 @@ def _show(session: Session, arguments: _Show) -> object:
 
 
 def _list(session: Session, arguments: _List) -> object:
-    return session.workspace.manifests.list(model_id=arguments.model_id, manifest_name=arguments.manifest_name)
+    return session.workspace.manifests.list(
+        model_id=arguments.model_id, manifest_name=arguments.manifest_name, include_archived=arguments.all
+    )
 
 
 COMMANDS: tuple[Command[Any], ...] = (
@@ -85,8 +89,10 @@ COMMANDS: tuple[Command[Any], ...] = (
         (
             Flag("-n --manifest-name", "only manifests with this name", completes="manifest"),
             Flag("-m --model-id", "only manifests with this model", completes="model-id"),
+            ALL,
         ),
         ("manifests_list",),
         arguments=_List,
     ),
+    *archiving_commands("manifest", "-i --manifest-id -n --name", lambda ws: ws.manifests, "-n iris"),
 )

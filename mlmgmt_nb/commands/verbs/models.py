@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mlmgmt_nb.commands.archiving import ALL, archiving_commands
 from mlmgmt_nb.commands.flags import NEW_VERSION, CommonArguments
 from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.session import Session
@@ -43,6 +44,7 @@ class _List(CommonArguments):
 
     tag: str | None
     name: str | None
+    all: bool
 
 
 def _register(session: Session, arguments: _Register) -> object:
@@ -85,7 +87,7 @@ def _show(session: Session, arguments: _Show) -> object:
 
 
 def _list(session: Session, arguments: _List) -> object:
-    return session.workspace.models.list(name=arguments.name, tag=arguments.tag)
+    return session.workspace.models.list(name=arguments.name, tag=arguments.tag, include_archived=arguments.all)
 
 
 COMMANDS: tuple[Command[Any], ...] = (
@@ -139,8 +141,10 @@ COMMANDS: tuple[Command[Any], ...] = (
         (
             Flag("-t --tag", "only models with this tag"),
             Flag("-n --name", "only models with this name", completes="model"),
+            ALL,
         ),
         ("models_list",),
         arguments=_List,
     ),
+    *archiving_commands("model", "-m --model -n --name", lambda ws: ws.models, "-n iris"),
 )

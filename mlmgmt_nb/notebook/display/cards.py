@@ -45,9 +45,10 @@ def cards() -> Iterator[tuple[str, str, Callable[[Any], Shown | str]]]:
     yield *POLLER, _poller
     yield "mlmgmt_nb.contract.changes", "Candidate", candidate_card
     yield "mlmgmt_nb.client.services.candidates", "ProposedChange", lambda change: candidate_card(change.candidate)
+    yield "mlmgmt_nb.contract.archiving", "Archived", str
     yield _VALUES, "SecretText", repr
     yield _VALUES, "Text", lambda text: str(text).rstrip("\n")
-    yield _VALUES, "Usage", str
+    yield "mlmgmt_nb.commands.usage", "Usage", _Usage
     yield _VALUES, "Settings", _settings
     yield _VALUES, "Keys", _keys
     yield "mlmgmt_nb.commands.verbs.drivers", "CheckedDriver", str
@@ -55,6 +56,30 @@ def cards() -> Iterator[tuple[str, str, Callable[[Any], Shown | str]]]:
     yield "mlmgmt_nb.client.changes.difference", "Difference", _Comparison
     yield "mlmgmt_nb.client.drift.report", "Drift", _Comparison
     yield "mlmgmt_nb.client.replays.report", "ReplayReport", _Comparison
+
+
+class _Usage:
+    """How to call a service: its addresses, and a block of code for each place that it is called from."""
+
+    def __init__(self, usage: Any) -> None:
+        self._usage = usage
+
+    def text(self) -> str:
+        """Return the text for a terminal."""
+        return str(self._usage)
+
+    def html(self) -> str:
+        """Return the HTML for a notebook."""
+        from mlmgmt_nb.notebook.display.code import highlighted
+        from mlmgmt_nb.notebook.display.html import CSS
+
+        facts = "".join(f"<div>{label} {html_cell(value)}</div>" for label, value in self._usage.facts)
+        note = f"<div>{html.escape(self._usage.note)}</div>" if self._usage.note else ""
+        blocks = "".join(
+            f'<b>{html.escape(block.title)}</b><pre class="mlmgmt-code">{highlighted(block.code, block.language)}</pre>'
+            for block in self._usage.blocks
+        )
+        return f'<div class="mlmgmt"><style>{CSS}</style>{facts}{note}{blocks}</div>'
 
 
 class _Report:
@@ -91,7 +116,7 @@ class _Comparison:
 
 
 class _Deployed:
-    """A service that was proven, in three lines."""
+    """A service that was proven, in three lines, and the command that shows how to call it from elsewhere."""
 
     def __init__(self, service: Any) -> None:
         self._service = service
@@ -109,6 +134,7 @@ class _Deployed:
             f"<b>{html.escape(name)}</b> {html.escape(proof)}",
             html_cell(url),
             f"{hint} {html_cell(f'%mlmgmt {command}')}",
+            f"call it from elsewhere {html_cell(f'%mlmgmt service usage -n {self._service.name}')}",
         ]
         return f"<div>{'<br>'.join(lines)}</div>"
 
@@ -126,6 +152,10 @@ def _message(error: Any) -> str | None:
     return None if error is None else str(error.message)
 
 
+def _archived(version: Any) -> str | None:
+    return "archived" if getattr(version, "archived", False) else None
+
+
 def _model(model: Any) -> Card:
     rows = rows_of(
         ("id", model.id),
@@ -135,7 +165,7 @@ def _model(model: Any) -> Card:
         ("type", model.mime_type),
         ("url", model.url),
     )
-    return Card("model", versioned(model), None, rows)
+    return Card("model", versioned(model), _archived(model), rows)
 
 
 def _manifest(manifest: Any) -> Card:
@@ -148,12 +178,13 @@ def _manifest(manifest: Any) -> Card:
         ("runtime", manifest.target_runtime.runtime_type),
         ("description", manifest.description),
     )
-    return Card("manifest", versioned(manifest), None, rows)
+    return Card("manifest", versioned(manifest), _archived(manifest), rows)
 
 
 def _image(image: Any) -> Card:
     rows = rows_of(
         ("id", image.id),
+        ("archived", "yes" if _archived(image) else None),
         ("created", image.created_time),
         ("manifest", _named(image.manifest)),
         ("compute", image.compute_resource_id),
@@ -207,6 +238,7 @@ def candidate_card(candidate: Any) -> Card:
         ("proposed by", candidate.proposed_by),
         ("reason", candidate.reason),
         ("canary", _canary(candidate.canary)),
+        ("mirror", _mirror(candidate.mirror)),
         ("replicas", _replicas(candidate)),
         ("image", _named(candidate.image)),
         ("models", [_named(model) for model in candidate.models or ()]),
@@ -216,6 +248,14 @@ def candidate_card(candidate: Any) -> Card:
         ("discard", f"%mlmgmt service discard -n {name}"),
     )
     return Card("candidate of service", name, candidate.state, rows)
+
+
+def _mirror(mirror: Any) -> str | None:
+    """Return the mirror of a candidate in one line: its state, its share, and what it has compared."""
+    if mirror is None:
+        return None
+    counts = f"{mirror.pairs:,} pairs of answers, {mirror.dropped:,} dropped, {mirror.skipped:,} skipped"
+    return f"{mirror.state}: {mirror.share:g} % of the requests, {counts}. {mirror.reason}".rstrip()
 
 
 def _canary(canary: Any) -> str | None:

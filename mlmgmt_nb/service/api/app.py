@@ -18,6 +18,7 @@ from urllib.parse import quote
 import msgspec
 
 from mlmgmt_nb.contract import OPERATIONS, Operation
+from mlmgmt_nb.contract.archiving import QUERIES
 from mlmgmt_nb.contract.changes import CHANGE_OPERATIONS
 from mlmgmt_nb.contract.extensions import BODIES
 from mlmgmt_nb.contract.limits import MAX_CHARACTERS, exceeded
@@ -225,7 +226,7 @@ def _match(
 def _query(request: Request, operation: Operation) -> dict[str, str]:
     given = request.query()
     values: dict[str, str] = {}
-    for parameter in (API_VERSION_PARAMETER, *operation.query):
+    for parameter in (API_VERSION_PARAMETER, *operation.query, *QUERIES.get(operation.id, ())):
         if parameter.name in given:
             try:
                 values[parameter.name] = msgspec.convert(given[parameter.name], parameter.type)

@@ -18,6 +18,7 @@ from mlmgmt_nb.service.compute.processes.spares import Spares
 from mlmgmt_nb.service.compute.processes.starting import start_replica
 from mlmgmt_nb.service.compute.shared_socket import SharingCompute
 from mlmgmt_nb.service.compute.supervised import SupervisedReplica
+from mlmgmt_nb.service.files.logs import Log
 
 __all__ = ["LocalCompute", "ProcessRegister", "replicas_for"]
 
@@ -70,6 +71,12 @@ class LocalCompute(SharingCompute[ReplicaProcess]):
         replica = ReplicaProcess(replica_id, launch, [*sockets], start, self._changed, self._groups)
         self._register.add(replica.pid, launch.service_id)
         return replica
+
+    def adopt(self, replica_id: str, service_id: str, deployment_id: str, log: Log) -> None:
+        super().adopt(replica_id, service_id, deployment_id, log)
+        if replica := self._replicas.get(replica_id):
+            assert isinstance(replica, ReplicaProcess)
+            self._register.add(replica.pid, service_id)
 
     def _forget(self, replica: SupervisedReplica) -> None:
         assert isinstance(replica, ReplicaProcess)

@@ -62,6 +62,7 @@ class Home:
         self.logs = self.path / "logs"
         self.data = self.path / "data"
         self.recordings = self.path / "requests"
+        self.mirrors = self.path / "mirrors"
         self._id_file = self.path / "id"
         self._reserve = self.path / "reserve"
         self._folder_lock: int | None = None

@@ -1,8 +1,9 @@
-"""Divides the requests of a service between the deployment that serves and its candidate, during a canary.
+"""Divides the requests of a service between the deployment that serves and its candidate, during a canary or mirror.
 
 The router takes the place of the replicas at the socket of their service: it accepts the connections, chooses a
-deployment for each request, and forwards it to the private port of that deployment. Services without a canary do not
-know it. See `.docs/explanation/decisions/canary.md`.
+deployment for each request, and forwards it to the private port of that deployment. During a mirror, copies of requests
+go to the candidate besides. Services without a canary or mirror do not know it. See
+`.docs/explanation/decisions/canary.md`.
 """
 
 from __future__ import annotations
@@ -11,17 +12,19 @@ import asyncio
 import socket
 import threading
 import zlib
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from time import perf_counter
 from typing import Any, NamedTuple
 
 import msgspec
 
+from mlmgmt_nb.contract.recording import COPY_HEADER
 from mlmgmt_nb.scoring.errors import RequestError
 from mlmgmt_nb.scoring.histogram import Histogram
 from mlmgmt_nb.scoring.http.connection import Connection
 from mlmgmt_nb.scoring.http.server import ReplicaServer
 from mlmgmt_nb.service.gateway.exchange import Exchange
+from mlmgmt_nb.service.gateway.mirror import Copier, Copy, Mirrored
 from mlmgmt_nb.service.gateway.pool import UpstreamPool
 from mlmgmt_nb.service.gateway.upstream import ConnectionLostError
 from mlmgmt_nb.service.http.messages import Receive, Scope, Send
@@ -31,6 +34,7 @@ __all__ = ["Router", "Side", "Split", "choose"]
 _PATIENCE_SECONDS = 10.0
 _DRAIN_SECONDS = 30.0
 _HASHES = 2**32
+_COPY_HEADER = COPY_HEADER.encode()
 
 
 class Split(NamedTuple):
@@ -40,12 +44,16 @@ class Split(NamedTuple):
         old_port, new_port: ports of the deployment that serves and of the candidate, on this machine.
         share: share of the candidate, from 0 to 1.
         header: the header whose values decide, in lower case, so that a caller stays; None to decide by request.
+        mirrored: share of the requests whose copies the candidate also answers, from 0 to 1.
+        redact: fields whose values are replaced in kept answers.
     """
 
     old_port: int
     new_port: int
     share: float
     header: str | None = None
+    mirrored: float = 0.0
+    redact: tuple[str, ...] = ()
 
 
 class Side:
@@ -89,9 +97,24 @@ class Router:
         loop = self._started()
         app = self._apps[service_id] = _App(split, listener.getsockname()[1])
         sockets = {"service": listener.dup()}
-        server = ReplicaServer(app, sockets, _PATIENCE_SECONDS, _Connection)  # type: ignore[arg-type]
+        server = _Server(app, sockets, _PATIENCE_SECONDS, _Connection)  # type: ignore[arg-type]
         app.server = server
         asyncio.run_coroutine_threadsafe(server.run_until_drained(), loop)
+
+    def taker(self, service_id: str) -> Callable[[socket.socket, bytes], bool]:
+        """Return a function that takes a connection of a service, and what was read of its next request.
+
+        It may be called from any thread, and returns False if the service is no longer routed.
+        """
+
+        def take(connected: socket.socket, data: bytes) -> bool:
+            app, loop = self._apps.get(service_id), self._loop
+            if app is None or loop is None:
+                return False
+            asyncio.run_coroutine_threadsafe(app.server.take(connected, data), loop)
+            return True
+
+        return take
 
     def divide(self, service_id: str, split: Split) -> None:
         """Change the division."""
@@ -108,6 +131,11 @@ class Router:
         """Return the answers of both deployments since the last call, or None if the service is not routed."""
         app = self._apps.get(service_id)
         return None if app is None else app.take_counts()
+
+    def take_mirrored(self, service_id: str) -> Mirrored | None:
+        """Return what was copied to the candidate since the last call, or None if the service is not routed."""
+        app = self._apps.get(service_id)
+        return None if app is None else app.take_mirrored()
 
     def stop(self) -> None:
         """End all connections."""
@@ -134,16 +162,36 @@ def _new_loop() -> asyncio.AbstractEventLoop:
 class _Connection(Connection):
     """A connection of a caller."""
 
+    received = b""
+    """What was read before."""
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         # asyncio sets this only for sockets with a named protocol; otherwise, responses in two parts take 40 ms more.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.received:
+            self.data_received(self.received)
+
+
+class _Server(ReplicaServer):
+    """A server that also takes connections which were accepted elsewhere."""
+
+    async def take(self, connected: socket.socket, received: bytes) -> None:
+        """Go on with a connection.
+
+        Args:
+            received: what was read of its next request.
+        """
+        connection = _Connection(self.config, self.server_state, self.lifespan.state)
+        connection.received = received
+        connected.setblocking(False)
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, connected)
 
 
 class _App:
     """The ASGI application of one service: forwards each request to one of its deployments."""
 
-    server: ReplicaServer
+    server: _Server
 
     def __init__(self, split: Split, port: int) -> None:
         self.split = split
@@ -151,10 +199,14 @@ class _App:
         self.draining = False
         self._port = port
         self._pool = UpstreamPool("127.0.0.1")
-        self._owed = 0.0
+        self._owed = self._owed_copies = 0.0
         self._sides = (Side(), Side())
+        self._copier: Copier | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        copy = self._copy_of(scope, receive, send)
+        if copy is not None:
+            receive, send = copy.receive, copy.send
         which, self._owed = choose(self.split, scope, self._owed)
         port = self._port if self.is_leaving else (self.split.old_port, self.split.new_port)[which]
         began, status = perf_counter(), 502
@@ -170,8 +222,25 @@ class _App:
         try:
             await self._forward(port, scope, receive, sent)
         finally:
-            if scope["path"].endswith("/score"):
-                self._sides[which].add(status, perf_counter() - began)
+            seconds = perf_counter() - began
+            if _is_divided(scope):
+                self._sides[which].add(status, seconds)
+            if copy is not None and self._copier is not None:
+                copy.seconds = seconds
+                self._copier.offer(copy)
+
+    def _copy_of(self, scope: Scope, receive: Receive, send: Send) -> Copy | None:
+        """Return a copy to be made of a request, if it is one of those that are mirrored."""
+        share = self.split.mirrored
+        is_chosen, self._owed_copies = choose(Split(0, 0, share), scope, self._owed_copies)
+        if not share or not is_chosen or self.is_leaving:
+            return None
+        if self._copier is None:
+            self._copier = Copier(self._copy, self.split.redact)
+        return Copy(scope, receive, send)
+
+    async def _copy(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._forward(self.split.new_port, scope, receive, send)
 
     async def _forward(self, port: int, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -190,6 +259,10 @@ class _App:
         finally:
             self._pool.release(upstream, port, reusable=exchange.complete)
 
+    def take_mirrored(self) -> Mirrored:
+        """Return what was copied since the last call."""
+        return Mirrored() if self._copier is None else self._copier.take()
+
     def take_counts(self) -> tuple[Side, Side]:
         """Return the answers of both deployments since the last call."""
         counted, self._sides = self._sides, (Side(), Side())
@@ -198,8 +271,10 @@ class _App:
     # what a server of replicas expects of an application
 
     def drain(self) -> None:
-        """Let each response from now on close its connection."""
+        """Let each response from now on close its connection. Copies that were not sent yet are not needed."""
         self.draining = True
+        if self._copier is not None:
+            self._copier.stop()
 
     def abandon(self) -> int:
         """Give up no request: the replicas end theirs in time."""
@@ -219,7 +294,7 @@ def choose(split: Split, scope: Scope, owed: float) -> tuple[bool, float]:
     Args:
         owed: the requests that the candidate is owed before, less than 1.
     """
-    if not scope["path"].endswith("/score"):
+    if not _is_divided(scope):
         return False, owed
     if split.header is not None:
         name = split.header.encode()
@@ -227,6 +302,14 @@ def choose(split: Split, scope: Scope, owed: float) -> tuple[bool, float]:
         return zlib.crc32(value) < split.share * _HASHES, owed
     owed += split.share
     return (True, owed - 1) if owed >= 1 - 1e-9 else (False, owed)
+
+
+def _is_divided(scope: Scope) -> bool:
+    """Return whether it is a scoring request of a caller.
+
+    Copies always go to the current deployment: a replay compares it with the candidate.
+    """
+    return scope["path"].endswith("/score") and all(name != _COPY_HEADER for name, _ in scope["headers"])
 
 
 async def _refuse(send: Send, status: int, code: str, message: str) -> None:

@@ -1,7 +1,8 @@
-"""Candidates in the course of time: their canaries, and the end of those that nobody promoted or discarded."""
+"""Candidates in the course of time: canaries, mirrors, and the end of those that nobody promoted or discarded."""
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,29 +10,44 @@ import msgspec
 from sqlalchemy import Row
 
 from mlmgmt_nb.contract.canary import Canary
+from mlmgmt_nb.contract.mirror import Mirror
 from mlmgmt_nb.service.clock import now
-from mlmgmt_nb.service.gateway.router import Router, Side
+from mlmgmt_nb.service.files.mirrors import Mirrors, size_of
+from mlmgmt_nb.service.gateway.mirror import Mirrored
+from mlmgmt_nb.service.gateway.router import Router, Side, Split
 from mlmgmt_nb.service.reconciling.canary import added, advance
 from mlmgmt_nb.service.reconciling.recorder import ServiceRecorder
+from mlmgmt_nb.service.store.schema import Traffic
 from mlmgmt_nb.service.store.store import Store
-from mlmgmt_nb.service.store.transitions import canary_changed, delete_service
+from mlmgmt_nb.service.store.transitions import delete_service, traffic_changed
 
-__all__ = ["CandidateController"]
+__all__ = ["CandidateController", "split_of"]
+
+_MOST_BYTES = 100 * 10**6
 
 
 class CandidateController:
-    """Moves canaries on or takes them back, and removes candidates whose time is over.
+    """Moves canaries on or takes them back, keeps what mirrors find, and removes candidates whose time is over.
 
     The controllers of their computes run and end the replicas.
 
     Args:
+        mirrors: keeps the pairs of mirrors.
         on_change: called after each change of the store.
     """
 
-    def __init__(self, store: Store, router: Router, recorder: ServiceRecorder, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        router: Router,
+        recorder: ServiceRecorder,
+        mirrors: Mirrors,
+        on_change: Callable[[], None],
+    ) -> None:
         self._store = store
         self._router = router
         self._recorder = recorder
+        self._mirrors = mirrors
         self._on_change = on_change
 
     def run(self, services: Mapping[str, Row[Any]]) -> float:
@@ -50,23 +66,53 @@ class CandidateController:
                 self._look(row, row.traffic)
         return 1.0
 
-    def _look(self, row: Row[Any], canary: Canary) -> None:
-        """Count the answers of a canary since the last look, and decide."""
-        counted = self._counted(row.candidate_of, canary)
-        if row.error is not None:
-            after = msgspec.structs.replace(counted, state="TakenBack", reason=row.error.message)
-        else:
-            after = advance(counted, now())
-        if after == canary:
+    def _look(self, row: Row[Any], traffic: Traffic) -> None:
+        """Count what a candidate has answered since the last look, and decide on the next requests."""
+        canary, mirror = traffic.canary, traffic.mirror
+        if canary is not None and canary.is_active:
+            canary = self._advanced(row, canary)
+        if mirror is not None and mirror.is_active:
+            mirror = self._extended(row, mirror)
+        after = Traffic(canary=canary, mirror=mirror)
+        if after == traffic:
             return
         with self._store.writing() as db:
-            is_changed = canary_changed(db, row.id, canary, after)
-        service_log = self._recorder.log(row.candidate_of)
-        if is_changed and after.state == "TakenBack":
-            service_log.line(f"[mlmgmt] the canary was taken back: {after.reason}")
-        elif is_changed and after.step != canary.step:
-            service_log.line(f"[mlmgmt] canary: {after.share:g} % of the requests ({after.reason})")
+            is_changed = traffic_changed(db, row.id, traffic, after)
+        if is_changed:
+            self._log(row.candidate_of, traffic, after)
         self._on_change()
+
+    def _advanced(self, row: Row[Any], canary: Canary) -> Canary:
+        counted = self._counted(row.candidate_of, canary)
+        if row.error is not None:
+            return msgspec.structs.replace(counted, state="TakenBack", reason=row.error.message)
+        return advance(counted, now())
+
+    def _extended(self, row: Row[Any], mirror: Mirror) -> Mirror:
+        """Keep the pairs of a mirror since the last look, and end it when its time or number is reached."""
+        taken = self._router.take_mirrored(row.candidate_of) or Mirrored()
+        pairs = taken.pairs[: mirror.requests - mirror.pairs]
+        if pairs:
+            self._mirrors.append(row.id, pairs)
+        after = msgspec.structs.replace(
+            mirror,
+            pairs=mirror.pairs + len(pairs),
+            dropped=mirror.dropped + taken.dropped,
+            skipped=mirror.skipped + taken.skipped,
+            bytes=mirror.bytes + sum(map(size_of, pairs)),
+        )
+        reason = _end_of(after)
+        return after if reason is None else msgspec.structs.replace(after, state="Ended", reason=reason)
+
+    def _log(self, service_id: str, before: Traffic, after: Traffic) -> None:
+        service_log = self._recorder.log(service_id)
+        canary, mirror = after.canary, after.mirror
+        if canary is not None and before.canary is not None and "TakenBack" == canary.state != before.canary.state:
+            service_log.line(f"[mlmgmt] the canary was taken back: {canary.reason}")
+        elif canary is not None and before.canary is not None and canary.step != before.canary.step:
+            service_log.line(f"[mlmgmt] canary: {canary.share:g} % of the requests ({canary.reason})")
+        if mirror is not None and before.mirror is not None and mirror.state != before.mirror.state:
+            service_log.line(f"[mlmgmt] the mirror has ended: {mirror.reason} ({mirror.pairs:,} pairs of answers)")
 
     def _counted(self, service_id: str, canary: Canary) -> Canary:
         counts = self._router.take_counts(service_id)
@@ -95,3 +141,33 @@ class CandidateController:
 
 def _added(answers: Any, side: Side) -> Any:
     return added(answers, side.requests, side.errors, side.latencies.counts())
+
+
+def _end_of(mirror: Mirror) -> str | None:
+    """Return why a mirror ends now, or None."""
+    if mirror.pairs >= mirror.requests:
+        return f"{mirror.requests:,} requests were copied"
+    if mirror.bytes >= _MOST_BYTES:
+        return f"the answers have more than {_MOST_BYTES // 10**6} MB"
+    is_over = now() - (mirror.since or now()) >= dt.timedelta(minutes=mirror.minutes)
+    return f"{mirror.minutes:g} minutes are over" if is_over else None
+
+
+def split_of(traffic: Traffic, service: Row[Any], old_port: int, new_port: int) -> Split:
+    """Return how the requests of a service are divided.
+
+    Args:
+        traffic: what its candidate gets.
+        old_port, new_port: ports of the deployment that serves and of the candidate.
+    """
+    canary, mirror = traffic.canary, traffic.mirror
+    is_shared, is_mirrored = canary is not None and canary.is_active, mirror is not None and mirror.is_active
+    recording = service.serving_spec.recording if service.serving_spec else None
+    return Split(
+        old_port,
+        new_port,
+        canary.share / 100 if canary and is_shared else 0.0,
+        canary.header.lower() if canary and canary.header else None,
+        mirrored=mirror.share / 100 if mirror and is_mirrored else 0.0,
+        redact=tuple(recording.redact or ()) if recording else (),
+    )

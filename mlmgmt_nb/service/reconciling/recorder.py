@@ -10,6 +10,7 @@ from sqlalchemy import Row, update
 from mlmgmt_nb.contract import ErrorResponse
 from mlmgmt_nb.service.files.home import Home
 from mlmgmt_nb.service.files.logs import Log
+from mlmgmt_nb.service.files.mirrors import Mirrors
 from mlmgmt_nb.service.files.recordings import Recordings
 from mlmgmt_nb.service.store import schema
 from mlmgmt_nb.service.store.store import Store
@@ -93,6 +94,7 @@ class ServiceRecorder:
         self._logs.pop(service_id, None)
         service_log(self._home, service_id).remove()
         Recordings(self._home.recordings).remove(service_id)
+        Mirrors(self._home.mirrors).remove(service_id)
 
     def clear(self) -> None:
         self._logs.clear()

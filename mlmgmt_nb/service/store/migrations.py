@@ -76,7 +76,17 @@ def _to_6(db: Connection) -> None:
     db.exec_driver_sql("CREATE INDEX ix_services_candidate_of ON services (candidate_of)")
 
 
-_STEPS: Mapping[int, Callable[[Connection], None]] = {2: _to_2, 3: _to_3, 4: _to_4, 5: _to_5, 6: _to_6}
+def _to_7(db: Connection) -> None:
+    """Add archived versions, and indexes of services by their compute."""
+    kind = "DATETIME" if db.dialect.name == "sqlite" else "TIMESTAMP"
+    for table in ("models", "manifests", "images"):
+        db.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN archived_at {kind}")
+        db.exec_driver_sql(f"CREATE INDEX {table}_archived ON {table} (account, seq) WHERE archived_at IS NOT NULL")
+    db.exec_driver_sql("CREATE INDEX services_by_compute ON services (account, compute_id, seq)")
+    db.exec_driver_sql("CREATE INDEX services_by_compute_given ON services (account, compute_given, seq)")
+
+
+_STEPS: Mapping[int, Callable[[Connection], None]] = {2: _to_2, 3: _to_3, 4: _to_4, 5: _to_5, 6: _to_6, 7: _to_7}
 """Steps by the version that they lead to."""
 
 

@@ -33,6 +33,7 @@ from sqlalchemy import (
 from mlmgmt_nb.contract import ErrorResponse
 from mlmgmt_nb.contract.canary import Canary
 from mlmgmt_nb.contract.extensions import ChangeRecord, ServiceCreate
+from mlmgmt_nb.contract.mirror import Mirror
 from mlmgmt_nb.contract.resolving import resolve
 
 __all__ = [
@@ -53,7 +54,7 @@ __all__ = [
     "services",
 ]
 
-VERSION = 6
+VERSION = 7
 """Version of this schema; earlier databases are migrated (`migrations.py`), later ones are refused."""
 
 
@@ -81,7 +82,19 @@ class StoredService(ServiceCreate, frozen=True, kw_only=True):
         pass
 
 
-resolve(StoredService)
+class Traffic(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The requests that a candidate gets: a share of them, or copies."""
+
+    canary: Canary | None = None
+    mirror: Mirror | None = None
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it gets any."""
+        return any(one is not None and one.is_active for one in (self.canary, self.mirror))
+
+
+resolve(StoredService, Traffic)
 
 
 class UtcTime(TypeDecorator[dt.datetime]):
@@ -152,8 +165,11 @@ def _versioned(name: str, *columns: Any) -> Table:
         *columns,
         # When it was withdrawn, because the deployment that made it failed; no list has it.
         Column("withdrawn_at", UtcTime),
+        # When it was archived; lists can omit it.
+        Column("archived_at", UtcTime),
         UniqueConstraint("account", "name", "version"),
         Index(f"{name}_by_name", "account", "name", "seq"),
+        Index(f"{name}_archived", "account", "seq", **_partial_index(*["archived_at IS NOT NULL"] * 2)),
     )
 
 
@@ -200,7 +216,7 @@ images = _versioned(
 # creation both are the same), and `state` is NotStarted or Running; no second operation can begin in that time.
 # `deleting` stays set until all replicas have ended; then the row is removed.
 # A candidate is a service of its own, `candidate_of` another one, whose name its name begins with; no list has it. It
-# is removed at `expires_at`. `traffic` is its canary. The target takes over the replicas of `adopts_id`,
+# is removed at `expires_at`. `traffic` is its canary and its mirror. The target takes over the replicas of `adopts_id`,
 # a deployment that is the same.
 services = _resource(
     "services",
@@ -222,8 +238,10 @@ services = _resource(
     Column("updated_at", UtcTime, nullable=False),
     Column("candidate_of", String(36), index=True),
     Column("expires_at", UtcTime),
-    Column("traffic", StructText(Canary)),
+    Column("traffic", StructText(Traffic)),
     Column("adopts_id", String(36)),
+    Index("services_by_compute", "account", "compute_id", "seq"),
+    Index("services_by_compute_given", "account", "compute_given", "seq"),
     # A deleted service releases its name immediately, although its last requests may still be in progress.
     Index("services_by_name", "account", "name", unique=True, **_partial_index("deleting = 0", "NOT deleting")),
 )

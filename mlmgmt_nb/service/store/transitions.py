@@ -11,19 +11,18 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 
 from mlmgmt_nb.contract import ErrorResponse
-from mlmgmt_nb.contract.canary import Canary
 from mlmgmt_nb.service.clock import now
 from mlmgmt_nb.service.store import schema
 from mlmgmt_nb.service.store.withdrawals import withdraw_made_versions
 
 __all__ = [
-    "canary_changed",
     "delete_service",
     "forget_secrets",
     "image_ended",
     "rollout_failed",
     "rollout_succeeded",
     "service_removed",
+    "traffic_changed",
 ]
 
 
@@ -113,17 +112,18 @@ def delete_service(db: Connection, service_id: str) -> bool:
     return True
 
 
-def canary_changed(db: Connection, candidate_id: str, before: Canary, canary: Canary) -> bool:
-    """Change the canary of a candidate. Return False if another request has changed it meanwhile.
+def traffic_changed(db: Connection, candidate_id: str, before: schema.Traffic, after: schema.Traffic) -> bool:
+    """Change the requests that a candidate gets. Return False if another request has changed them meanwhile.
 
-    The reason of one that is taken back is also in the record of its deployment.
+    The reason of a canary that is taken back is also in the record of its deployment.
     """
     services, deployments = schema.services, schema.deployments
     current = select(services.c.traffic).where(services.c.id == candidate_id, ~services.c.deleting)
     if db.scalar(current) != before:
         return False
-    db.execute(update(services).where(services.c.id == candidate_id).values(traffic=canary))
-    if canary.state != "TakenBack":
+    db.execute(update(services).where(services.c.id == candidate_id).values(traffic=after))
+    canary = after.canary
+    if canary is None or canary.state != "TakenBack":
         return True
     of_candidate = deployments.c.service_id == candidate_id
     for row in db.execute(select(deployments.c.id, deployments.c.change).where(of_candidate)).all():
@@ -142,7 +142,8 @@ def service_removed(db: Connection, service_id: str) -> None:
     row = db.execute(select(services).where(services.c.id == service_id, services.c.deleting)).one_or_none()
     if row is not None and row.candidate_of is not None:
         of_candidate = deployments.c.service_id == service_id
-        if row.traffic is not None and row.traffic.state == "TakenBack":
+        canary = row.traffic and row.traffic.canary
+        if canary is not None and canary.state == "TakenBack":
             values = {"service_id": row.candidate_of, "status": "Failed"}
             db.execute(update(deployments).where(of_candidate).values(values))
         else:

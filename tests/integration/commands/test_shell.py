@@ -86,6 +86,30 @@ def test_models(shell: Shell) -> None:
     assert "no model 'm1' has the tag 'nope'" in missing.err
 
 
+def test_archives(shell: Shell) -> None:
+    for command in ("model archive", "manifest archive", "image archive"):
+        missing = shell(*command.split(), "-n", "never-made")
+        assert (missing.code, "has the" in missing.err, "'never-made'" in missing.err) == (1, True, True), missing
+    shell("model", "register", "-m", "model.bin", "-n", "old")
+    made = shell("manifest", "create", "-n", "old", "-f", "score.py", "-r", "python", "-i", "old", "-o", "json").json
+    image = shell("image", "create", "-n", "old-image", "--manifest-id", made["id"], "-o", "json").json
+    for group, name, version in (
+        ("model", "old", made["modelIds"][0]),
+        ("manifest", "old", made["id"]),
+        ("image", "old-image", image["id"]),
+    ):
+        assert f"{group} {name!r} version 1 is archived." in shell(group, "archive", "-n", name).out
+        assert version not in shell(group, "list", "-o", "tsv").out
+        listed = shell(group, "list", "--all", "-o", "json").json
+        assert [one["archived"] for one in listed if one["id"] == version] == [True]
+        table = shell(group, "list", "--all").out.splitlines()
+        assert "archived" in table[0]
+        assert version in shell(group, "show", "-m" if group == "model" else "-i", version).out
+    for group, name in (("model", "old"), ("manifest", "old"), ("image", "old-image")):
+        assert f"{group} {name!r} version 1 is in lists again." in shell(group, "unarchive", "-n", name).out
+    # The commands by their names: image unarchive, manifest unarchive, model unarchive.
+
+
 def test_step_by_step(shell: Shell) -> None:
     manifest = shell(
         "manifest", "create", "--manifest-name", "steps", "-f", "score.py", "-m", "model.bin", "-o", "json"

@@ -87,3 +87,6 @@ def test_a_server_without_the_extension_is_not_sent_any(shell: Shell, home: Path
             with pytest.raises(UsageError, match="this server does not support environment variables"):
                 attempt()
             assert adapter.sent == ["GET extensions"]
+        for resources in (ws.models, ws.manifests, ws.images):
+            with pytest.raises(UsageError, match="archive: this server does not support archives of"):
+                resources.archive("some-name")

@@ -10,6 +10,7 @@ import pytest
 from mlmgmt_nb.client.changes.difference import Difference
 from mlmgmt_nb.errors import UsageError
 from tests.integration.notebook.conftest import Notebook
+from tests.support.waiting import eventually
 
 
 def test_a_rollback_in_a_cell(notebook: Notebook, environment: Path) -> None:
@@ -57,6 +58,20 @@ def test_a_candidate_in_cells(notebook: Notebook, environment: Path) -> None:
     assert stopped.candidate.canary.state == "Stopped"
     wrong = notebook.attempt("%mlmgmt service canary -n tried --share some").error
     assert "'some' is not a number" in str(wrong)
+    mirror = notebook.run("%mlmgmt service mirror -n tried --minutes 5 --share 100").result
+    assert "Running: 100 % of the requests, 0 pairs" in notebook.shown(mirror)
+
+    def copied() -> int:
+        notebook.run("%mlmgmt service run -n tried -d '[[5.1, 3.5, 1.4, 0.2]]'")
+        pairs: int = change.refresh().candidate.mirror.pairs
+        return pairs
+
+    eventually(copied, what="the first copy")
+    report = notebook.run("%mlmgmt service mirror -n tried").result
+    assert (report.summary["errors"], report.summary["different"]) == (0, 0)
+    few = notebook.attempt("%mlmgmt service mirror -n tried --gate 'lost == 0'").error
+    assert "inconclusive" in str(few)
+    assert notebook.run("%mlmgmt service mirror -n tried --stop").result.candidate.mirror.state == "Stopped"
     service = notebook.run("%mlmgmt service show -n tried").result
     assert change.url in notebook.shown(service)
     promoted = notebook.run("%mlmgmt service promote -n tried --evidence report.html").result.result()

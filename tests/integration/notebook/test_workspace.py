@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mlmgmt_nb.client import Workspace, connect
+from mlmgmt_nb.notebook.panels.workspace.actions import ACTIONS, act
 from mlmgmt_nb.notebook.panels.workspace.kinds import KINDS
 from mlmgmt_nb.notebook.panels.workspace.lineage import Lineage, trace
 from mlmgmt_nb.notebook.panels.workspace.reading import read
@@ -84,6 +85,7 @@ def test_every_filter_of_every_list_is_one_that_the_service_takes(ws: Workspace,
         "serviceName": "lineage",
         "serviceId": made["services"].id,
         "computeResourceId": "local",
+        "archived": "shown",
     }
     for kind in KINDS.values():
         state = WorkspaceState()
@@ -97,6 +99,16 @@ def test_every_filter_of_every_list_is_one_that_the_service_takes(ws: Workspace,
             state.filter(parameter.name, "00000000-0000-0000-0000-000000000000")
         if kind.filters and kind.id != "deployments":
             assert not read(ws, state.request()).items
+
+
+def test_a_version_is_archived_and_listed_again(ws: Workspace, made: dict[str, Any]) -> None:
+    for kind in ("models", "manifests", "images"):
+        assert act(ws, kind, made[kind], "archive") is None
+        assert made[kind].id not in {item.id for item in getattr(ws, kind).list()}
+        archived = getattr(ws, kind).get(made[kind].id)
+        assert [action.id for action in ACTIONS[kind] if action.applies(archived)][-1] == "unarchive"
+        assert act(ws, kind, archived, "unarchive") is None
+        assert made[kind].id in {item.id for item in getattr(ws, kind).list()}
 
 
 def test_in_a_terminal_it_is_the_commands_and_the_list(notebook: Notebook) -> None:

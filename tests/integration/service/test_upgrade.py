@@ -152,11 +152,13 @@ def test_a_database_of_postgresql(tmp_path: Path) -> None:
     store = Store(old)
     with store.writing() as db:
         for table in ("models", "manifests", "images"):
-            db.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN withdrawn_at")
+            db.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN withdrawn_at, DROP COLUMN archived_at")
         db.exec_driver_sql("ALTER TABLE deployments DROP COLUMN change")
         db.exec_driver_sql("ALTER TABLE operations DROP COLUMN made_versions")
         for column in ("candidate_of", "expires_at", "traffic", "adopts_id"):
             db.exec_driver_sql(f"ALTER TABLE services DROP COLUMN {column}")
+        for index in ("services_by_compute", "services_by_compute_given"):
+            db.exec_driver_sql(f"DROP INDEX {index}")
         db.execute(update(schema.schema_version).values(version=3))
     store.close()
     upgraded, made = Store(old), Store(new)

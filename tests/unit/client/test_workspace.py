@@ -77,7 +77,7 @@ def test_name_gives_the_latest_version(server: Server, workspace: Workspace) -> 
     with pytest.raises(errors.NotFoundError, match="no model has the name 'rose'") as far:
         workspace.models.get("rose")
     assert far.value.fix == "`ws.models.list()` has the existing ones."
-    assert [seen.query.get("name") for seen in server.seen] == ["iris", None, "rose", None]
+    assert [seen.query.get("name") for seen in server.seen] == ["iris", None, "rose", "rose", None]
     with pytest.raises(errors.NotFoundError, match="no model has the name 'irsi'") as near:
         workspace.models.get("irsi")
     assert near.value.fix == "Did you mean 'iris'? `ws.models.list()` has the existing ones."

@@ -137,8 +137,9 @@ def test_the_command_line_of_2017_is_known(session: Session, line: str, flags: s
         ("logs service", "Did you mean `service logs`?"),
         (
             "image delete",
-            "`mlmgmt image delete` does not exist: the API keeps each image, since a service may go back to it",
+            "`mlmgmt image delete` does not exist: the API has no delete of images, since a service may go back to one",
         ),
+        ("model rm", "Hide it with `mlmgmt model archive`"),
         ("manifest rm", "`mlmgmt gc --delete` in a shell removes files that nothing uses"),
         ("service by", "unknown command `mlmgmt service by`.\n"),
         ("servise", "Did you mean `service`?"),

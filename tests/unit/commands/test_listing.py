@@ -118,6 +118,6 @@ def test_ages(seconds: float, shown: str) -> None:
 
 
 def test_columns_are_those_of_the_api() -> None:
-    shown_only = {"age", "duration", "lastOperation", "image"}
+    shown_only = {"age", "duration", "lastOperation", "image", "archived"}
     for type_, columns in COLUMNS.items():
         assert set(columns) - shown_only <= set(flat_names(type_)), type_

@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from mlmgmt_nb.client.http.paging import Page
 from mlmgmt_nb.commands import COMMANDS
 from mlmgmt_nb.contract import OPERATIONS, AsyncOperationStatus, Deployment, Model
+from mlmgmt_nb.contract.archiving import QUERIES, ArchivableModel
 from mlmgmt_nb.errors import NotFoundError, UnauthorizedError
 from mlmgmt_nb.notebook.panels.workspace.actions import ACTIONS, code_of
 from mlmgmt_nb.notebook.panels.workspace.kinds import FIRST_FILTERS, KINDS, ago
@@ -87,7 +89,8 @@ def test_filters_are_those_of_the_api() -> None:
     for kind in KINDS.values():
         operation = OPERATIONS.get(f"{kind.id}_list")
         names = {p.name for p in operation.query} - {"count", "$skipToken"} if operation else set()
-        assert {parameter.name for parameter in kind.filters} == names
+        extensions = {parameter.name for parameter in QUERIES.get(f"{kind.id}_list", ())}
+        assert {parameter.name for parameter in kind.filters} == names | extensions
     ws: Any = Account([])
     state = WorkspaceState()
     state.filter("tag", " prod ")
@@ -225,7 +228,27 @@ def test_few_filters_are_in_sight_and_each_selection_has_actions() -> None:
     browse(Account([model(1)]), state)
     state.select("id-1")
     selected = state.shown(is_working=False)["selected"]
-    assert (selected["actions"], selected["code"]) == ([["deploy", "Deploy"]], 'ws.models.get("id-1")')
+    assert (selected["actions"], selected["code"]) == (
+        [["deploy", "Deploy"], ["archive", "Archive"]],
+        'ws.models.get("id-1")',
+    )
+
+
+def test_archived_versions_are_shown_on_request() -> None:
+    ws: Any = Account([ArchivableModel(**msgspec.structs.asdict(model(1)), archived=True)])
+    state = WorkspaceState()
+    browse(ws, state)
+    assert "archived" not in [column["id"] for column in state.shown(is_working=False)["columns"]]
+    state.filter("archived", "shown")
+    browse(ws, state)
+    assert ws.models.asked == [{}, {"include_archived": True}]
+    shown = state.shown(is_working=False)
+    place = [column["id"] for column in shown["columns"]].index("archived")
+    assert shown["rows"][0]["cells"][place] == ("archived", "archived")
+    assert "archived" in state.text().splitlines()[1]
+    state.select("id-1")
+    selected = state.shown(is_working=False)["selected"]
+    assert (selected["state"], selected["actions"][-1]) == ("archived", ["unarchive", "Unarchive"])
 
 
 def test_an_empty_list_says_how_to_begin() -> None:

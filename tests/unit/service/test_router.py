@@ -42,6 +42,12 @@ def test_only_scoring_requests_count() -> None:
     assert chosen(Split(1, 2, 1.0), [{"path": "/", "headers": []}, {"path": "/swagger.json", "headers": []}]) == [0, 0]
 
 
+def test_copies_go_to_the_current_deployment() -> None:
+    copy = {**SCORE, "headers": [(b"x-mlmgmt-copy", b"replay")]}
+    assert chosen(Split(1, 2, 1.0), [SCORE, copy, SCORE]) == [1, 0, 1]
+    assert chosen(Split(1, 2, 1.0, "x-customer"), [SCORE, copy]) == [1, 0]
+
+
 def test_strangers_are_no_evidence() -> None:
     side = Side()
     for status in (200, 400, 401, 401, 500, 503):

@@ -26,6 +26,7 @@ from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.values import Text
 from mlmgmt_nb.commands.verbs.deploy import flow, resumable, source_of
 from mlmgmt_nb.commands.verbs.services.changing import registers, settings_of
+from mlmgmt_nb.commands.verbs.services.replaying import GATE, HTML, JUNIT, TOLERANCE, shown_report
 from mlmgmt_nb.errors import UsageError
 
 __all__ = ["COMMANDS"]
@@ -69,6 +70,33 @@ def _canary(session: Session, arguments: _Canary) -> object:
     shares = [_number("share", part) for part in arguments.share.split(",")]
     minutes = _number("minutes", arguments.minutes or "0")
     return change.canary(shares, minutes=minutes, header=arguments.header, **given)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Mirror(ServiceArguments):
+    """Arguments of `service mirror`."""
+
+    minutes: float | None
+    share: float | None
+    requests: int | None
+    stop: bool
+    tolerance: float
+    gate: Any
+    junit: str | None
+    html: str | None
+
+
+def _mirror(session: Session, arguments: _Mirror) -> object:
+    change = session.workspace.services.change(arguments.service)
+    if arguments.stop:
+        return change.stop_mirror()
+    given = {name: getattr(arguments, name) for name in ("minutes", "share", "requests")}
+    started: Any = {name: value for name, value in given.items() if value is not None}
+    if started:
+        return change.mirror(**started)
+    if change.candidate.mirror is None:
+        return change
+    return shown_report(session, change.mirror_report(tolerance=arguments.tolerance), arguments)
 
 
 def _number(name: str, text: str) -> float:
@@ -151,6 +179,24 @@ COMMANDS: tuple[Command[Any], ...] = (
             Flag("--stop", "give the candidate no further requests", "switch"),
         ),
         arguments=_Canary,
+    ),
+    Command(
+        ("service", "mirror"),
+        "Let the candidate of a service also answer copies of its requests, or compare the answers so far",
+        "mlmgmt service mirror -n iris --minutes 10",
+        _mirror,
+        (
+            SERVICE,
+            Flag("--minutes", "start, and end after so many minutes (default: 10)", "number"),
+            Flag("--share", "start with this percentage of the requests (default: 100)", "number", metavar="PERCENT"),
+            Flag("--requests", "start, and end after so many copies (default: 10000)", "integer", metavar="N"),
+            Flag("--stop", "copy no further requests", "switch"),
+            TOLERANCE,
+            GATE,
+            JUNIT,
+            HTML,
+        ),
+        arguments=_Mirror,
     ),
     Command(
         ("service", "discard"),

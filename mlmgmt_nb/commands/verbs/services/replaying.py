@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
+from mlmgmt_nb.client.replays.report import ReplayReport
 from mlmgmt_nb.client.scoring_tests.gate import REPLAY_NAMES, Condition, Gate
 from mlmgmt_nb.commands.flags import SERVICE, ServiceArguments, api_arguments
 from mlmgmt_nb.commands.grammar import Command, Flag
@@ -12,7 +13,7 @@ from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.variables import referenced
 from mlmgmt_nb.commands.verbs.services.cases import cases_in, file_to_write
 
-__all__ = ["CASES", "COMMANDS", "JUNIT", "OPTIONS", "checked_gate"]
+__all__ = ["CASES", "COMMANDS", "GATE", "HTML", "JUNIT", "OPTIONS", "TOLERANCE", "checked_gate", "shown_report"]
 
 CASES = Flag(
     "--cases",
@@ -20,19 +21,28 @@ CASES = Flag(
     "value",
     completes="path",
 )
+TOLERANCE = Flag(
+    "--tolerance",
+    "largest difference between numbers that count as equal",
+    "number",
+    default=0.0,
+    metavar="T",
+    api="tolerance",
+)
+GATE = Flag(
+    "--gate",
+    "fail unless a condition holds, such as 'agree >= 0.99 and p95 <= 1.2 * old.p95 and lost == 0', or a "
+    "function of the report (in a notebook)",
+    "value",
+    metavar="CONDITION",
+)
+HTML = Flag("--html", "file to write the report to", completes="path", metavar="FILE")
 JUNIT = Flag("--junit", "file to write JUnit XML to", completes="path", metavar="FILE")
 
 OPTIONS = (
     Flag("--last", "number of recorded requests, the newest", "integer", default=1000, metavar="N", api="last"),
     Flag("--concurrency", "number of requests at the same time", "integer", default=1, metavar="N", api="concurrency"),
-    Flag(
-        "--tolerance",
-        "largest difference between numbers that count as equal",
-        "number",
-        default=0.0,
-        metavar="T",
-        api="tolerance",
-    ),
+    TOLERANCE,
 )
 """Flags that say how a replay is done."""
 
@@ -61,16 +71,25 @@ def checked_gate(gate: Any) -> Condition | None:
     return gate if gate is None or callable(gate) else Gate(str(gate), REPLAY_NAMES).text
 
 
-def _replay(session: Session, arguments: _Replay) -> object:
+class ReportArguments(Protocol):
+    """Arguments of the flags for a report."""
+
+    @property
+    def gate(self) -> Any: ...
+    @property
+    def junit(self) -> str | None: ...
+    @property
+    def html(self) -> str | None: ...
+
+
+def shown_report(session: Session, report: ReplayReport, arguments: ReportArguments) -> ReplayReport:
+    """Return a report after it was written to files, if its gate passes or there is none.
+
+    Raises:
+        ScoringTestFailed: the gate has failed or is inconclusive.
+    """
     junit, page = file_to_write(arguments.junit, "junit"), file_to_write(arguments.html, "html")
     gate = checked_gate(arguments.gate)
-    report = session.workspace.services.replay(
-        arguments.service,
-        arguments.to,
-        cases=None if arguments.cases is None else cases_in(arguments.cases),
-        key=None if arguments.to_key is None else referenced(arguments.to_key, "--to-key", "to_key"),
-        **api_arguments(OPTIONS, arguments),
-    )
     if page is not None:
         page.write_text(report.to_page(), encoding="utf-8")
     if junit is not None:
@@ -78,6 +97,20 @@ def _replay(session: Session, arguments: _Replay) -> object:
     if gate is not None:
         session.tell(str(report.assert_gate(gate)))
     return report
+
+
+def _replay(session: Session, arguments: _Replay) -> object:
+    file_to_write(arguments.junit, "junit")  # a wrong file or gate fails before anything is sent
+    file_to_write(arguments.html, "html")
+    checked_gate(arguments.gate)
+    report = session.workspace.services.replay(
+        arguments.service,
+        arguments.to,
+        cases=None if arguments.cases is None else cases_in(arguments.cases),
+        key=None if arguments.to_key is None else referenced(arguments.to_key, "--to-key", "to_key"),
+        **api_arguments(OPTIONS, arguments),
+    )
+    return shown_report(session, report, arguments)
 
 
 COMMANDS: tuple[Command[Any], ...] = (
@@ -92,15 +125,9 @@ COMMANDS: tuple[Command[Any], ...] = (
             Flag("--to-key", "key of a scoring URL", metavar="env:VARIABLE|file:PATH"),
             CASES,
             *OPTIONS,
-            Flag(
-                "--gate",
-                "fail unless a condition holds, such as 'agree >= 0.99 and p95 <= 1.2 * old.p95 and lost == 0', or a "
-                "function of the report (in a notebook)",
-                "value",
-                metavar="CONDITION",
-            ),
+            GATE,
             JUNIT,
-            Flag("--html", "file to write the report to", completes="path", metavar="FILE"),
+            HTML,
         ),
         arguments=_Replay,
     ),

@@ -14,17 +14,25 @@ from mlmgmt_nb.notebook.panels.scoring.view import ScoringPanel
 from mlmgmt_nb.notebook.panels.scoring_test.view import ScoringTestPanel
 from mlmgmt_nb.notebook.panels.service.view import ServicePanel
 
-__all__ = ["ACTIONS", "Action", "code_of", "open_panel"]
+__all__ = ["ACTIONS", "Action", "act", "code_of"]
 
 _REQUESTS, _CONCURRENCY = 200, 4
 
 
 class Action(NamedTuple):
-    """An action: its id, its title, and what makes its panel."""
+    """An action.
+
+    Attributes:
+        id: its id.
+        title: its title.
+        make: does it, and returns its panel, if it has one.
+        applies: returns whether it can be done with a resource.
+    """
 
     id: str
     title: str
-    make: Callable[[Workspace, Any], Panel]
+    make: Callable[[Workspace, Any], Panel | None]
+    applies: Callable[[Any], bool] = lambda _: True
 
 
 def _test(ws: Workspace, service: Any) -> Panel:
@@ -54,9 +62,31 @@ def _update_with(ws: Workspace, image: Any) -> Panel:
     return ServicePanel(ws, found, tab="Deployments", image=image.id or "")
 
 
+def _archiving(kind: str) -> tuple[Action, Action]:
+    """Return the actions that archive a version, and list it again."""
+
+    def archive(ws: Workspace, version: Any) -> None:
+        getattr(ws, kind).archive(version)
+
+    def unarchive(ws: Workspace, version: Any) -> None:
+        getattr(ws, kind).unarchive(version)
+
+    def is_archived(version: Any) -> bool:
+        return bool(getattr(version, "archived", False))
+
+    return (
+        Action("archive", "Archive", archive, lambda version: not is_archived(version)),
+        Action("unarchive", "Unarchive", unarchive, is_archived),
+    )
+
+
 ACTIONS: Mapping[str, tuple[Action, ...]] = {
-    "models": (Action("deploy", "Deploy", lambda ws, model: DeployPanel(ws, model.id or "")),),
-    "images": (Action("update", "Update a service with this", _update_with),),
+    "models": (
+        Action("deploy", "Deploy", lambda ws, model: DeployPanel(ws, model.id or "")),
+        *_archiving("models"),
+    ),
+    "manifests": _archiving("manifests"),
+    "images": (Action("update", "Update a service with this", _update_with), *_archiving("images")),
     "services": (
         Action("console", "Console", ServicePanel),
         Action("try", "Try", ScoringPanel),
@@ -71,8 +101,8 @@ ACTIONS: Mapping[str, tuple[Action, ...]] = {
 """The actions by the kind of the resource."""
 
 
-def open_panel(ws: Workspace, kind: str, resource: Any, action: str) -> Panel:
-    """Return the panel of an action, not displayed yet.
+def act(ws: Workspace, kind: str, resource: Any, action: str) -> Panel | None:
+    """Do an action. Return its panel, not displayed yet; None if it has none.
 
     Raises:
         MlmgmtError: the action is not possible.

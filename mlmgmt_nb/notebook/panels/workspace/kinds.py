@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from mlmgmt_nb.client import Workspace
 from mlmgmt_nb.client.http.paging import Page
@@ -14,12 +14,14 @@ from mlmgmt_nb.contract import OPERATIONS
 from mlmgmt_nb.contract.operations import Parameter
 from mlmgmt_nb.errors import ApiError, NotFoundError
 
-__all__ = ["FIRST_FILTERS", "KINDS", "Column", "Kind", "ago", "matching", "shown"]
+__all__ = ["ARCHIVED", "FIRST_FILTERS", "KINDS", "Column", "Kind", "ago", "matching", "shown"]
 
 _PAGING = frozenset({"count", "$skipToken"})
 _SHOWN_OPERATIONS = 50
 FIRST_FILTERS = frozenset({"name", "tag", "manifestName", "serviceName", "serviceId", "modelName"})
 """Filters in sight; the others are folded."""
+ARCHIVED = Parameter("archived", "Archived ones too.", Literal["shown"])
+"""A filter with one choice, which is not one of the API of 2017."""
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 _OLD_SECONDS = 60 * 86400
 
@@ -101,7 +103,10 @@ def _pages(kind: str) -> Read:
     """Return a reader for a kind that the API lists in pages."""
 
     def read(ws: Workspace, filters: Mapping[str, str], count: int, token: str | None) -> Page[Any]:
-        page: Page[Any] = next(getattr(ws, kind).list(count=count, **_named(filters)).by_page(token))
+        named = _named(filters)
+        if named.pop(ARCHIVED.name, None) is not None:
+            named["include_archived"] = True
+        page: Page[Any] = next(getattr(ws, kind).list(count=count, **named).by_page(token))
         return page
 
     return read
@@ -131,6 +136,7 @@ def _known(ws: Workspace, ids: Iterable[str]) -> Iterable[Any]:
 
 
 _NAME, _VERSION, _ID = _column("name"), _column("version"), _column("id")
+_ARCHIVED = Column("archived", "archived", lambda item: "archived" if getattr(item, "archived", False) else None)
 _CREATED = _column("created_at", "created (UTC)")
 _TIME = _column("created_time", "created (UTC)")
 _DESCRIPTION = _column("description")
@@ -147,22 +153,22 @@ KINDS: Mapping[str, Kind] = {
     for kind in (
         Kind(
             "models",
-            (_NAME, _VERSION, _column("tags"), _CREATED, _DESCRIPTION, _ID),
-            _filters("models_list"),
+            (_NAME, _VERSION, _ARCHIVED, _column("tags"), _CREATED, _DESCRIPTION, _ID),
+            (*_filters("models_list"), ARCHIVED),
             _pages("models"),
             "%mlmgmt model register -m FILE -n NAME",
         ),
         Kind(
             "manifests",
-            (_NAME, _VERSION, _column("driver_program", "driver"), _TIME, _DESCRIPTION, _ID),
-            _filters("manifests_list"),
+            (_NAME, _VERSION, _ARCHIVED, _column("driver_program", "driver"), _TIME, _DESCRIPTION, _ID),
+            (*_filters("manifests_list"), ARCHIVED),
             _pages("manifests"),
             "%mlmgmt manifest create --manifest-name NAME -f score.py",
         ),
         Kind(
             "images",
-            (_NAME, _VERSION, _column("creation_state", "state", is_state=True), _MANIFEST, _TIME, _ID),
-            _filters("images_list"),
+            (_NAME, _VERSION, _ARCHIVED, _column("creation_state", "state", is_state=True), _MANIFEST, _TIME, _ID),
+            (*_filters("images_list"), ARCHIVED),
             _pages("images"),
             "%mlmgmt image create -n NAME -f score.py -m FILE",
         ),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from mlmgmt_nb.notebook.display.card import Card
 from mlmgmt_nb.notebook.display.cards import card_of
 from mlmgmt_nb.notebook.display.html import escape, table
 from mlmgmt_nb.notebook.panels.workspace.actions import ACTIONS, code_of
-from mlmgmt_nb.notebook.panels.workspace.kinds import FIRST_FILTERS, KINDS, Column, ago, matching, shown
+from mlmgmt_nb.notebook.panels.workspace.kinds import ARCHIVED, FIRST_FILTERS, KINDS, Column, ago, matching, shown
 from mlmgmt_nb.notebook.panels.workspace.lineage import Lineage
 from mlmgmt_nb.notebook.panels.workspace.reading import Part, Position, Request, Survey
 
@@ -207,6 +207,7 @@ class WorkspaceState:
                     "name": parameter.name,
                     "help": parameter.description,
                     "value": there.filters.get(parameter.name, ""),
+                    "choices": list(get_args(parameter.type)),
                     "first": parameter.name in FIRST_FILTERS,
                 }
                 for parameter in self.kind.filters
@@ -217,7 +218,7 @@ class WorkspaceState:
             ],
             "choices": [
                 {"id": column.id, "title": _title(column), "shown": column in columns}
-                for column in self.kind.columns[1:]
+                for column in self._possible()[1:]
             ],
             "rows": [{**self._row(item, columns), "selected": item.id == selected_id} for item in self.rows()],
             "states": [column.is_state for column in columns],
@@ -235,7 +236,7 @@ class WorkspaceState:
     def text(self) -> str:
         """Return the list and the selection as text."""
         rows = [self._cells(item) for item in self.rows()]
-        titles = [column.title for column in self.kind.columns]
+        titles = [column.title for column in self._possible()]
         widths = [max(len(line[place]) for line in [titles, *rows]) for place in range(len(titles))]
         lines = [
             "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
@@ -251,10 +252,10 @@ class WorkspaceState:
         rows = self.rows()
         more = f"<p>{len(rows) - _PICTURE_ROWS} more on this page</p>" if len(rows) > _PICTURE_ROWS else ""
         listed = table(
-            [column.title for column in self.kind.columns],
+            [column.title for column in self._possible()],
             [self._cells(item) for item in rows[:_PICTURE_ROWS]],
             label=self.kind.id,
-            states={place for place, column in enumerate(self.kind.columns) if column.is_state},
+            states={place for place, column in enumerate(self._possible()) if column.is_state},
         )
         card = self._card().html(ages=False) if self.selected is not None else ""
         lineage = self.lineage.svg() if self.lineage else ""
@@ -276,10 +277,15 @@ class WorkspaceState:
         return "descending" if sort[1] else "ascending"
 
     def _cells(self, item: Any) -> list[str]:
-        return [shown(column.value(item)) for column in self.kind.columns]
+        return [shown(column.value(item)) for column in self._possible()]
 
     def _columns(self) -> list[Column]:
-        return [column for column in self.kind.columns if column.id not in self._list.hidden]
+        return [column for column in self._possible() if column.id not in self._list.hidden]
+
+    def _possible(self) -> list[Column]:
+        """Return the columns that can be shown: whether versions are archived only if archived ones are listed."""
+        has_archived = ARCHIVED.name in self._list.filters
+        return [column for column in self.kind.columns if has_archived or column.id != ARCHIVED.name]
 
     def _row(self, item: Any, columns: list[Column]) -> dict[str, Any]:
         """Return a row for the frontend: each cell has its text and the exact text, and why the search matched."""
@@ -303,7 +309,11 @@ class WorkspaceState:
             "state": card.state or "",
             "rows": [list(row) for row in card.lines(ages=False)],
             "lineage": self.lineage.svg(interactive=True) if self.lineage else "",
-            "actions": [[action.id, action.title] for action in ACTIONS.get(self.selected_kind, ())],
+            "actions": [
+                [action.id, action.title]
+                for action in ACTIONS.get(self.selected_kind, ())
+                if action.applies(self.selected)
+            ],
             "code": code_of(self.selected_kind, self.selected),
         }
 

@@ -12,7 +12,7 @@ from mlmgmt_nb.errors import MlmgmtError
 from mlmgmt_nb.notebook.display.html import ErrorText
 from mlmgmt_nb.notebook.panels.frontend import frontend
 from mlmgmt_nb.notebook.panels.panel import Panel
-from mlmgmt_nb.notebook.panels.workspace.actions import open_panel
+from mlmgmt_nb.notebook.panels.workspace.actions import act
 from mlmgmt_nb.notebook.panels.workspace.lineage import trace
 from mlmgmt_nb.notebook.panels.workspace.reading import read, survey
 from mlmgmt_nb.notebook.panels.workspace.state import WorkspaceState
@@ -145,10 +145,18 @@ class WorkspacePanel(Panel):
             self.state.accept_survey(request, found)
 
     def _act(self, action: str) -> None:
-        """Open the panel of an action of the selected resource."""
+        """Do an action of the selected resource: open its panel, or show what it changed."""
         with self.lock:
             kind, resource = self.state.selected_kind, self.state.selected
-        self._open(open_panel(self._ws, kind, resource, action))
+        panel = act(self._ws, kind, resource, action)
+        if panel is not None:
+            self._open(panel)
+            return
+        self._follow(kind, resource.id)
+        with self.lock:
+            self.state.refresh()
+        self._read()
+        self._count()
 
     def _open(self, panel: Panel | None) -> None:
         """Show a panel below, in place of the one before."""

@@ -126,10 +126,11 @@ class View {
   }
 
   drawFilters(shown) {
-    const make = (filter) =>
-      this.field(words(filter.name), filter.help, filter.value, (value) =>
-        this.send({ do: "filter", name: filter.name, value })
-      );
+    const make = (filter) => {
+      const onChange = (value) => this.send({ do: "filter", name: filter.name, value });
+      if (filter.choices.length) return this.choice(filter, onChange);
+      return this.field(words(filter.name), filter.help, filter.value, onChange);
+    };
     const help = "Text in any column; searched page by page.";
     const search = this.field("search", help, shown.search, (value) => this.send({ do: "search", value }));
     const folded = shown.filters.filter((filter) => !filter.first);
@@ -162,6 +163,13 @@ class View {
     });
     this.pages.hidden = pages < 2;
     this.pages.replaceChildren(...parts);
+  }
+
+  /** A filter that is on or off. */
+  choice({ name, help, value, choices }, onChange) {
+    const attributes = { type: "checkbox", checked: value !== "", title: help, "data-key": name };
+    const box = h("input", { ...attributes, onchange: () => onChange(box.checked ? choices[0] : "") });
+    return h("label", { class: "mlmgmt-choice", title: help }, box, words(name));
   }
 
   field(label, help, value, onChange) {

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from mlmgmt_nb.service.api.app import Handler
 from mlmgmt_nb.service.api.resources import (
+    archiving,
     artifacts,
     audit,
     collected,
@@ -49,6 +50,9 @@ HANDLERS: Mapping[str, Handler] = {
     "candidate_discard": candidates.discard,
     "candidate_canary": candidates.start_canary,
     "candidate_stop_canary": candidates.stop_canary,
+    "candidate_mirror": candidates.start_mirror,
+    "candidate_stop_mirror": candidates.stop_mirror,
+    "candidate_mirrored": candidates.mirrored,
     "candidate_promote": candidates.promote,
 }
 """Handlers by operation of the contract, and of its extension for changes."""
@@ -59,6 +63,12 @@ EXTENSIONS: Mapping[tuple[str, ...], Mapping[str, Handler]] = {
     ("computes",): {"GET": computes.list_},
     ("computes", "{id}"): {"PUT": computes.alias, "DELETE": computes.remove_alias},
     ("computes", "{id}", "prepare"): {"POST": computes.prepare},
+    ("models", "{id}", "archive"): {"POST": archiving.archive_model},
+    ("models", "{id}", "unarchive"): {"POST": archiving.unarchive_model},
+    ("manifests", "{id}", "archive"): {"POST": archiving.archive_manifest},
+    ("manifests", "{id}", "unarchive"): {"POST": archiving.unarchive_manifest},
+    ("images", "{id}", "archive"): {"POST": archiving.archive_image},
+    ("images", "{id}", "unarchive"): {"POST": archiving.unarchive_image},
     ("models", "{id}", "withdraw"): {"POST": withdrawals.model},
     ("manifests", "{id}", "withdraw"): {"POST": withdrawals.manifest},
     ("images", "{id}", "withdraw"): {"POST": withdrawals.image},
@@ -80,6 +90,6 @@ EXTENSIONS: Mapping[tuple[str, ...], Mapping[str, Handler]] = {
     ("artifacts", "*"): {"GET": artifacts.download, "HEAD": artifacts.head, "PATCH": artifacts.append},
 }
 """Extensions that the API page does not have: the API description, logs, metrics, the list and cancellation of
-operations, withdrawals of versions, computes, image exports, collected data, recorded requests, the audit log, the
-identity of the caller, and the artifact store.
+operations, archives and withdrawals of versions, computes, image exports, collected data, recorded requests, the audit
+log, the identity of the caller, and the artifact store.
 """

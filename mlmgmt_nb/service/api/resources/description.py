@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mlmgmt_nb.contract.archiving import ARCHIVING
 from mlmgmt_nb.contract.changes import CANDIDATES
 from mlmgmt_nb.contract.extensions import CHANGES, VARIABLES
 from mlmgmt_nb.contract.recording import RECORDING
@@ -10,7 +11,7 @@ from mlmgmt_nb.service.http.messages import Reply
 
 __all__ = ["extensions", "swagger"]
 
-_EXTENSIONS = (VARIABLES, CHANGES, RECORDING, CANDIDATES)
+_EXTENSIONS = (VARIABLES, CHANGES, RECORDING, CANDIDATES, ARCHIVING)
 """Extensions of requests that other servers would ignore; clients look for them before they use them."""
 
 

@@ -11,11 +11,11 @@ import msgspec
 from sqlalchemy import Row, Select, insert, select
 
 from mlmgmt_nb.contract import Image, ImageRequest, Manifest
-from mlmgmt_nb.contract.extensions import DetailedImage
+from mlmgmt_nb.contract.extensions import ArchivableImage, DetailedImage
 from mlmgmt_nb.service.api.app import Call
 from mlmgmt_nb.service.api.paging import Page, page
 from mlmgmt_nb.service.api.resources import operations
-from mlmgmt_nb.service.api.resources.lookup import in_account, next_version, row_of
+from mlmgmt_nb.service.api.resources.lookup import in_account, is_listed, next_version, row_of
 from mlmgmt_nb.service.building.built_image import BuiltImage
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.clock import now
@@ -91,16 +91,22 @@ def image_of(columns: Mapping[str, Any], manifest_doc: bytes, base_url: str) -> 
 def list_(call: Call) -> Reply:
     images, manifests = schema.images, schema.manifests
     is_filtered = "manifestId" in call.query or "manifestName" in call.query
-    query = _selected().where(
-        in_account(images, call.account, is_filtered=is_filtered), images.c.withdrawn_at.is_(None)
-    )
+    query = _selected().where(in_account(images, call.account, is_filtered=is_filtered), is_listed(images, call))
     if (manifest_id := call.query.get("manifestId")) is not None:
         query = query.where(images.c.manifest_id == manifest_id)
     if (manifest_name := call.query.get("manifestName")) is not None:
         query = query.where(manifests.c.account == call.account, manifests.c.name == manifest_name)
     with call.backend.store.reading() as db:
         rows, next_link = page(db, query, schema.images, call.query, f"{call.base_url}/images")
-    return Reply(200, Page([image_of(row._asdict(), row.manifest_doc, call.base_url) for row in rows], next_link))
+    return Reply(200, Page([_listed(row, call.base_url) for row in rows], next_link))
+
+
+def _listed(row: Row[Any], base_url: str) -> Image | ArchivableImage:
+    """Return an image of a list; an archived one says so."""
+    image = image_of(row._asdict(), row.manifest_doc, base_url)
+    if row.archived_at is None:
+        return image
+    return ArchivableImage(**msgspec.structs.asdict(image), archived=True)
 
 
 def get(call: Call) -> Reply:
@@ -108,7 +114,8 @@ def get(call: Call) -> Reply:
         row = row_of(db, call, schema.images, _selected())
     image = image_of(row._asdict(), row.manifest_doc, call.base_url)
     docker = _docker(call, row) if row.state == "Succeeded" and row.compute_id != LOCAL else None
-    return Reply(200, DetailedImage(**{name: getattr(image, name) for name in image.__struct_fields__}, docker=docker))
+    is_archived = row.archived_at is not None
+    return Reply(200, DetailedImage(**msgspec.structs.asdict(image), docker=docker, archived=is_archived))
 
 
 def _docker(call: Call, row: Row[Any]) -> BuiltImage | None:

@@ -6,14 +6,14 @@ from functools import cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, Select, Table, bindparam, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, and_, bindparam, func, select
 
 from mlmgmt_nb.service.api.app import Call
 from mlmgmt_nb.service.api.paging import Page, page
 from mlmgmt_nb.service.http.messages import Reply
 from mlmgmt_nb.service.http.problems import not_found
 
-__all__ = ["document", "documents", "in_account", "next_version", "row_of"]
+__all__ = ["document", "documents", "in_account", "is_listed", "next_version", "row_of"]
 
 
 def row_of(db: Connection, call: Call, table: Table, query: Select[Any] | None = None, hint: str = "") -> Row[Any]:
@@ -45,10 +45,24 @@ def in_account(table: Table, account: str, *, is_filtered: bool) -> ColumnElemen
     return (column.concat("") if is_filtered else column) == account
 
 
+def is_listed(table: Table, call: Call) -> ColumnElement[bool]:
+    """Return the condition that a version is in the list of a request: not withdrawn, and archived or not as asked."""
+    conditions = [table.c.withdrawn_at.is_(None)]
+    if (archived := call.query.get("archived")) is not None:
+        conditions.append(table.c.archived_at.is_not(None) if archived == "true" else table.c.archived_at.is_(None))
+    return and_(*conditions)
+
+
 def document(call: Call, table: Table) -> Reply:
     """Return an immutable resource as it was stored."""
     with call.backend.store.reading() as db:
-        return Reply(200, row_of(db, call, table).doc)
+        return Reply(200, _document(row_of(db, call, table)))
+
+
+def _document(row: Row[Any]) -> bytes:
+    """Return the stored JSON of a version, with the property `archived` if it is."""
+    doc: bytes = row.doc
+    return doc if row.archived_at is None else doc[:-1] + b',"archived":true}'
 
 
 def documents(
@@ -65,11 +79,11 @@ def documents(
         order: see `page`.
         is_filtered: see `in_account`.
     """
-    columns = query.with_only_columns(table.c.seq, table.c.doc)
-    columns = columns.where(in_account(table, call.account, is_filtered=is_filtered), table.c.withdrawn_at.is_(None))
+    columns = query.with_only_columns(table.c.seq, table.c.doc, table.c.archived_at)
+    columns = columns.where(in_account(table, call.account, is_filtered=is_filtered), is_listed(table, call))
     with call.backend.store.reading() as db:
         rows, next_link = page(db, columns, table, call.query, f"{call.base_url}/{table.name}", order)
-    return Reply(200, Page([msgspec.Raw(row.doc) for row in rows], next_link))
+    return Reply(200, Page([msgspec.Raw(_document(row)) for row in rows], next_link))
 
 
 def next_version(db: Connection, table: Table, account: str, name: str) -> int:

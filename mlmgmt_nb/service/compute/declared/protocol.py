@@ -7,11 +7,13 @@ here starts or ends a replica.
 from __future__ import annotations
 
 import datetime as dt
+import socket
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
+from mlmgmt_nb.service.compute.forwarding.relayed_connection import Take
 from mlmgmt_nb.service.compute.measures import Counters, Load
 from mlmgmt_nb.service.compute.observed import ReplicaState
 
@@ -30,6 +32,7 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True):
     """A service as it should be.
 
     Attributes:
+        name: name of the service; of a candidate, that of its service with a second part.
         image: exact reference of the image, with its digest.
         replicas: desired number of replicas; at first, if the compute itself scales the service.
         bounds: those of the number of replicas, if it follows the load.
@@ -41,6 +44,7 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True):
         start_seconds: time limit for a driver's `init()`.
         drain_seconds: time limit for a retired replica to finish its requests.
         hang_seconds: time without any response after which a replica is replaced.
+        is_candidate: whether it runs beside a service, as its candidate: nothing but this service leads to it.
     """
 
     service_id: str
@@ -58,6 +62,12 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True):
     start_seconds: float
     drain_seconds: float
     hang_seconds: float
+    is_candidate: bool = False
+
+    @property
+    def service_name(self) -> str:
+        """The name in the paths of its replicas."""
+        return self.name.partition("/")[0]
 
     def __repr__(self) -> str:
         return f"Declaration(service_id={self.service_id!r}, deployment_id={self.deployment_id!r}, name={self.name!r})"
@@ -181,6 +191,25 @@ class DeclaredCompute(Protocol):
 
     def close(self, service_id: str) -> None:
         """Stop listening for a service."""
+        ...
+
+    def private_port(self, service_id: str) -> int:
+        """Return a port of an open service that only this machine reaches, and that always leads to its replicas."""
+        ...
+
+    def divert(self, service_id: str, take: Take) -> None:
+        """Leave the connections of an open service to others, from their next request on.
+
+        New ones wait at `socket_of`; `take` gets those that exist.
+        """
+        ...
+
+    def accept(self, service_id: str) -> None:
+        """Accept the connections of an open service again."""
+        ...
+
+    def socket_of(self, service_id: str) -> socket.socket:
+        """Return the listening socket of an open service."""
         ...
 
     def stop(self) -> None:

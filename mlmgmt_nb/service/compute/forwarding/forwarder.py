@@ -11,11 +11,13 @@ import asyncio
 import contextlib
 import socket
 import threading
+from collections.abc import Callable
 
 __all__ = ["Forwarder", "copy_stream"]
 
 _BACKLOG = 1024
-_CHUNK = 2**16
+_CHUNK = 2**19
+"""More than a stream buffers: each read returns all that has arrived."""
 
 
 class Forwarder:
@@ -97,9 +99,16 @@ class Forwarder:
             there_writer.close()
 
 
-async def copy_stream(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-    """Copy bytes until the source ends; then end the target."""
+async def copy_stream(
+    source: asyncio.StreamReader, target: asyncio.StreamWriter, on_data: Callable[[bytes], None] = lambda _: None
+) -> None:
+    """Copy bytes until the source ends; then end the target.
+
+    Args:
+        on_data: called with all that has arrived, before it is copied.
+    """
     while data := await source.read(_CHUNK):
+        on_data(data)
         target.write(data)
         await target.drain()
     with contextlib.suppress(OSError):

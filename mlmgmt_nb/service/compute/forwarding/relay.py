@@ -1,6 +1,7 @@
 """Forwards connections from the ports of services here to their pods, in one thread.
 
-Bytes are forwarded unchanged, so the pods handle everything about HTTP, keys too.
+Bytes are forwarded unchanged, so the pods handle everything about HTTP, keys too. While a service is diverted, others
+accept its connections, and get those that exist at the beginning of their next request.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
-from mlmgmt_nb.service.compute.forwarding.forwarder import copy_stream
+from mlmgmt_nb.service.compute.forwarding.relayed_connection import RelayedConnection, Take, TakenError
 from mlmgmt_nb.service.compute.unavailable import refuse
 
 __all__ = ["Relay", "Target", "Wait"]
@@ -56,17 +57,29 @@ class Relay:
         self._on_waiting = on_waiting
         self._waiting: Counter[str] = Counter()
         self._targets: dict[str, Target | Wait | str] = {}
-        self._servers: dict[str, asyncio.Server] = {}
+        self._servers: dict[tuple[str, bool], asyncio.Server] = {}
+        self._takers: dict[str, Take] = {}
         self._relays: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
         self._thread.start()
 
-    def listen(self, service_id: str, listener: socket.socket) -> None:
-        """Accept the connections of a service from now on."""
+    def listen(self, service_id: str, listener: socket.socket, *, is_private: bool = False) -> None:
+        """Accept the connections of a service from now on.
+
+        Args:
+            is_private: whether this is a second socket of the service, whose connections are never diverted.
+        """
         self._targets.setdefault(service_id, Wait("No pod of this service is ready yet."))
+        if not is_private:
+            self._takers.pop(service_id, None)
         given = listener.dup()
-        asyncio.run_coroutine_threadsafe(self._listen(service_id, given), self._loop).result()
+        asyncio.run_coroutine_threadsafe(self._listen((service_id, is_private), given), self._loop).result()
+
+    def divert(self, service_id: str, take: Take) -> None:
+        """Leave the connections of a service to others, until `listen` is called again."""
+        self._takers[service_id] = take
+        self._loop.call_soon_threadsafe(self._close, (service_id, False))
 
     def set_target(self, service_id: str, target: Target | Wait | str) -> None:
         """Set the way to the pods of a service, or the reason why there is none."""
@@ -83,7 +96,9 @@ class Relay:
     def close(self, service_id: str) -> None:
         """Stop accepting connections of a service; existing ones continue."""
         self._targets.pop(service_id, None)
-        self._loop.call_soon_threadsafe(self._close, service_id)
+        self._takers.pop(service_id, None)
+        for is_private in (False, True):
+            self._loop.call_soon_threadsafe(self._close, (service_id, is_private))
 
     def stop(self) -> None:
         """End all connections and the thread."""
@@ -93,48 +108,49 @@ class Relay:
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
-        for service_id in list(self._servers):
-            self._close(service_id)
+        for key in list(self._servers):
+            self._close(key)
         for relay in self._relays:
             relay.cancel()
         self._loop.run_until_complete(asyncio.gather(*self._relays, return_exceptions=True))
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
         self._loop.close()
 
-    async def _listen(self, service_id: str, listener: socket.socket) -> None:
+    async def _listen(self, key: tuple[str, bool], listener: socket.socket) -> None:
         async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await self._accepted(service_id, reader, writer)
+            await self._accepted(key, reader, writer)
 
-        self._servers[service_id] = await asyncio.start_server(accepted, sock=listener, backlog=_BACKLOG)
+        self._servers[key] = await asyncio.start_server(accepted, sock=listener, backlog=_BACKLOG)
 
-    def _close(self, service_id: str) -> None:
-        if server := self._servers.pop(service_id, None):
+    def _close(self, key: tuple[str, bool]) -> None:
+        if server := self._servers.pop(key, None):
             server.close()
 
-    async def _accepted(self, service_id: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _accepted(
+        self, key: tuple[str, bool], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._relays.add(task)
         # asyncio sets this only for sockets with a named protocol; otherwise, responses in two parts take 40 ms more.
         writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
-            await self._relay(service_id, reader, writer)
-        except (asyncio.CancelledError, OSError):  # by `stop`, or because one side ended
+            await self._relay(key, reader, writer)
+        except (asyncio.CancelledError, OSError, TakenError):  # by `stop`, or because one side ended
             pass
         finally:
             self._relays.discard(task)
             writer.close()
 
-    async def _relay(self, service_id: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _relay(self, key: tuple[str, bool], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        service_id, is_private = key
         try:
             there_reader, there_writer = await self._connected(service_id)
         except OSError as error:
             await self._refuse(writer, str(error))
             return
-        try:
-            await asyncio.gather(copy_stream(reader, there_writer), copy_stream(there_reader, writer))
-        finally:
-            there_writer.close()
+        find_taker = (lambda: None) if is_private else (lambda: self._takers.get(service_id))
+        await RelayedConnection((reader, writer), (there_reader, there_writer), find_taker).run()
 
     async def _connected(self, service_id: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Connect to a pod. A pod may just have ended: try again for a while.

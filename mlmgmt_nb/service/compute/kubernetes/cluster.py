@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -14,12 +15,13 @@ import msgspec
 
 from mlmgmt_nb.service.cluster_settings import ClusterSettings
 from mlmgmt_nb.service.compute.declared.protocol import NOTHING, Cause, Declaration, Observation, ObservedService
+from mlmgmt_nb.service.compute.forwarding.relayed_connection import Take
 from mlmgmt_nb.service.compute.kubernetes.api.connection import ClusterError, Connection
 from mlmgmt_nb.service.compute.kubernetes.api.objects_api import ObjectsApi
 from mlmgmt_nb.service.compute.kubernetes.api.readiness import find_problem
 from mlmgmt_nb.service.compute.kubernetes.applying import Applier
 from mlmgmt_nb.service.compute.kubernetes.declaring.exposing import url_of
-from mlmgmt_nb.service.compute.kubernetes.declaring.naming import KEYS, NAME, SERVICE
+from mlmgmt_nb.service.compute.kubernetes.declaring.naming import CANDIDATE, COMPONENT, KEYS, NAME, SERVICE
 from mlmgmt_nb.service.compute.kubernetes.declaring.objects import build_objects, check_pod_fields, declared_fingerprint
 from mlmgmt_nb.service.compute.kubernetes.observing.logs import PodLogs
 from mlmgmt_nb.service.compute.kubernetes.observing.observation import Listed, observe, ready_pods
@@ -166,6 +168,18 @@ class KubernetesCluster:
     def close(self, service_id: str) -> None:
         self._directions.close(service_id)
 
+    def private_port(self, service_id: str) -> int:
+        return self._directions.private_port(service_id)
+
+    def divert(self, service_id: str, take: Take) -> None:
+        self._directions.divert(service_id, take)
+
+    def accept(self, service_id: str) -> None:
+        self._directions.accept(service_id)
+
+    def socket_of(self, service_id: str) -> socket.socket:
+        return self._directions.socket_of(service_id)
+
     def stop(self) -> None:
         """Stop working here: pods and what was declared stay."""
         self._stopping = True
@@ -268,12 +282,17 @@ class KubernetesCluster:
         self._directions.update(listed, services, scaled)
         for service_id, seen in services.items():
             obstacle = self._directions.obstacle(service_id)
-            if obstacle is None and self.is_exposed and service_id not in self._urls:
+            if obstacle is None and self._lacks_url(service_id):
                 obstacle = f"The cluster has no address for this service yet (expose = {self.settings.expose})."
             if seen.is_complete and seen.replicas and obstacle is not None:
                 cause = Cause("Unreachable", obstacle)
                 services[service_id] = msgspec.structs.replace(seen, is_complete=False, cause=cause)
         return services
+
+    def _lacks_url(self, service_id: str) -> bool:
+        declaration = self._applier.wanted.get(service_id)
+        is_candidate = declaration is not None and declaration.is_candidate
+        return self.is_exposed and not is_candidate and service_id not in self._urls
 
     def _find_urls(self, listed: Listed) -> dict[str, str]:
         """Return the scoring URLs at the cluster itself, by service."""
@@ -281,6 +300,8 @@ class KubernetesCluster:
         ready = {pod["metadata"]["labels"][SERVICE] for pod in ready_pods(listed.pods)}
         for service in listed.objects["Service"]:
             labels = service["metadata"]["labels"]
+            if labels[COMPONENT] == CANDIDATE:
+                continue
             node = None
             if self.settings.expose == "nodeport":
                 node = self._reach.find_node(service, has_pods=labels[SERVICE] in ready)

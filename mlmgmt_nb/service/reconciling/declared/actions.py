@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["Action", "Declare", "Fail", "Forget", "Open", "Remove", "Scale", "Succeed"]
+__all__ = ["Action", "Declare", "Fail", "Forget", "Open", "Release", "Remove", "Route", "Scale", "Succeed"]
 
 
 class Action(msgspec.Struct, frozen=True, tag=True):
@@ -13,6 +13,14 @@ class Action(msgspec.Struct, frozen=True, tag=True):
 
 class Open(Action, frozen=True):
     """Accept requests for the service here."""
+
+
+class Route(Action, frozen=True):
+    """Divide the requests for the service between its pods and those of its candidate."""
+
+
+class Release(Action, frozen=True):
+    """Send all requests for the service to its own pods."""
 
 
 class Declare(Action, frozen=True):

@@ -13,11 +13,13 @@ from sqlalchemy import Row
 
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.compute.declared.protocol import NOTHING, Declaration, DeclaredCompute, Observation
+from mlmgmt_nb.service.gateway.router import Router
 from mlmgmt_nb.service.reconciling.declared import actions as a
 from mlmgmt_nb.service.reconciling.declared.autoscaling import Autoscaling
 from mlmgmt_nb.service.reconciling.declared.conditions import error_of
 from mlmgmt_nb.service.reconciling.declared.declarations import Declarations
 from mlmgmt_nb.service.reconciling.declared.desired import Desired
+from mlmgmt_nb.service.reconciling.declared.division import Division
 from mlmgmt_nb.service.reconciling.declared.reconciler import step
 from mlmgmt_nb.service.reconciling.keys import digests
 from mlmgmt_nb.service.reconciling.ports import Ports
@@ -36,12 +38,14 @@ class DeclaredController:
 
     Args:
         computes: the clusters by id, as they are configured now.
+        router: divides requests between services and their candidates.
         clock: monotonic time in seconds.
     """
 
     def __init__(
         self,
         computes: Callable[[], Mapping[str, DeclaredCompute]],
+        router: Router,
         recorder: ServiceRecorder,
         declarations: Declarations,
         settings: Settings,
@@ -57,6 +61,7 @@ class DeclaredController:
         self._autoscaling = Autoscaling(recorder, settings.calm_seconds)
         self._since: dict[str, float] = {}
         self._ready: dict[str, tuple[str | None, int, int]] = {}
+        self._division = Division(router)
 
     def push_keys(self, row: Row[Any]) -> None:
         """Declare the new keys of a service at once."""
@@ -66,6 +71,7 @@ class DeclaredController:
 
     def stop(self) -> None:
         """Stop listening for the services. What was declared stays: pods are the cluster's."""
+        self._division.stop()
         for compute in self._computes.values():
             compute.stop()
         self._since.clear()
@@ -76,6 +82,7 @@ class DeclaredController:
     def run(self, services: Mapping[str, Row[Any]]) -> float:
         """Run a round; return the seconds until the next one if nothing changes."""
         self._computes = self._find_computes()
+        self._division.see(services.values())
         for compute_id, compute in self._computes.items():
             rows = {id_: row for id_, row in services.items() if row.compute_id == compute_id}
             observation = compute.observe()
@@ -89,6 +96,7 @@ class DeclaredController:
         desired = []
         for row in rows.values():
             self._recorder.begin(row)
+            self._division.renew(row, compute)
             try:
                 if declaration := self._declaration(row):
                     declarations[row.id] = declaration
@@ -123,6 +131,8 @@ class DeclaredController:
             since=moment if row.target_id is None else self._since.setdefault(row.target_id, moment),
             start_timeout=self._settings.start_timeout,
             is_open=compute.is_open(row.id),
+            is_divided=self._division.is_wanted(row),
+            is_routed=self._division.is_made(row),
             deleting=row.deleting,
         )
 
@@ -146,6 +156,8 @@ class DeclaredController:
             case a.Open() if row is not None:
                 if failure := self._ports.open(compute, row, self._clock()):
                     self._recorder.fail(row, "NoPort", failure)
+            case a.Route() | a.Release() if row is not None:
+                self._division.act(action, row, compute)
             case a.Declare() if declaration is not None:
                 compute.declare(declaration)
             case a.Scale():

@@ -60,6 +60,7 @@ class Declarations:
             start_seconds=self._settings.start_timeout,
             drain_seconds=self._settings.drain_timeout,
             hang_seconds=self._settings.hang_timeout,
+            is_candidate=row.candidate_of is not None,
         )
 
     def _image(self, image_id: str) -> tuple[str, int]:

@@ -17,6 +17,8 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
         replicas: desired number of replicas, if it follows the load and is our decision.
         since: when the rollout began, in seconds on the clock of the step.
         is_open: whether requests for it are accepted here.
+        is_divided: whether its candidate is to answer a share of the requests.
+        is_routed: whether the requests are divided now.
     """
 
     service_id: str
@@ -27,4 +29,6 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     since: float = 0.0
     start_timeout: float = 300.0
     is_open: bool = True
+    is_divided: bool = False
+    is_routed: bool = False
     deleting: bool = False

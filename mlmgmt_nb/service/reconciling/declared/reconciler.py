@@ -8,7 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from mlmgmt_nb.service.compute.declared.protocol import NOTHING, Cause, Observation, ObservedService
-from mlmgmt_nb.service.reconciling.declared.actions import Action, Declare, Fail, Forget, Open, Remove, Scale, Succeed
+from mlmgmt_nb.service.reconciling.declared.actions import (
+    Action,
+    Declare,
+    Fail,
+    Forget,
+    Open,
+    Release,
+    Remove,
+    Route,
+    Scale,
+    Succeed,
+)
 from mlmgmt_nb.service.reconciling.declared.desired import Desired
 
 __all__ = ["step"]
@@ -28,6 +39,7 @@ def step(desired: Sequence[Desired], observation: Observation, now: float) -> li
         return [action for service in desired for action in _wait(service, observation.away, now)]
     actions: list[Action] = []
     for service in desired:
+        actions += _divide(service)
         actions += _service(service, observation.services.get(service.service_id, NOTHING), now)
     known = {service.service_id for service in desired}
     return actions + [Remove(id_) for id_, seen in observation.services.items() if id_ not in known and seen.exists]
@@ -38,6 +50,13 @@ def _wait(service: Desired, cause: Cause, now: float) -> Iterator[Action]:
     if service.fingerprint is not None and not service.is_open and not service.deleting:
         yield Open(service.service_id)
     yield from _give_up(service, cause, now)
+
+
+def _divide(service: Desired) -> Iterator[Action]:
+    if service.is_routed and not service.is_divided:
+        yield Release(service.service_id)
+    elif service.is_divided and service.is_open and not service.is_routed:
+        yield Route(service.service_id)
 
 
 def _service(service: Desired, seen: ObservedService, now: float) -> Iterator[Action]:

@@ -15,6 +15,7 @@ from mlmgmt_nb.service.compute.base import Exit
 from mlmgmt_nb.service.compute.computes import Computes
 from mlmgmt_nb.service.compute.observed import Replica, ReplicaState
 from mlmgmt_nb.service.gateway.router import Router, Split
+from mlmgmt_nb.service.reconciling.candidates import split_of
 from mlmgmt_nb.service.reconciling.keys import KeyDistribution
 from mlmgmt_nb.service.reconciling.ports import Ports
 from mlmgmt_nb.service.reconciling.recorder import ServiceRecorder
@@ -181,12 +182,12 @@ class ReplicaController:
         candidate = self._candidates.get(row.id)
         if candidate is None or candidate.deleting or candidate.traffic is None or not candidate.traffic.is_active:
             return None
-        compute, canary = self._computes[row.compute_id], candidate.traffic
+        compute = self._computes[row.compute_id]
         old = compute.private_port(row.id, row.deployment_id)
         new = compute.private_port(candidate.id, candidate.deployment_id)
         if old is None or new is None:
             return None
-        return Split(old, new, canary.share / 100, canary.header and canary.header.lower())
+        return split_of(candidate.traffic, row, old, new)
 
     def _divide(self, row: Row[Any]) -> None:
         """Tell the router the current division of a service."""

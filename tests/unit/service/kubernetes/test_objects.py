@@ -309,3 +309,17 @@ def test_several_clusters_have_names(tmp_path: Path) -> None:
     assert list(found) == ["kubernetes", "west"]
     assert found["west"].image_pull_secrets == ("login",)
     assert read_clusters(tmp_path / "none.toml") == {}
+
+
+def test_a_candidate_is_reached_only_through_the_service() -> None:
+    """It has the paths and the name label of its service, and objects of its own."""
+    settings = ClusterSettings(expose="ingress", host="models.example.org")
+    candidate = msgspec.structs.replace(DECLARATION_OF_TEST, name="iris/candidate", is_candidate=True)
+    objects = build_objects(candidate, settings, "h", needs_node_port=False)
+    assert {each["kind"] for each in objects} == {"Secret", "Service", "Deployment", "PodDisruptionBudget"}
+    metadata = objects[0]["metadata"]
+    assert metadata["name"].startswith("iris-candidate-")
+    assert metadata["labels"]["app.kubernetes.io/name"] == "iris"
+    assert metadata["labels"]["app.kubernetes.io/component"] == "candidate"
+    command = objects[2]["spec"]["template"]["spec"]["containers"][0]["command"]
+    assert command[command.index("--name") + 1] == "iris"

@@ -10,7 +10,17 @@ import pytest
 
 from mlmgmt_nb.contract import ErrorResponse
 from mlmgmt_nb.service.compute.declared.protocol import Cause, Observation, ObservedService
-from mlmgmt_nb.service.reconciling.declared.actions import Declare, Fail, Forget, Open, Remove, Scale, Succeed
+from mlmgmt_nb.service.reconciling.declared.actions import (
+    Declare,
+    Fail,
+    Forget,
+    Open,
+    Release,
+    Remove,
+    Route,
+    Scale,
+    Succeed,
+)
 from mlmgmt_nb.service.reconciling.declared.conditions import error_of
 from mlmgmt_nb.service.reconciling.declared.desired import Desired
 from mlmgmt_nb.service.reconciling.declared.reconciler import step
@@ -57,6 +67,15 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any] | None, list[Any]]] = [
     ("a rollout has its own scale", {**ROLLING, "replicas": 3}, {"fingerprint": "new", "replicas": 2}, []),
     ("nothing serves after a failed creation", {}, {"fingerprint": "new"}, [Remove("s")]),
     ("and then nothing is left to do", {}, None, []),
+    ("a canary divides its requests", {**KEPT, "is_divided": True}, {"fingerprint": "old"}, [Route("s")]),
+    ("once", {**KEPT, "is_divided": True, "is_routed": True}, {"fingerprint": "old"}, []),
+    ("and its end gives them back", {**KEPT, "is_routed": True}, {"fingerprint": "old"}, [Release("s")]),
+    (
+        "a rollout does first",
+        {**ROLLING, "is_routed": True},
+        {"fingerprint": "old"},
+        [Release("s"), Declare("s", "d2")],
+    ),
     ("a deleted service is removed", {**KEPT, "deleting": True}, {"fingerprint": "old"}, [Remove("s")]),
     ("and forgotten when nothing is left", {**KEPT, "deleting": True}, None, [Forget("s")]),
 ]

@@ -16,21 +16,32 @@ from sqlalchemy import Connection, Row, insert, update
 from mlmgmt_nb.contract.canary import Canary, CanaryRequest
 from mlmgmt_nb.contract.changes import Candidate
 from mlmgmt_nb.contract.extensions import ChangeRecord, ServiceCreate, ServiceUpdate
+from mlmgmt_nb.contract.mirror import Mirror, MirrorRequest
 from mlmgmt_nb.service.api.app import Call
 from mlmgmt_nb.service.api.resources import operations
 from mlmgmt_nb.service.api.resources.services.queries import responses
-from mlmgmt_nb.service.api.resources.services.requests import add_deployment, check_deployable, start_change, text_of
+from mlmgmt_nb.service.api.resources.services.requests import (
+    add_deployment,
+    check_deployable,
+    start_change,
+    stopped_traffic,
+    text_of,
+)
 from mlmgmt_nb.service.api.resources.services.rows import candidate_row, service_of
 from mlmgmt_nb.service.clock import now
-from mlmgmt_nb.service.compute_ids import DOCKER, LOCAL
 from mlmgmt_nb.service.gateway.gateway import CANDIDATE
 from mlmgmt_nb.service.http.messages import Reply
-from mlmgmt_nb.service.http.problems import Problem, conflict
+from mlmgmt_nb.service.http.problems import Problem, bad_field, conflict
 from mlmgmt_nb.service.reconciling.specs import Secrets, changed, replica_bounds, scaling
 from mlmgmt_nb.service.store import schema
+from mlmgmt_nb.service.store.schema import Traffic
 from mlmgmt_nb.service.store.transitions import delete_service
 
-__all__ = ["discard", "get", "promote", "propose", "start_canary", "stop_canary"]
+__all__ = [
+    *("discard", "get", "mirrored", "promote", "propose", "start_canary", "start_mirror", "stop_canary", "stop_mirror"),
+]
+
+_DIGITS = 9
 
 
 def propose(call: Call) -> Reply:
@@ -61,12 +72,6 @@ def _check_service(row: Row[Any]) -> None:
     Raises:
         Problem: 409.
     """
-    if row.compute_id not in {LOCAL, DOCKER}:
-        raise conflict(
-            "NoCandidates",
-            f"Candidates are not supported on the cluster {row.compute_id!r}; run the change as a service of its own "
-            "and compare both.",
-        )
     if row.deployment_status != "Active":
         raise conflict("NothingServes", "No deployment of this service serves; update the service instead.")
 
@@ -111,7 +116,8 @@ def _response(db: Connection, row: Row[Any], call: Call) -> Candidate:
         proposed_by=record.changed_by,
         reason=record.reason,
         expires_at=row.expires_at,
-        canary=row.traffic,
+        canary=row.traffic and row.traffic.canary,
+        mirror=row.traffic and row.traffic.mirror,
     )
 
 
@@ -119,32 +125,88 @@ def start_canary(call: Call) -> Reply:
     """Give the candidate of a service a share of its requests, instead of the share that it has."""
     request: CanaryRequest = call.body
     given = {name: getattr(request, name) for name in request.__struct_fields__}
+    return _start(call, "mirror", canary=Canary(**given, step_since=now()))
+
+
+def start_mirror(call: Call) -> Reply:
+    """Give the candidate of a service copies of its requests. The pairs of an earlier mirror are removed."""
+    request: MirrorRequest = call.body
+    given = {name: getattr(request, name) for name in request.__struct_fields__}
+    return _start(call, "canary", mirror=Mirror(**given, since=now()))
+
+
+def _start(call: Call, other: str, **started: Any) -> Reply:
+    """Start the canary or the mirror of a service.
+
+    Args:
+        other: the one of both that must not be active.
+        started: the one to start.
+    """
     with call.backend.store.writing() as db:
         service = service_of(db, call)
         row = _candidate_of(db, service)
         _check_ready(row)
+        _check_passes(call, service)
         if service.target_id is not None:
             raise conflict("OperationUnderWay", "Another operation on this service is running; wait until it ends.")
-        _set_canary(db, row.id, Canary(**given, step_since=now()))
+        traffic: Traffic = row.traffic or Traffic()
+        active = getattr(traffic, other)
+        if active is not None and active.is_active:
+            raise conflict("CandidateBusy", f"A {other} of this candidate is running; stop it first.")
+        if "mirror" in started:
+            call.backend.mirrors.remove(row.id)
+        _set_traffic(db, row.id, msgspec.structs.replace(traffic, **started))
     call.backend.services_changed()
     return get(call)
+
+
+def _check_passes(call: Call, service: Row[Any]) -> None:
+    """Refuse to divide or copy requests that do not pass this service.
+
+    Raises:
+        Problem: 409.
+    """
+    if call.backend.computes.is_exposed(service.compute_id):
+        raise conflict(
+            "NotPassing",
+            f"Requests for this service go to the cluster {service.compute_id!r} itself, so the candidate gets none. "
+            "Compare both by a replay, or remove `expose` from the settings of the cluster.",
+        )
 
 
 def stop_canary(call: Call) -> Reply:
     """Give the candidate of a service no further requests."""
+    return _stop(call)
+
+
+def stop_mirror(call: Call) -> Reply:
+    """Give the candidate of a service no further copies. Its pairs stay."""
+    return _stop(call)
+
+
+def _stop(call: Call) -> Reply:
+    """Stop the canary or the mirror of a candidate, whichever is active."""
     with call.backend.store.writing() as db:
         row = _candidate_of(db, service_of(db, call))
-        canary: Canary | None = row.traffic
-        if canary is not None and canary.is_active:
-            reason = f"stopped by {call.principal.name}"
-            _set_canary(db, row.id, msgspec.structs.replace(canary, state="Stopped", reason=reason))
+        if row.traffic is not None and row.traffic.is_active:
+            _set_traffic(db, row.id, stopped_traffic(row.traffic, f"stopped by {call.principal.name}"))
     call.backend.services_changed()
     return get(call)
 
 
-def _set_canary(db: Connection, candidate_id: str, canary: Canary) -> None:
+def mirrored(call: Call) -> Reply:
+    """Return pairs of answers of the mirror, from `skip` in the query on."""
+    given = call.query.get("skip", "0")
+    if not given.isdecimal() or len(given) > _DIGITS:
+        raise bad_field("skip", f"is {given!r}; give the number of pairs to leave out.")
+    with call.backend.store.reading() as db:
+        row = _candidate_of(db, service_of(db, call))
+    return Reply(200, call.backend.mirrors.read(row.id, int(given)))
+
+
+def _set_traffic(db: Connection, candidate_id: str, traffic: Traffic) -> None:
     services = schema.services
-    db.execute(update(services).where(services.c.id == candidate_id).values(traffic=canary))
+    db.execute(update(services).where(services.c.id == candidate_id).values(traffic=traffic))
 
 
 def discard(call: Call) -> Reply:

@@ -7,7 +7,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 import msgspec
-from sqlalchemy import Connection, Row, Select, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, false, or_, select
 
 from mlmgmt_nb.contract import ComputeResource, Model
 from mlmgmt_nb.contract.extensions import CandidateSummary, DeploymentRecord, Service, ServiceCreate
@@ -27,11 +27,11 @@ __all__ = ["get", "list_", "responses"]
 
 def list_(call: Call) -> Reply:
     with call.backend.store.reading() as db:
-        rows, next_link = page(db, _filtered(call), schema.services, call.query, f"{call.base_url}/services")
+        rows, next_link = page(db, _filtered(db, call), schema.services, call.query, f"{call.base_url}/services")
         return Reply(200, Page(responses(db, rows, call), next_link))
 
 
-def _filtered(call: Call) -> Select[Any]:
+def _filtered(db: Connection, call: Call) -> Select[Any]:
     """Select the services of the account that match the filters of a request."""
     services, manifests, images = schema.services, schema.manifests, schema.images
     columns = {
@@ -51,7 +51,7 @@ def _filtered(call: Call) -> Select[Any]:
     if "manifestName" in call.query:
         query = query.where(manifests.c.account == call.account)
     if (compute_id := call.query.get("computeResourceId")) is not None:
-        query = query.where(or_(services.c.compute_id == compute_id, services.c.compute_given == compute_id))
+        query = query.where(_on_compute(db, call.account, compute_id))
     links, models = schema.manifest_models, schema.models
     of_manifest = select(links.c.manifest_id)
     if (model_id := call.query.get("modelId")) is not None:
@@ -61,6 +61,20 @@ def _filtered(call: Call) -> Select[Any]:
         named = named.where(models.c.account == call.account, models.c.name == model_name)
         query = query.where(manifests.c.id.in_(named))
     return query
+
+
+def _on_compute(db: Connection, account: str, compute_id: str) -> ColumnElement[bool]:
+    """Return the condition that services are on a compute, whose id or other name is given.
+
+    Databases do not walk two indexes in the order of pages. An id of a compute is rarely also another name of one, so
+    one column, which has its own index, is usually enough.
+    """
+    services = schema.services
+    columns = (services.c.compute_id, services.c.compute_given)
+    of_account = select(services.c.seq).where(services.c.account == account).limit(1)
+    return or_(
+        false(), *(column == compute_id for column in columns if db.scalar(of_account.where(column == compute_id)))
+    )
 
 
 def get(call: Call) -> Reply:
@@ -172,7 +186,7 @@ def _scoring_uri(row: Row[Any], call: Call, front: str | None, *, is_first: bool
     if row.port is None or row.deployment_status in {"Failed", "Cancelled"}:
         return None
     name, separator, rest = row.name.partition("/")  # of a candidate, the name of its service is the first part
-    if call.backend.computes.is_exposed(row.compute_id):
+    if call.backend.computes.is_exposed(row.compute_id) and not separator:
         return call.backend.computes.exposed_url(row.compute_id, row.id)
     if front is not None:
         place = name if is_first else row.candidate_of or row.id

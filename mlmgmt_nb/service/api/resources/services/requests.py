@@ -154,7 +154,7 @@ def start_change(
     if row.target_id is not None:
         raise conflict("OperationUnderWay", "Another operation on this service is running; wait until it ends.")
     call.backend.admission.check(db, spec, row.compute_id, row.id)
-    _stop_canary(db, row.id, f"the service was changed by {change.changed_by}")
+    _stop_traffic(db, row.id, f"the service was changed by {change.changed_by}")
     deployment_id = add_deployment(db, call.account, row.id, spec, secrets, change)
     fewest, most = replica_bounds(spec)
     db.execute(
@@ -171,14 +171,24 @@ def start_change(
     return operations.begin(db, call.account, "Service", row.id)
 
 
-def _stop_canary(db: Connection, service_id: str, reason: str) -> None:
-    """End the canary of a service that is about to have another deployment: it would compare other things."""
+def _stop_traffic(db: Connection, service_id: str, reason: str) -> None:
+    """End the canary or mirror of a service that is about to have another deployment: it would compare other things."""
     services = schema.services
     candidate = select(services.c.id, services.c.traffic).where(services.c.candidate_of == service_id)
     for found in db.execute(candidate.where(~services.c.deleting)).all():
         if found.traffic is not None and found.traffic.is_active:
-            stopped = msgspec.structs.replace(found.traffic, state="Stopped", reason=reason)
+            stopped = stopped_traffic(found.traffic, reason)
             db.execute(update(services).where(services.c.id == found.id).values(traffic=stopped))
+
+
+def stopped_traffic(traffic: schema.Traffic, reason: str) -> schema.Traffic:
+    """Return the requests of a candidate that gets none from now on."""
+    canary, mirror = traffic.canary, traffic.mirror
+    if canary is not None and canary.is_active:
+        canary = msgspec.structs.replace(canary, state="Stopped", reason=reason)
+    if mirror is not None and mirror.is_active:
+        mirror = msgspec.structs.replace(mirror, state="Stopped", reason=reason)
+    return schema.Traffic(canary=canary, mirror=mirror)
 
 
 def check_deployable(db: Connection, row: Row[Any], spec: ServiceCreate) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 __all__ = [
-    *("DECLARATION", "DEPLOYMENT", "FIELD_MANAGER", "HOME", "KEYS", "MANAGED_BY", "NAME", "SERVICE"),
+    *("CANDIDATE", "COMPONENT", "DECLARATION", "DEPLOYMENT", "FIELD_MANAGER", "HOME", "KEYS", "MANAGED_BY", "NAME"),
+    "SERVICE",
     *("home_selector", "labels", "object_name", "selector"),
 ]
 
@@ -13,6 +14,9 @@ FIELD_MANAGER = "mlmgmt-nb"
 NAME = "app.kubernetes.io/name"
 """Label: the name of the service."""
 MANAGED_BY = "app.kubernetes.io/managed-by"
+COMPONENT = "app.kubernetes.io/component"
+"""Label: `scoring`, or `candidate` for a candidate of a service."""
+CANDIDATE = "candidate"
 HOME = "mlmgmt-nb/home"
 """Label: the state folder. Several may use one namespace."""
 SERVICE = "mlmgmt-nb/service"
@@ -41,12 +45,13 @@ def selector(service_id: str) -> dict[str, str]:
 
 
 def labels(name: str, service_id: str, home: str) -> dict[str, str]:
-    """Return the labels of all objects of a service."""
+    """Return the labels of all objects of a service, or of a candidate, whose name has a second part."""
+    service_name, separator, _ = name.partition("/")
     return {
         **selector(service_id),
-        NAME: name,
+        NAME: service_name,
         "app.kubernetes.io/instance": object_name(name, service_id),
-        "app.kubernetes.io/component": "scoring",
+        COMPONENT: CANDIDATE if separator else "scoring",
         HOME: home,
     }
 

@@ -61,6 +61,8 @@ def build_objects(
         home: id of the state folder.
         needs_node_port: whether requests get from here to the service by a port of every node.
     """
+    if declaration.is_candidate:
+        settings = settings.unexposed()
     name = object_name(declaration.name, declaration.service_id)
     metadata = {"name": name, "labels": labels(declaration.name, declaration.service_id, home)}
     objects = [
@@ -215,7 +217,7 @@ def _pod(declaration: Declaration, settings: ClusterSettings) -> Object:
 
 def _container(declaration: Declaration, settings: ClusterSettings) -> Object:
     command = [*COMMAND, "--host", "0.0.0.0", "--port", str(SCORING_PORT)]  # noqa: S104 - inside of a container
-    command += ["--name", declaration.name, "--concurrency", str(declaration.slots)]
+    command += ["--name", declaration.service_name, "--concurrency", str(declaration.slots)]
     command += ["--keys-file", f"{_MOUNT}/{_KEYS}", "--failure-file", "/dev/termination-log"]
     command += ["--stats-port", str(STATS_PORT)]
     wait = ["python3", "-c", f"import time; time.sleep({_PRE_STOP_SECONDS})"]

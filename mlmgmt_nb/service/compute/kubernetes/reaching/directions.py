@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Collection, Mapping
 
 from mlmgmt_nb.service.compute.declared.protocol import ObservedService
 from mlmgmt_nb.service.compute.forwarding.relay import Relay, Target, Wait
+from mlmgmt_nb.service.compute.forwarding.relayed_connection import Take
 from mlmgmt_nb.service.compute.kubernetes.declaring.naming import SERVICE
 from mlmgmt_nb.service.compute.kubernetes.observing.observation import Listed, ready_pods
 from mlmgmt_nb.service.compute.kubernetes.reaching.reach import PodReach, responds
@@ -14,6 +16,8 @@ from mlmgmt_nb.service.compute.listeners import Listeners
 __all__ = ["Directions"]
 
 
+_PRIVATE = "pods"
+"""Key of the private socket of a service: one for all of its deployments."""
 _ASLEEP = Wait("No pod of this service became ready in time.")
 
 
@@ -48,6 +52,29 @@ class Directions:
             self._relay = Relay(self._on_waiting)
         self._relay.listen(service_id, self._listeners[service_id])
         return opened
+
+    def private_port(self, service_id: str) -> int:
+        """Return the port of an open service that only this machine reaches. It is opened at the first use."""
+        assert self._relay is not None
+        port = self._listeners.private_port(service_id, _PRIVATE)
+        if port is None:
+            opened = self._listeners.private(service_id, _PRIVATE)
+            self._relay.listen(service_id, opened, is_private=True)
+            port = int(opened.getsockname()[1])
+        return port
+
+    def divert(self, service_id: str, take: Take) -> None:
+        """Leave the connections to an open service to others, from their next request on."""
+        assert self._relay is not None
+        self._relay.divert(service_id, take)
+
+    def accept(self, service_id: str) -> None:
+        """Accept connections to an open service again."""
+        assert self._relay is not None
+        self._relay.listen(service_id, self._listeners[service_id])
+
+    def socket_of(self, service_id: str) -> socket.socket:
+        return self._listeners[service_id]
 
     def close(self, service_id: str) -> None:
         """Stop accepting connections to a service; existing ones continue."""

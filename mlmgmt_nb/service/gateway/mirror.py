@@ -1,0 +1,186 @@
+"""Copies of requests: after a caller has its answer, the candidate of its service gets the same request.
+
+Nothing of a copy delays a caller. If the candidate is slower than the callers, further requests are not copied, and
+counted instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from time import perf_counter
+from typing import Any, NamedTuple
+
+from mlmgmt_nb.contract.mirror import MirroredPair
+from mlmgmt_nb.contract.recording import COPY_HEADER
+from mlmgmt_nb.scoring.recording.redaction import Redactor
+from mlmgmt_nb.service.http.messages import Receive, Scope, Send
+
+__all__ = ["Copier", "Copy", "Mirrored"]
+
+log = logging.getLogger(__name__)
+
+Message = MutableMapping[str, Any]
+Forward = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_LARGEST = 2**20
+"""Maximum bytes of a copied request, and of an answer."""
+_AT_ONCE = 4
+_MOST_WAITING, _MOST_WAITING_BYTES = 100, 16 * 2**20
+_COPY_SECONDS = 60.0
+_NO_KEY = 401
+
+
+class Mirrored(NamedTuple):
+    """What was copied: pairs of answers, and the number of requests without one."""
+
+    pairs: Sequence[MirroredPair] = ()
+    dropped: int = 0
+    skipped: int = 0
+
+
+class _Taken:
+    """The body of a message, with its status and the request id of a response."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.request_id = ""
+        self.body = bytearray()
+        self.is_complete = self.is_too_large = False
+
+    def add(self, message: Message) -> None:
+        """Take a message of ASGI."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = dict(message["headers"])
+            self.request_id = headers.get(b"x-ms-request-id", b"").decode("latin-1")
+        elif message["type"] in {"http.request", "http.response.body"}:
+            self.is_complete = not message.get("more_body", False)
+            self.is_too_large = self.is_too_large or len(self.body) + len(message.get("body", b"")) > _LARGEST
+            self.body += b"" if self.is_too_large else message.get("body", b"")
+
+    def fail(self, reason: str) -> None:
+        """Have a reason instead of a response."""
+        self.status, self.body = 0, bytearray(reason.encode())
+
+
+class Copy:
+    """A request while it is answered: its body and its answer, seen on their way."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self.request, self.answer = _Taken(), _Taken()
+        self.seconds = 0.0
+        self._receive, self._send = receive, send
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether a caller with a key has its answer."""
+        return self.request.is_complete and self.answer.is_complete and self.answer.status != _NO_KEY
+
+    @property
+    def is_too_large(self) -> bool:
+        return self.request.is_too_large or self.answer.is_too_large
+
+    async def receive(self) -> Message:
+        message: Message = await self._receive()
+        self.request.add(message)
+        return message
+
+    async def send(self, message: Message) -> None:
+        self.answer.add(message)
+        await self._send(message)
+
+
+class Copier:
+    """Sends copies, a few at a time. All methods but `take` belong to one event loop.
+
+    Args:
+        forward: sends a request to the candidate.
+        redact: names of the fields whose values are replaced in kept answers.
+    """
+
+    def __init__(self, forward: Forward, redact: Sequence[str]) -> None:
+        self._forward = forward
+        self._redactor = Redactor(redact) if redact else None
+        self._waiting: asyncio.Queue[Copy] = asyncio.Queue(_MOST_WAITING)
+        self._waiting_bytes = 0
+        self._pairs: list[MirroredPair] = []
+        self._dropped = self._skipped = 0
+        self._workers = [asyncio.create_task(self._work()) for _ in range(_AT_ONCE)]
+
+    def offer(self, copy: Copy) -> None:
+        """Send a copy of an answered request, now or later, if there is room for it."""
+        if not copy.is_answered:
+            return
+        if copy.is_too_large:
+            self._skipped += 1
+        elif self._waiting.full() or self._waiting_bytes > _MOST_WAITING_BYTES:
+            self._dropped += 1
+        else:
+            self._waiting_bytes += len(copy.request.body)
+            self._waiting.put_nowait(copy)
+
+    def take(self) -> Mirrored:
+        """Return what was copied since the last call."""
+        taken = Mirrored(self._pairs, self._dropped, self._skipped)
+        self._pairs, self._dropped, self._skipped = [], 0, 0
+        return taken
+
+    def stop(self) -> None:
+        """Send no further copies."""
+        for worker in self._workers:
+            worker.cancel()
+
+    async def _work(self) -> None:
+        while True:
+            copy = await self._waiting.get()
+            self._waiting_bytes -= len(copy.request.body)
+            answer, seconds = await self._answered(copy)
+            old, new = (self._redacted(bytes(taken.body)) for taken in (copy.answer, answer))
+            if answer.is_too_large or old is None or new is None:
+                self._skipped += 1
+                continue
+            pair = MirroredPair(
+                request_id=copy.answer.request_id,
+                status=answer.status,
+                answer=new,
+                seconds=seconds,
+                old_status=copy.answer.status,
+                old_answer=old,
+                old_seconds=copy.seconds,
+            )
+            self._pairs.append(pair)
+
+    async def _answered(self, copy: Copy) -> tuple[_Taken, float]:
+        """Return the answer of the candidate, and its latency."""
+        answer = _Taken()
+        headers = [(name, value) for name, value in copy.scope["headers"] if name != COPY_HEADER.encode()]
+        scope = {**copy.scope, "headers": [*headers, (COPY_HEADER.encode(), b"mirror")]}
+        body = bytes(copy.request.body)
+        messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def receive() -> Message:
+            if messages:
+                return messages.pop()
+            await asyncio.Event().wait()  # a caller that waits for its answer
+            raise AssertionError("unreachable")
+
+        async def send(message: Message) -> None:
+            answer.add(message)
+
+        began = perf_counter()
+        try:
+            async with asyncio.timeout(_COPY_SECONDS):
+                await self._forward(scope, receive, send)
+        except TimeoutError:
+            answer.fail(f"no answer within {_COPY_SECONDS:g} seconds")
+        except Exception as error:
+            # The other copies, and the requests of callers, must not suffer from one that cannot be sent.
+            log.exception("a copy of a request cannot be sent")
+            answer.fail(str(error))
+        return answer, perf_counter() - began
+
+    def _redacted(self, content: bytes) -> bytes | None:
+        return content if self._redactor is None else self._redactor.redact(content)[0]

@@ -1,0 +1,69 @@
+"""The division of the requests of services on clusters: a router takes the place of the way to the pods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Row
+
+from mlmgmt_nb.service.compute.declared.protocol import DeclaredCompute
+from mlmgmt_nb.service.gateway.router import Router, Split
+from mlmgmt_nb.service.reconciling.candidates import split_of
+from mlmgmt_nb.service.reconciling.declared.actions import Release, Route
+from mlmgmt_nb.service.store.schema import Traffic
+
+__all__ = ["Division"]
+
+
+class Division:
+    """Divides the requests of services between their pods and those of their candidates."""
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+        self._candidates: dict[str, Row[Any]] = {}  # by the ids of their services
+
+    def see(self, rows: Iterable[Row[Any]]) -> None:
+        """Find the candidates among all services."""
+        self._candidates = {
+            row.candidate_of: row for row in rows if row.candidate_of is not None and not row.deleting and row.port
+        }
+
+    def is_wanted(self, row: Row[Any]) -> bool:
+        """Return whether the candidate of a service is to get some of its requests, or copies."""
+        return self._traffic(row) is not None
+
+    def is_made(self, row: Row[Any]) -> bool:
+        """Return whether the requests of a service are divided now."""
+        return self._router.is_routed(row.id)
+
+    def renew(self, row: Row[Any], compute: DeclaredCompute) -> None:
+        """Apply the current share, if requests are divided."""
+        traffic = self._traffic(row)
+        if traffic is not None and self.is_made(row):
+            self._router.divide(row.id, self._split(row, compute, traffic))
+
+    def act(self, action: Route | Release, row: Row[Any], compute: DeclaredCompute) -> None:
+        """Begin or end the division. At any time, the router or the compute accepts connections."""
+        match action:
+            case Route():
+                if (traffic := self._traffic(row)) is not None:
+                    self._router.route(row.id, compute.socket_of(row.id), self._split(row, compute, traffic))
+                    compute.divert(row.id, self._router.taker(row.id))
+            case Release():
+                if compute.is_open(row.id):
+                    compute.accept(row.id)
+                self._router.release(row.id)
+
+    def stop(self) -> None:
+        self._router.stop()
+
+    def _traffic(self, row: Row[Any]) -> Traffic | None:
+        candidate = self._candidates.get(row.id)
+        if candidate is None or row.deleting or row.target_id is not None:
+            return None
+        traffic: Traffic | None = candidate.traffic
+        return traffic if traffic is not None and traffic.is_active else None
+
+    def _split(self, row: Row[Any], compute: DeclaredCompute, traffic: Traffic) -> Split:
+        return split_of(traffic, row, compute.private_port(row.id), self._candidates[row.id].port)

@@ -1,0 +1,145 @@
+"""Mirrors on the real service: callers get the answers of the current deployment, and the candidate gets copies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlmgmt_nb import connect
+from mlmgmt_nb.client.services.candidates import ProposedChange
+from mlmgmt_nb.errors import ConflictError, UsageError
+from tests.support.callers import Callers
+from tests.support.waiting import eventually
+
+SAYS = """\
+import json
+import time
+
+def init():
+    pass
+
+def run(body, request_headers):
+    n = json.loads(body).get("n", 0)
+    time.sleep({seconds})
+    if n < 0 and {word!r} == "new":
+        raise ValueError("below zero")
+    copy = next((value for name, value in request_headers.items() if name.lower() == "x-mlmgmt-copy"), None)
+    return {{"n": n + (n % 4 == 0 and {word!r} == "new"), "secret": {word!r}, "copy": copy}}
+"""
+
+
+def propose(api: Any, name: str, write: Callable[..., Path], *, seconds: float = 0, **more: Any) -> tuple[Any, str]:
+    """Return a service and the name of its workspace's service, after a candidate was proposed."""
+    old, new = (
+        api.image(write(SAYS.format(word=word, seconds=slow), word), name=f"{name}-{word}")["id"]
+        for word, slow in (("old", 0), ("new", seconds))
+    )
+    service = api.service(old, name, **more)
+    answer = api.request("PUT", f"/services/{service['id']}/candidate", json={"imageId": new})
+    assert api.operation(answer)["state"] == "Succeeded"
+    return service, name
+
+
+def change_of(api: Any, name: str) -> ProposedChange:
+    return connect(base_url=api.base_url, token=api.token).services.change(name)
+
+
+def mirror_of(change: ProposedChange) -> Any:
+    """Return the mirror as it is now."""
+    return change.refresh().candidate.mirror
+
+
+def state(change: ProposedChange, wanted: str) -> Any:
+    mirror = mirror_of(change)
+    return mirror if mirror.state == wanted else None
+
+
+def test_copies_are_compared_and_callers_notice_nothing(api: Any, name: str, write_driver: Callable[..., Path]) -> None:
+    service, _ = propose(api, name, write_driver, recording={"redact": ["secret"]})
+    change = change_of(api, name)
+    with pytest.raises(UsageError, match=r"no request of service .* has been mirrored[\s\S]*change\.mirror"):
+        change.mirror_report()
+    for number in range(3):
+        assert api.score(service, f'{{"n": {number}}}').json()["copy"] is None
+    with pytest.raises(UsageError, match="minutes"):
+        change.mirror(minutes=0)
+    assert mirror_of(change.mirror(minutes=60, requests=40)).is_active
+    with pytest.raises(ConflictError, match="A mirror of this candidate is running"):
+        change.canary(5)
+    eventually(lambda: _is_routed(api, service, change), what="the first copy")
+    said = [api.score(service, f'{{"n": {number}}}').json() for number in range(100)]
+    assert [one["n"] for one in said] == list(range(100))
+    assert {(one["secret"], one["copy"]) for one in said} == {("old", None)}
+
+    ended = eventually(lambda: state(change, "Ended"), what="the end of the mirror")
+    assert (ended.pairs, ended.reason) == (40, "40 requests were copied")
+    report = change.mirror_report()
+    assert report.summary["requests"] == 40
+    moved: Any = report.fields.set_index("field")
+    assert moved.loc["copy", "moved"] == 40, "the candidate is told that these are copies"
+    assert moved.loc["secret", "moved"] == 0, "its values are redacted"
+    assert 0 < moved.loc["n", "moved"] < 40
+    assert moved.loc["n", "largest_shift"] == 1
+    assert report.to_frame()["new"].iloc[0]["copy"] == "mirror"
+    assert "the mirror has ended: 40 requests were copied" in api.log(f"/services/{service['id']}/logs")
+    promoted: Any = change.promote_if("errors == 0 and lost == 0", report).result(60)
+    assert promoted.last_change.change == "promote"
+    assert api.score(service, '{"n": 4}').json()["n"] == 5
+    eventually(lambda: not list((api.home / "mirrors").iterdir()), what="the end of the pairs")
+
+
+def _is_routed(api: Any, service: Any, change: ProposedChange) -> bool:
+    api.score(service, '{"n": 1}')
+    return bool(mirror_of(change).pairs)
+
+
+def test_a_busy_candidate_drops_copies_only(api: Any, name: str, write_driver: Callable[..., Path]) -> None:
+    """Its four copies at a time take a while; callers do not wait for them, and large bodies are not copied."""
+    service, _ = propose(api, name, write_driver, seconds=0.5)
+    change = change_of(api, name)
+    change.mirror(minutes=60)
+    key = api.get(f"/services/{service['id']}/keys")["primaryKey"]
+    callers = Callers(service["scoringUri"], key)
+    callers.body = '{"n": 1}'
+    try:
+        eventually(lambda: mirror_of(change).dropped > 20, what="dropped copies")
+        assert callers.failed == []
+    finally:
+        callers.stop()
+    large = '{"n": 1, "x": "' + "x" * 2**20 + '"}'
+    assert api.score(service, large).status_code == 200
+    assert api.score(service, '{"n": 1}', "wrong").status_code == 401
+    mirror = eventually(lambda: _skipped(change), what="the large one")
+    assert mirror.skipped == 1
+    assert mirror_of(change.stop_mirror()).state == "Stopped"
+    report = change.mirror_report()
+    assert report.summary["errors"] == 0
+    assert report.skipped >= 21
+    change.discard()
+
+
+def _skipped(change: ProposedChange) -> Any:
+    mirror = mirror_of(change)
+    return mirror if mirror.skipped else None
+
+
+def test_a_mirror_survives_a_crash_and_ends_with_an_update(
+    start_service: Callable[..., Any], write_driver: Callable[..., Path]
+) -> None:
+    api = start_service()
+    service, _ = propose(api, "mirrored", write_driver)
+    change = change_of(api, "mirrored")
+    change.mirror(minutes=60)
+    eventually(lambda: _is_routed(api, service, change), what="the first copy")
+    api.kill()
+    again = start_service()
+    change = change_of(again, "mirrored")
+    before = mirror_of(change).pairs
+    eventually(lambda: _is_routed(again, service, change) and mirror_of(change).pairs > before, 60, "more copies")
+    again.operation(again.request("PUT", f"/services/{service['id']}", json={"numReplicas": 1}))
+    stopped = mirror_of(change)
+    assert stopped.state == "Stopped"
+    assert len(change.mirror_report().results) == stopped.pairs

@@ -1,0 +1,58 @@
+"""Programs that call a service all the time, and count its answers."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import requests
+
+from tests.support.waiting import eventually
+
+__all__ = ["Callers"]
+
+
+class Callers:
+    """Programs that call a service all the time, each on a connection that it keeps."""
+
+    def __init__(self, url: str, key: str, number: int = 3) -> None:
+        self.body = "{}"
+        self._url = url
+        self._key = key
+        self._done = threading.Event()
+        self._lock = threading.Lock()
+        self._said: Counter[str] = Counter()
+        self.failed: list[str] = []
+        self._pool = ThreadPoolExecutor(number)
+        self._calls = [self._pool.submit(self._call) for _ in range(number)]
+
+    def _call(self) -> None:
+        with requests.Session() as session:
+            session.trust_env = False
+            while not self._done.is_set():
+                headers = {"authorization": f"Bearer {self._key}"}
+                answer = session.post(self._url, data=self.body, headers=headers, timeout=30)
+                with self._lock:
+                    if answer.status_code == 200:
+                        self._said[answer.text.strip('"')] += 1
+                    else:
+                        self.failed.append(answer.text)
+
+    def count(self, number: int) -> Counter[str]:
+        """Return the answers of the next calls."""
+        with self._lock:
+            self._said.clear()
+
+        def enough() -> bool:
+            return self._said.total() >= number or any(call.done() for call in self._calls)
+
+        eventually(enough, what="further answers")
+        with self._lock:
+            return Counter(self._said)
+
+    def stop(self) -> None:
+        self._done.set()
+        self._pool.shutdown()
+        for call in self._calls:
+            call.result()

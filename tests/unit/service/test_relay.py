@@ -1,0 +1,142 @@
+"""The relay between the port of a service and its pods, and how it makes way for a router. Servers stand for pods."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from mlmgmt_nb.service.compute.forwarding.relay import Relay, Target
+from mlmgmt_nb.service.gateway.router import Router, Split
+from mlmgmt_nb.service.system.sockets import bind
+from tests.support.waiting import eventually
+
+_PATH = "/api/v1/service/s/score"
+
+
+class Pod(ThreadingHTTPServer):
+    """A server that answers with its name and the length of the body."""
+
+    daemon_threads = True
+
+    def __init__(self, name: str) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                said = f"{name} {len(body)}".encode()
+                self.send_response(200)
+                self.send_header("content-length", str(len(said)))
+                self.end_headers()
+                self.wfile.write(said)
+
+            def log_message(self, *_: object) -> None:
+                """Write nothing."""
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.thread = threading.Thread(target=self.serve_forever, daemon=True)
+        self.thread.start()
+
+    @property
+    def port(self) -> int:
+        return int(self.server_address[1])
+
+
+class Caller:
+    """A caller that keeps its connection."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        self._connection.connect()
+        self.local_port = self._connection.sock.getsockname()[1]
+
+    def ask(self, size: int = 1) -> str:
+        self._connection.request("POST", _PATH, b"x" * size)
+        return self._connection.getresponse().read().decode()
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the first connection is still the one in use."""
+        sock = self._connection.sock
+        return sock is not None and sock.getsockname()[1] == self.local_port
+
+
+@pytest.fixture
+def ports() -> Iterator[tuple[Relay, Router, socket.socket, Split]]:
+    """Return a relay to an old pod, a router, the socket of the service, and a division in favor of a new pod."""
+    relay, router, old, new = Relay(lambda: None), Router(), Pod("old"), Pod("new")
+    public, private = (bind("127.0.0.1", 0) for _ in range(2))
+    for listener in (public, private):
+        listener.listen()
+        listener.setblocking(False)
+    relay.listen("s", public)
+    relay.listen("s", private, is_private=True)
+    relay.set_target("s", Target("here", ("127.0.0.1", old.port)))
+    yield relay, router, public, Split(private.getsockname()[1], new.port, 1.0)
+    router.stop()
+    relay.stop()
+    for ended in (old, new):
+        ended.shutdown()
+        ended.server_close()
+    for listener in (public, private):
+        listener.close()
+
+
+def test_kept_connections_go_to_the_router_with_their_next_request(
+    ports: tuple[Relay, Router, socket.socket, Split],
+) -> None:
+    relay, router, public, split = ports
+    port = public.getsockname()[1]
+    kept, large = Caller(port), Caller(port)
+    assert [kept.ask(), large.ask()] == ["old 1", "old 1"]
+    router.route("s", public, split)
+    relay.divert("s", router.taker("s"))
+    assert kept.ask() == "new 1"
+    assert large.ask(2**22) == f"new {2**22}", "a body that arrives in many parts"
+    assert kept.is_kept
+    assert large.is_kept
+    assert [kept.ask(), large.ask(), Caller(port).ask()] == ["new 1"] * 3
+    router.divide("s", split._replace(share=0.5))
+    assert sorted(kept.ask() for _ in range(10)) == ["new 1"] * 5 + ["old 1"] * 5
+
+    # Afterwards, everything goes to the pods of the service. The next response ends a connection at the router.
+    relay.listen("s", public)
+    router.release("s")
+    eventually(lambda: kept.ask() == "old 1", what="the end of the division")
+    assert Caller(port).ask() == "old 1"
+
+
+def test_a_request_that_has_begun_stays_where_it_is(ports: tuple[Relay, Router, socket.socket, Split]) -> None:
+    relay, router, public, split = ports
+    with socket.create_connection(public.getsockname(), timeout=20) as caller:
+        head = f"POST {_PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: "
+        caller.sendall(f"{head}10\r\n\r\n".encode())
+        eventually(lambda: not relay.has_waiting("s"), what="its pod")
+        router.route("s", public, split)
+        relay.divert("s", router.taker("s"))
+        caller.sendall(b"POST /api/")  # a body may look like a request
+        assert _answer(caller) == "old 10"
+        caller.sendall(f"{head}1\r\n\r\n1".encode())
+        assert _answer(caller) == "new 1"
+
+
+def test_a_router_that_has_ended_takes_nothing(ports: tuple[Relay, Router, socket.socket, Split]) -> None:
+    relay, router, public, split = ports
+    caller = Caller(public.getsockname()[1])
+    caller.ask()
+    router.route("s", public, split)
+    take = router.taker("s")
+    router.release("s")
+    relay.divert("s", take)
+    assert caller.ask() == "old 1"
+
+
+def _answer(caller: socket.socket) -> str:
+    answer = http.client.HTTPResponse(caller)
+    answer.begin()
+    return answer.read().decode()
