@@ -42,6 +42,7 @@ from mlmgmt_nb.service.files.artifacts import ArtifactStore
 from mlmgmt_nb.service.files.home import Home
 from mlmgmt_nb.service.files.logs import Log
 from mlmgmt_nb.service.files.mirrors import Mirrors
+from mlmgmt_nb.service.files.recording_files import LocalFiles, StoredFiles
 from mlmgmt_nb.service.files.recordings import Recordings
 from mlmgmt_nb.service.gateway.router import Router
 from mlmgmt_nb.service.housekeeping.check import missing_files
@@ -122,7 +123,8 @@ class Backend:
         self._computes = self._make_computes(self._supervisor.computes_changed)
         self._clusters = Clusters(settings.clusters_file, settings.registry, self._make_cluster)
         self._router = Router()
-        self.recordings = Recordings(home.recordings)
+        self.recording_files = recording_files(home, settings.recording_storage)
+        self.recordings = Recordings(self.recording_files)
         self.mirrors = Mirrors(home.mirrors)
         self._pruner = Pruner(
             self.store, settings.operation_days, self.recordings, leads=lambda: self._membership.leads
@@ -164,8 +166,8 @@ class Backend:
         return DeclaredController(
             self._clusters.current,
             self._router,
-            ServiceRecorder(self.store, self.home, self._supervisor.services_changed),
-            Declarations(self.store, self.home, self.settings),
+            ServiceRecorder(self.store, self.home, self.recordings, self._supervisor.services_changed),
+            Declarations(self.store, self.home, self.settings, self.recording_files),
             self.settings,
             clock=time.monotonic,
         )
@@ -173,15 +175,19 @@ class Backend:
     def _candidate_controller(self) -> CandidateController:
         on_change = self._supervisor.services_changed
         return CandidateController(
-            self.store, self._router, ServiceRecorder(self.store, self.home, on_change), self.mirrors, on_change
+            self.store,
+            self._router,
+            ServiceRecorder(self.store, self.home, self.recordings, on_change),
+            self.mirrors,
+            on_change,
         )
 
     def _replica_controller(self) -> ReplicaController:
         return ReplicaController(
             self._computes,
             self._router,
-            ServiceRecorder(self.store, self.home, self._supervisor.services_changed),
-            Launches(self.store, self.home, self.settings),
+            ServiceRecorder(self.store, self.home, self.recordings, self._supervisor.services_changed),
+            Launches(self.store, self.home, self.settings, self.recording_files),
             self.settings,
             run_again=self._supervisor.computes_changed,
             clock=time.monotonic,
@@ -396,6 +402,7 @@ class Backend:
             check_supported_by_clusters(
                 spec,
                 self.settings.data_storage,
+                self.settings.recording_storage,
                 scales_itself=cluster.scales_itself,
                 is_exposed=cluster.is_exposed,
             )
@@ -414,7 +421,8 @@ class Backend:
 
     def _check_recording(self, image_id: str, compute_id: str) -> None:
         """Refuse to record requests where that is not possible."""
-        if compute_id == DOCKER and not self.engine.shares_files():
+        is_local = self.settings.recording_storage is None
+        if compute_id == DOCKER and is_local and not self.engine.shares_files():
             message = "$.recording.enabled: the Docker engine runs elsewhere, and its containers cannot write here."
             raise conflict("NoRecording", message)
         runtime = self.home.images / image_id / "runtime" / "mlmgmt_nb"
@@ -424,6 +432,16 @@ class Backend:
                 "create a new image from its manifest."
             )
             raise conflict("NoRecording", message)
+
+
+def recording_files(home: Home, storage: str | None) -> LocalFiles | StoredFiles:
+    """Return the place of recorded requests.
+
+    Args:
+        storage: an fsspec URL or the connection string of an Azure storage account; None for the state folder.
+    """
+    # Other state folders may use the same storage.
+    return LocalFiles(home.recordings) if storage is None else StoredFiles(storage, f"requests/{home.identity()}")
 
 
 class _ReplicaProcesses:
