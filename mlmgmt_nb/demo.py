@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from mlmgmt_nb import connect
+from mlmgmt_nb.commands.usage import Usage
 from mlmgmt_nb.contract import ServiceResponse
 from mlmgmt_nb.errors import UsageError
 
@@ -81,6 +82,8 @@ def run(
     print(f"\nModel {NAME}, version {version}, answers at {service.scoring_uri}")
     for values, answer in zip(sample.to_numpy().tolist(), answers, strict=True):
         print(f"  {values} -> {answer['kind']} ({100 * answer['chance']:.0f} %)")
+    usage = Usage(NAME, service.scoring_uri or "", "", {"input_df": sample.head(1).to_dict("records")})
+    print(f"\nAsk it in a shell, by curl; `mlmgmt service usage -n {NAME}` has this in Python:\n\n{usage.curl}\n")
     print("It keeps running: `mlmgmt status` shows its service, `mlmgmt stop` stops both.")
     return service
 

@@ -77,7 +77,7 @@ def _line(one: Series, highest: float, place: int) -> str:
             continue
         parts.append(f"{'L' if pen_is_down else 'M'}{number * step:.0f} {(HEIGHT - 2) * (1 - value / highest) + 1:.1f}")
         if not pen_is_down:
-            parts.append("h1")  # one number by itself is seen, too
+            parts.append(f"h{WIDTH if len(one.values) == 1 else 1}")  # one number by itself is seen, too
         pen_is_down = True
     color, dashes = _STROKES[place]
     dashed = f' stroke-dasharray="{dashes}"' if dashes else ""

@@ -105,7 +105,7 @@ def _write(session: Session, outcome: Outcome, out: Terminal, err: Terminal) -> 
     if isinstance(value, Poller):
         value = _awaited(session, value, outcome, err)
     text = formatted(value, session.setting("output") or "table", arguments.query, encoding=out.encoding)
-    if isinstance(value, Keys) and value.shown:
+    if isinstance(value, Keys) and value.shown and not arguments.query:  # a program asks for one of them
         err.write("These keys give access to the service: keep them out of files and logs.\n")
     if text:
         out.write(text + "\n")

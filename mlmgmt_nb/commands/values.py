@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -24,11 +23,9 @@ __all__ = [
     "ServiceTryout",
     "Settings",
     "Text",
-    "Usage",
     "chosen_lines",
 ]
 
-_NO_SAMPLE = "body          the driver has no schema: put what its run() takes into body.json"
 _FOLLOW_SECONDS = 0.5
 _STARTS = ("request ", "{", "[")  # of an entry of a service's log; the lines of a traceback start otherwise
 
@@ -155,76 +152,3 @@ class DeployForm:
     workspace: Workspace
     models: list[str]
     fields: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Usage:
-    """How to call a service from elsewhere. The key is not in it: it is read from MLMGMT_KEY.
-
-    Attributes:
-        name: of the service.
-        scoring_uri: where to post data.
-        swagger_uri: the URL of the service's description.
-        sample: a body that the service takes: text as it is sent, or what JSON has; None when it is not known.
-    """
-
-    name: str
-    scoring_uri: str
-    swagger_uri: str
-    sample: Any
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {"Authorization": "Bearer $MLMGMT_KEY", "Content-Type": "application/json"}
-
-    @property
-    def curl(self) -> str:
-        """A shell command that scores the sample or, without a sample, the file `body.json`."""
-        if self.sample is None:
-            return self._curl("--data-binary @body.json")
-        body = (self.sample if isinstance(self.sample, str) else json.dumps(self.sample)).replace("'", "'\\''")
-        return self._curl(f"--data-raw '{body}'")
-
-    def _curl(self, data: str) -> str:
-        return (
-            f"curl -X POST {self.scoring_uri} \\\n"
-            '  -H "Authorization: Bearer $MLMGMT_KEY" \\\n'
-            "  -H 'Content-Type: application/json' \\\n"
-            f"  {data}"
-        )
-
-    @property
-    def _python_body(self) -> str:
-        if self.sample is None:
-            return 'data=open("body.json", "rb").read()'
-        return f"data={self.sample!r}.encode()" if isinstance(self.sample, str) else f"json={self.sample!r}"
-
-    @property
-    def python(self) -> str:
-        """Python code that scores the sample or, without a sample, the file `body.json`."""
-        return (
-            "import os, requests\n\n"
-            "answer = requests.post(\n"
-            f"    {self.scoring_uri!r},\n"
-            f"    {self._python_body},\n"
-            '    headers={"Authorization": f"Bearer {os.environ[\'MLMGMT_KEY\']}"},\n'
-            "    timeout=60,\n"
-            ")\n"
-            "answer.raise_for_status()\n"
-            "print(answer.json())"
-        )
-
-    def __str__(self) -> str:
-        return "\n".join(
-            [
-                f"scoring URL   {self.scoring_uri}",
-                *(f"header        {name}: {value}" for name, value in self.headers.items()),
-                f"swagger       {self.swagger_uri}",
-                f"key           set MLMGMT_KEY to a key of `service keys -n {self.name} --show`",
-                *([_NO_SAMPLE] if self.sample is None else []),
-                "",
-                self.curl,
-                "",
-                self.python,
-            ]
-        )

@@ -34,6 +34,9 @@ def test_it_prints_a_prediction_and_the_second_time_updates_the_service(home: Pa
         for step in ("train", "connect", "model", "manifest", "image", "service", "score", "in total"):
             assert f" s  {step}\n" in done.stdout
         outputs.append(done.stdout)
+    block = outputs[-1].partition("\n\nexport")[2].partition("\n\n")[0]
+    answer = _run(home, "bash", "-c", f"export{block}")
+    assert '"setosa"' in answer.stdout, answer.stderr
     first, second = (next(word for word in output.split() if word.endswith("/score")) for output in outputs)
     assert first == second
 

@@ -38,6 +38,7 @@ class Contents:
         driver, schema: paths of the driver and its schema file.
         files: the files beside the driver, by path.
         packages: versions by name; None if they are not known.
+        lists_all_packages: whether a package that is not among them is absent, and not only unknown.
         requested: requirements that are not resolved yet; None if `packages` are known.
         python: the Python version, or a base image; None if it is not known.
         settings: settings of the service by name; None for an image.
@@ -50,6 +51,7 @@ class Contents:
     schema: str | None = None
     files: Mapping[str, ContentFile] = field(default_factory=dict)
     packages: Mapping[str, str] | None = None
+    lists_all_packages: bool = True
     requested: Sequence[str] | None = None
     python: str | None = None
     settings: Mapping[str, Any] | None = None
@@ -79,6 +81,7 @@ def of_image(
         schema=found.schema,
         files={file.path: file for file in found.files},
         packages=packages,
+        lists_all_packages=found.packages is not None,
         python=found.base or found.python,
         settings=settings,
         notes=[] if packages is not None else [f"The packages of {name} are not known."],

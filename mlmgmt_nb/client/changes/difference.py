@@ -168,14 +168,18 @@ def _version(model: Model | None) -> str | None:
 def _metadata(old: Model, new: Model) -> Iterator[str]:
     """Yield the differences between two versions of a model, a line each."""
     yield f"content: {'the same' if content_of(old.url) == content_of(new.url) else 'differs'}"
-    for name in ("created_at", "description", "tags", "mime_type", "unpack"):
+    for name in ("description", "tags", "mime_type", "unpack"):
         was, becomes = getattr(old, name), getattr(new, name)
         if was != becomes:
+            if was and becomes and isinstance(was, list):
+                was, becomes = [one for one in was if one not in becomes], [one for one in becomes if one not in was]
             yield f"{name}: {_shown(was)} -> {_shown(becomes)}"
 
 
 def _shown(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else "none" if value is None else str(value)
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value is None else str(value)
 
 
 def _files(old: Contents, new: Contents) -> Iterator[Change]:
@@ -216,6 +220,8 @@ def _packages(old: Contents, new: Contents) -> Iterator[Change]:
         yield from _values("package", old.packages, new.packages)
     elif new.requested is not None:
         for name, version, wanted in unmet(old.packages, new.requested):
+            if version is None and not old.lists_all_packages:
+                continue  # such as a package that only other packages need
             yield Change(kind="package", name=name, old=version, new=wanted)
 
 

@@ -18,7 +18,8 @@ from mlmgmt_nb.client.drift.report import Drift
 from mlmgmt_nb.client.replays.report import ReplayReport
 from mlmgmt_nb.client.services.candidates import ProposedChange
 from mlmgmt_nb.commands.output.listing import cut, narrow_rows, programs_rows, wide_rows
-from mlmgmt_nb.commands.values import Keys, Settings, Usage
+from mlmgmt_nb.commands.usage import Usage
+from mlmgmt_nb.commands.values import Keys, Settings
 from mlmgmt_nb.commands.verbs.drivers import CheckedDriver
 from mlmgmt_nb.contract.archiving import Archived
 from mlmgmt_nb.errors import UsageError

@@ -49,7 +49,7 @@ def cards() -> Iterator[tuple[str, str, Callable[[Any], Shown | str]]]:
     yield "mlmgmt_nb.contract.archiving", "Archived", str
     yield _VALUES, "SecretText", repr
     yield _VALUES, "Text", lambda text: str(text).rstrip("\n")
-    yield _VALUES, "Usage", str
+    yield "mlmgmt_nb.commands.usage", "Usage", _Usage
     yield _VALUES, "Settings", _settings
     yield _VALUES, "Keys", _keys
     yield "mlmgmt_nb.commands.verbs.drivers", "CheckedDriver", str
@@ -57,6 +57,30 @@ def cards() -> Iterator[tuple[str, str, Callable[[Any], Shown | str]]]:
     yield "mlmgmt_nb.client.changes.difference", "Difference", _Comparison
     yield "mlmgmt_nb.client.drift.report", "Drift", _Comparison
     yield "mlmgmt_nb.client.replays.report", "ReplayReport", _Comparison
+
+
+class _Usage:
+    """How to call a service: its addresses, and a block of code for each place that it is called from."""
+
+    def __init__(self, usage: Any) -> None:
+        self._usage = usage
+
+    def text(self) -> str:
+        """Return the text for a terminal."""
+        return str(self._usage)
+
+    def html(self) -> str:
+        """Return the HTML for a notebook."""
+        from mlmgmt_nb.notebook.display.code import highlighted
+        from mlmgmt_nb.notebook.display.html import CSS
+
+        facts = "".join(f"<div>{label} {html_cell(value)}</div>" for label, value in self._usage.facts)
+        note = f"<div>{html.escape(self._usage.note)}</div>" if self._usage.note else ""
+        blocks = "".join(
+            f'<b>{html.escape(block.title)}</b><pre class="mlmgmt-code">{highlighted(block.code, block.language)}</pre>'
+            for block in self._usage.blocks
+        )
+        return f'<div class="mlmgmt"><style>{CSS}</style>{facts}{note}{blocks}</div>'
 
 
 class _Report:
@@ -93,7 +117,7 @@ class _Comparison:
 
 
 class _Deployed:
-    """A service that was proven, in three lines."""
+    """A service that was proven, in three lines, and the command that shows how to call it from elsewhere."""
 
     def __init__(self, service: Any) -> None:
         self._service = service
@@ -111,6 +135,7 @@ class _Deployed:
             f"<b>{html.escape(name)}</b> {html.escape(proof)}",
             html_cell(url),
             f"{hint} {html_cell(f'%mlmgmt {command}')}",
+            f"call it from elsewhere {html_cell(f'%mlmgmt service usage -n {self._service.name}')}",
         ]
         return f"<div>{'<br>'.join(lines)}</div>"
 

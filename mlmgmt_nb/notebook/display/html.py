@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from mlmgmt_nb.errors import MlmgmtError
 from mlmgmt_nb.notebook.display.card import badge
+from mlmgmt_nb.notebook.display.code import CODE_CSS
 
 __all__ = ["CSS", "ErrorText", "alert", "escape", "link", "log_lines", "progress_bar", "table"]
 
@@ -35,6 +36,7 @@ CSS = """\
   text-align: left; padding: 2px 1em 2px 0; border: 0; border-bottom: 1px solid var(--mlmgmt-line); max-width: none;
 }
 """
+CSS += CODE_CSS
 """Colors and fonts from the theme of JupyterLab, VS Code or Colab, light or dark, for elements of class `mlmgmt`."""
 
 

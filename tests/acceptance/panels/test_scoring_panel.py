@@ -38,6 +38,7 @@ ws = connect()
 seen = pd.to_datetime(["2017-01-31", "2017-02-28"])
 frame = pd.DataFrame({{"sepal": [5.1, 6.2], "petal": [1.4, 4.5], "name": ["Ann", "Bob"], "wild": [True, False]}})
 frame["seen"] = seen
+frame["size"] = pd.Categorical(["S", "L"])
 def run(flowers, threshold, scaled): ...
 plain = {{"threshold": SampleDefinition(DataTypes.STANDARD, 5.5), "scaled": SampleDefinition(DataTypes.STANDARD, True)}}
 samples = {{"flowers": SampleDefinition(DataTypes.PANDAS, frame), **plain}}
@@ -63,6 +64,19 @@ def test_a_service_is_tried_out(open_notebook: Callable[..., Notebook], kernel_n
     expect(panel.get_by_role("region", name="answer")).to_contain_text("200 OK")
     expect(panel.get_by_role("region", name="answer")).to_contain_text(" ms, request 1 at ")
     assert answer.locator("i").count() == 0
+    # Fields fit their values: choices, switches, dates.
+    size = panel.get_by_label("size, row 1")
+    expect(size.get_by_role("option")).to_have_text(["", "L", "S"])
+    size.select_option("L")
+    expect(panel.get_by_role("switch", name="scaled")).to_be_checked()
+    seen = panel.get_by_label("seen, row 2")
+    expect(seen).to_have_attribute("type", "datetime-local")
+    seen.fill("2018-03-01T12:30:00")
+    panel.get_by_role("tab", name="JSON").click()
+    body = panel.get_by_label("body of the request")
+    eventually(lambda: json.loads(body.input_value())["flowers"][0]["size"] == "L")
+    eventually(lambda: json.loads(body.input_value())["flowers"][1]["seen"].startswith("2018-03-01T12:30"))
+    panel.get_by_role("tab", name="Form").click()
     # By the keyboard: another value, and Ctrl+Enter.
     threshold = panel.get_by_label("threshold", exact=True)
     threshold.fill("1e3")
@@ -77,12 +91,14 @@ def test_a_service_is_tried_out(open_notebook: Callable[..., Notebook], kernel_n
     expect(panel.get_by_label("petal, row 2")).to_have_attribute("aria-invalid", "true")
     expect(panel.get_by_role("group", name="flowers")).to_contain_text("row 2, petal: not a number")
     panel.get_by_role("button", name="Send").press("Enter")
-    notebook.wait_to_see(1, "flowers[1].petal: not a number")
+    notebook.wait_to_see(1, "Not sent: correct the marked field.")
+    expect(panel.get_by_label("petal, row 2")).to_be_focused()
+    expect(panel.get_by_role("alert")).to_have_count(1)  # of the answer before
     panel.get_by_label("petal, row 2").fill("4")
+    expect(panel.get_by_text("Not sent: correct the marked field.")).to_be_hidden()
     expect(panel.get_by_label("petal, row 2")).to_have_attribute("aria-invalid", "false")
     # The other view has the same, both ways; arrow keys lead to it.
     panel.get_by_role("tab", name="Form").press("ArrowRight")
-    body = panel.get_by_label("body of the request")
     eventually(lambda: json.loads(body.input_value())["flowers"][1]["petal"] == 4)
     changed = {**json.loads(body.input_value()), "threshold": 4.5}
     body.fill(json.dumps(changed))
@@ -106,11 +122,12 @@ def test_a_service_is_tried_out(open_notebook: Callable[..., Notebook], kernel_n
     expect(answer.get_by_role("cell", name="<i>Ann</i>")).to_be_visible()
     panel.get_by_role("tab", name="Code").click()
     expect(panel.get_by_label("curl", exact=True)).to_contain_text('-H "Authorization: Bearer $MLMGMT_KEY"')
-    expect(panel.get_by_label("Python", exact=True)).to_contain_text("'name': 'Ann'")
+    expect(panel.get_by_label("curl", exact=True)).to_contain_text("mlmgmt service keys -n flowers")
+    expect(panel.get_by_label("Python", exact=True)).to_contain_text('"name": "Ann"')
     notebook.screenshot(f"scoring-code-{kernel_name}", 1)
     panel.get_by_role("button", name="Copy curl").click()
     expect(panel.get_by_role("button", name="Copied")).to_be_visible()
-    assert "curl -X POST http" in notebook.page.evaluate("navigator.clipboard.readText()")
+    assert "\ncurl http" in notebook.page.evaluate("navigator.clipboard.readText()")
     panel.get_by_role("tab", name="Form").click()
     # Cells of a spreadsheet are pasted as cells.
     notebook.page.evaluate("navigator.clipboard.writeText('7.5\\t1.5\\n8.5\\t2.5\\n9.5\\t3.5')")

@@ -98,7 +98,7 @@ def model(version: int | None, content: str, **more: Any) -> Model:
 
 OLD = Contents(
     name="image churn version 1",
-    models=[model(1, "aa", tags=["auc=0.8"])],
+    models=[model(1, "aa", tags=["team=a", "auc=0.8"])],
     driver="score.py",
     schema="schema.json",
     files={
@@ -111,7 +111,7 @@ OLD = Contents(
 )
 NEW = Contents(
     name="image churn version 2",
-    models=[model(2, "bb", tags=["auc=0.9"])],
+    models=[model(2, "bb", tags=["team=a", "auc=0.9"])],
     driver="score.py",
     schema="schema.json",
     files={
@@ -186,6 +186,12 @@ def test_requirements_that_are_not_resolved_are_compared_with_the_lock() -> None
         ("xgboost", None, "any version"),
         ("tool", None, "https://example.org/tool.whl"),
     ]
+
+
+def test_a_package_that_a_notebook_did_not_record_is_unknown() -> None:
+    new = Contents(name="new source", requested=["numpy==2.0", "wcwidth==0.9"])
+    recorded = Contents(name="image", packages={"numpy": "1.0"}, lists_all_packages=False)
+    assert [str(change) for change in compare(recorded, new).changes] == ["numpy: 1.0 -> ==2.0"]
 
 
 def test_settings_after_an_update() -> None:

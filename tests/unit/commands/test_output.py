@@ -6,13 +6,15 @@ import csv
 import io
 import json
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mlmgmt_nb.commands.output.formats import formatted, queried
-from mlmgmt_nb.commands.values import Keys, Settings, Usage
+from mlmgmt_nb.commands.usage import Usage, first_record
+from mlmgmt_nb.commands.values import Keys, Settings
 from mlmgmt_nb.contract import Model
 from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.terminal import printable
@@ -65,9 +67,33 @@ def test_keys_are_masked_unless_shown() -> None:
 
 def test_usage_can_be_pasted_and_has_no_key() -> None:
     usage = Usage("iris", "http://h/score", "http://h/swagger.json", {"it's": [1, None]})
-    compile(usage.python, "<usage>", "exec")
+    for block in usage.blocks[1:]:
+        compile(block.code, "<usage>", "exec")
     assert """--data-raw '{"it'\\''s": [1, null]}'""" in usage.curl
+    assert usage.curl.startswith("export MLMGMT_KEY=$(mlmgmt service keys -n iris --show --query primaryKey -o tsv)\n")
     assert "$MLMGMT_KEY" in str(usage)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+        max_leaves=12,
+    )
+)
+def test_code_has_the_sample(sample: Any) -> None:
+    found: dict[str, Any] = {}
+    code = Usage("iris", "http://h/score", "", sample).own.partition("\n\n")[2].rpartition("\n")[0]
+    exec(code, {"open": lambda *_: io.BytesIO(b"none")}, found)
+    assert found["body"] == (b"none" if sample is None else sample)
+
+
+def test_code_has_the_first_row_of_a_table() -> None:
+    row = {"sepal length (cm)": 5.1, "sepal width (cm)": None, "kind": "a word", "is_wild": True, "more": "x"}
+    usage = Usage("iris", "http://h/score", "", first_record({"data": [row, row], "pairs": [[1, 2], [3, 4]]}))
+    lines = usage.curl.splitlines()
+    assert json.loads("".join(lines[4:])[len("  --data-raw '") : -1]) == {"data": [row], "pairs": [[1, 2], [3, 4]]}
+    assert f'  "data": [{json.dumps(row)}],' in lines
 
 
 def test_usage_without_a_sample_shows_no_body() -> None:

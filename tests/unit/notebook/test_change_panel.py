@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from mlmgmt_nb.contract.canary import Answers, Canary, CanaryStep
+from mlmgmt_nb.contract.traffic import Answers, Canary, CanaryStep
 from mlmgmt_nb.notebook.panels.change.tables import breaking, canary_html, canary_text, canary_words
 
 STEPS = [CanaryStep(share=5), CanaryStep(share=25)]

@@ -67,4 +67,4 @@ def test_a_difference_names_what_changes_and_nothing_else() -> None:
         ("manifest", "iris version 1", "iris version 2"),
         ("models", "iris version 1", "iris version 2"),
     ]
-    assert ("models", "iris version 1", "m9") in CHOICE.differences(image("other", models=["m9"]))
+    assert ("models", "iris version 1", "another model") in CHOICE.differences(image("other", models=["m9"]))

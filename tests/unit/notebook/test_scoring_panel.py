@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlmgmt_nb.client import Scored
+from mlmgmt_nb.commands.usage import pretty
 from mlmgmt_nb.errors import ConnectError, DriverError, UsageError
-from mlmgmt_nb.notebook.panels.scoring.form import Column, Field, Kind, as_table, fields_of, pretty
+from mlmgmt_nb.notebook.panels.scoring.form import Column, Field, as_table, fields_of
+from mlmgmt_nb.notebook.panels.scoring.kinds import Kind, Rule
 from mlmgmt_nb.notebook.panels.scoring.state import Input, ScoringState
 from mlmgmt_nb.scoring.schema import DataTypes, SampleDefinition, generate_schema
 from mlmgmt_nb.scoring.schema.file import load_schema
@@ -68,7 +70,7 @@ def test_the_sample_is_filled_in_and_gives_the_same_json(swagger: dict[str, Any]
         ("word", "text", "objects"),
         ("more", "json", "objects"),
     ]
-    kinds: list[Kind] = ["integer", "number", "text", "boolean", "date"]
+    kinds: list[Kind] = ["integer", "number", "text", "boolean", "datetime"]
     assert field(given, "frame").columns == list(map(Column, FRAME.columns, kinds))
     assert field(given, "frame").rows[1][:4] == ["47", "", "Bob", "false"]
     assert json.loads(given.check()) == swagger["definitions"]["ServiceInput"]["example"]
@@ -276,6 +278,57 @@ def test_the_history_is_bounded() -> None:
     for _ in range(60):
         asked(state)
     assert [one.number for one in state.history] == list(range(60, 10, -1))
+
+
+DESCRIBED = {
+    "type": "object",
+    "required": ["plan", "share", "day"],
+    "properties": {
+        "plan": {"type": "string", "enum": ["A", "B"]},
+        "level": {"enum": [1, "one", True]},
+        "share": {"type": "number", "minimum": 0, "maximum": 1},
+        "day": {"type": "string", "format": "date"},
+        "at": {"type": "string", "format": "time"},
+        "rows": {
+            "type": "array",
+            "items": {"properties": {"n": {"type": "integer", "minimum": 1}, "plan": {"enum": ["A", "B"]}}},
+        },
+    },
+    "example": {"plan": "A", "level": 1, "share": 0.5, "day": "2017-01-31", "rows": [{"n": 1, "plan": None}]},
+}
+"""What a driver can tell of its input in a description of its own."""
+
+
+def type_into(given: Input, name: str, text: str) -> None:
+    given.edit(name, lambda one: setattr(one, "text", text), is_typed=True)
+
+
+def test_choices_limits_and_dates_are_those_of_the_description() -> None:
+    given = Input({"definitions": {"ServiceInput": DESCRIBED}})
+    assert [one.kind for one in given.fields] == ["choice", "choice", "number", "date", "time", "table"]
+    assert [one.rule.hint(one.kind) for one in given.fields][:5] == [
+        *("one of 2", "one of 3", "number, 0 to 1"),
+        *("date", "time"),
+    ]
+    assert field(given, "rows").columns[0].rule.hint("integer") == "whole number, at least 1"
+    assert given.problems == {}
+    assert json.loads(given.check()) == DESCRIBED["example"]
+    for name, text in {"plan": "C", "share": "1.5", "day": "31.1.2017", "at": "noon", "level": "True"}.items():
+        type_into(given, name, text)
+    given.edit("rows", lambda one: one.paste(0, 0, "0\tC"))
+    assert given.problems == {
+        "plan": {"": "not one of A, B"},
+        "share": {"": "more than 1"},
+        "day": {"": "not a date such as 2017-01-31"},
+        "at": {"": "not a time such as 12:30:00"},
+        "level": {"": "not one of 1, one, true"},
+        "rows": {"0,0": "less than 1", "0,1": "not one of A, B"},
+    }
+    given.edit("plan", lambda one: setattr(one, "text", ""), is_typed=True)
+    assert given.problems["plan"] == {"": "a value is missing"}
+    given.edit("level", lambda one: setattr(one, "text", "true"), is_typed=True)
+    assert json.loads(given.body)["level"] is True
+    assert Rule(maximum=3).hint("number") == "number, at most 3"
 
 
 def test_fields_of_nothing() -> None:

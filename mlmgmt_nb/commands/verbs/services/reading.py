@@ -14,12 +14,12 @@ from mlmgmt_nb.commands.flags import (
 )
 from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.session import Session
+from mlmgmt_nb.commands.usage import Usage, first_record
 from mlmgmt_nb.commands.values import (
     Keys,
     LogStream,
     RequestLogFilter,
     Text,
-    Usage,
     chosen_lines,
 )
 from mlmgmt_nb.commands.verbs.services.scoring import sample
@@ -95,7 +95,8 @@ def _usage(session: Session, arguments: ServiceArguments) -> object:
     if not service.scoring_uri:
         raise UsageError(f"service {service.name!r} has no scoring URL: it is {service.state}", field="service")
     swagger_uri = service.scoring_uri.rpartition("/")[0] + "/swagger.json"
-    return Usage(service.name or "", service.scoring_uri, swagger_uri, sample(session.workspace, arguments.service))
+    body = first_record(sample(session.workspace, arguments.service))
+    return Usage(service.name or "", service.scoring_uri, swagger_uri, body)
 
 
 def _logs(session: Session, arguments: _Logs) -> object:

@@ -11,9 +11,9 @@ from mlmgmt_nb.client.changes.difference import Difference
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.replays.report import ReplayReport
 from mlmgmt_nb.client.services.candidates import ProposedChange
-from mlmgmt_nb.contract.canary import Canary
 from mlmgmt_nb.contract.changes import Candidate
 from mlmgmt_nb.contract.extensions import Service
+from mlmgmt_nb.contract.traffic import Canary
 from mlmgmt_nb.errors import MlmgmtError, NotFoundError, UsageError
 from mlmgmt_nb.notebook.panels.operation.state import Progress
 

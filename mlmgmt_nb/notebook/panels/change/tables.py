@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mlmgmt_nb.contract.canary import Answers, Canary
+from mlmgmt_nb.contract.traffic import Answers, Canary
 from mlmgmt_nb.notebook.display.card import badge
 from mlmgmt_nb.notebook.display.html import escape, table
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-__all__ = ["Column", "Field", "Kind", "as_table", "fields_of", "pretty"]
+from mlmgmt_nb.commands.usage import pretty
+from mlmgmt_nb.notebook.panels.scoring.kinds import ANY, Kind, Rule, is_empty_missing, kind_of, parsed, rule_of, text_of
 
-Kind = Literal["integer", "number", "boolean", "date", "text", "any", "table", "json"]
-"""The kind of a field. `any` is JSON if it parses, else text; `json` is JSON of one or more lines."""
+__all__ = ["Column", "Field", "as_table", "fields_of"]
 
 MOST_ROWS, MOST_CELLS = 100, 2000
 """A table with more rows is edited as JSON."""
-_WIDTH = 96
 
 
 class Column(NamedTuple):
@@ -24,6 +21,7 @@ class Column(NamedTuple):
 
     name: str
     kind: Kind
+    rule: Rule = ANY
 
 
 @dataclass
@@ -33,6 +31,7 @@ class Field:
     Attributes:
         name: the name of the argument.
         kind: the kind of its value.
+        rule: what its value must be besides.
         is_required: whether a request must have it.
         columns: the columns of a table.
         shape: the JSON form of a table row: an object, a list, or the value of its only column.
@@ -44,6 +43,7 @@ class Field:
     name: str
     kind: Kind
     is_required: bool = True
+    rule: Rule = ANY
     columns: list[Column] = field(default_factory=list)
     shape: Literal["objects", "lists", "values"] = "objects"
     text: str = ""
@@ -58,7 +58,7 @@ class Field:
     def take(self, value: Any) -> None:
         """Put a JSON value into the field."""
         if self.kind != "table":
-            self.text = _text(self.kind, value)
+            self.text = text_of(self.kind, value)
             return
         rows = self._rows_of(value)
         self.is_json = rows is None or len(rows) > MOST_ROWS or len(rows) * len(self.columns) > MOST_CELLS
@@ -76,17 +76,17 @@ class Field:
             known = {column.name for column in self.columns}
             more = dict.fromkeys(name for row in value for name in row if name not in known)
             self.columns += [Column(name, "any") for name in more]
-            return [[_text(kind, row.get(name)) for name, kind in self.columns] for row in value]
+            return [[text_of(kind, row.get(name)) for name, kind, _ in self.columns] for row in value]
         if self.shape == "values":
             if any(isinstance(item, (list, dict)) for item in value):
                 return None
-            return [[_text(self.columns[0].kind, item)] for item in value]
+            return [[text_of(self.columns[0].kind, item)] for item in value]
         if not all(isinstance(row, list) for row in value):
             return None
         width = max([len(self.columns), *(len(row) for row in value)])
-        kind = self.columns[0].kind if self.columns else "any"
-        self.columns = [Column(str(place), kind) for place in range(width)]
-        return [[_text(kind, item) for item in row] + [""] * (width - len(row)) for row in value]
+        kind, rule = self.columns[0][1:] if self.columns else ("any", ANY)
+        self.columns = [Column(str(place), kind, rule) for place in range(width)]
+        return [[text_of(kind, item) for item in row] + [""] * (width - len(row)) for row in value]
 
     @property
     def is_left_out(self) -> bool:
@@ -100,8 +100,8 @@ class Field:
         """
         if not self.is_table:
             kind: Kind = "json" if self.kind == "table" else self.kind
-            value, problem = _value(kind, self.text)
-            if value is None and not problem and kind in {"integer", "number", "date"} and self.is_required:
+            value, problem = parsed(kind, self.text, self.rule)
+            if value is None and not problem and is_empty_missing(kind) and self.is_required:
                 problem = "a value is missing"
             return value, {"": problem} if problem else {}
         problems: dict[str, str] = {}
@@ -109,7 +109,7 @@ class Field:
         for number, row in enumerate(self.rows):
             values = []
             for place, (text, column) in enumerate(zip(row, self.columns, strict=True)):
-                value, problem = _value(column.kind, text)
+                value, problem = parsed(column.kind, text, column.rule)
                 values.append(value)
                 if problem:
                     problems[f"{number},{place}"] = problem
@@ -118,7 +118,7 @@ class Field:
 
     def _shaped(self, rows: list[list[Any]]) -> list[Any]:
         if self.shape == "objects":
-            return [dict(zip((name for name, _ in self.columns), row, strict=True)) for row in rows]
+            return [dict(zip((column.name for column in self.columns), row, strict=True)) for row in rows]
         return [row[0] for row in rows] if self.shape == "values" else rows
 
     def set_cell(self, row: int, column: int, text: str) -> None:
@@ -158,105 +158,28 @@ def fields_of(swagger: Mapping[str, Any]) -> list[Field]:
 
 
 def _field(name: str, schema: Mapping[str, Any], is_required: bool) -> Field:
-    kind = _kind(schema)
+    kind = kind_of(schema)
     if kind != "json":
-        return Field(name, kind, is_required)
+        return Field(name, kind, is_required, rule_of(schema))
     items = schema.get("items")
     if schema.get("type") != "array" or not isinstance(items, dict):
         return Field(name, "json", is_required)
     if isinstance(items.get("properties"), dict):
-        columns = [Column(title, _cell_kind(of)) for title, of in items["properties"].items()]
-        return Field(name, "table", is_required, columns)
+        columns = [_column(title, of) for title, of in items["properties"].items()]
+        return Field(name, "table", is_required, columns=columns)
     if items.get("type") == "array":
         inner = items.get("items") or {}
         if inner.get("type") in {"array", "object"}:
             return Field(name, "json", is_required)
-        return Field(name, "table", is_required, [Column("0", _cell_kind(inner))], shape="lists")
+        return Field(name, "table", is_required, columns=[_column("0", inner)], shape="lists")
     if items.get("type") == "object":
         return Field(name, "json", is_required)
-    return Field(name, "table", is_required, [Column("value", _cell_kind(items))], shape="values")
+    return Field(name, "table", is_required, columns=[_column("value", items)], shape="values")
 
 
-def _kind(schema: Mapping[str, Any]) -> Kind:
-    kinds: dict[Any, Kind] = {"integer": "integer", "number": "number", "boolean": "boolean", "string": "text"}
-    if schema.get("type") == "string" and schema.get("format") in {"date", "date-time"}:
-        return "date"
-    return kinds.get(schema.get("type"), "json")
-
-
-def _cell_kind(schema: Mapping[str, Any]) -> Kind:
-    kind = _kind(schema)
-    return "any" if kind == "json" else kind
-
-
-def _text(kind: Kind, value: Any) -> str:
-    """Return the text of a JSON value in a field."""
-    if kind == "json":
-        return pretty(value)
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
-    if kind == "any" and _value("any", value)[0] != value:
-        return json.dumps(value, ensure_ascii=False)  # text that would parse as a number, for example
-    return value
-
-
-def _value(kind: Kind, text: str) -> tuple[Any, str]:
-    """Parse the text of a field. Return its value, and its problem or ""."""
-    bare = text.strip()
-    if kind == "text":
-        return text, ""
-    if not bare:
-        return None, "" if kind != "json" else "a value is missing"
-    if kind == "integer":
-        return _read(bare, int, "not a whole number")
-    if kind == "number":
-        return _read(bare, _number, "not a number")
-    if kind == "boolean":
-        known = {"true": True, "false": False}
-        return (known[bare.lower()], "") if bare.lower() in known else (text, "neither true nor false")
-    if kind == "date":
-        _, problem = _read(bare, dt.datetime.fromisoformat, "not a date such as 2017-01-31T12:00:00")
-        return bare, problem
-    try:
-        return json.loads(text), ""
-    except ValueError as error:
-        return text, "" if kind == "any" else f"not JSON: {error}"
-
-
-def _read(text: str, read: Any, problem: str) -> tuple[Any, str]:
-    try:
-        return read(text), ""
-    except ValueError:
-        return text, problem
-
-
-def _number(text: str) -> float:
-    try:
-        return int(text)
-    except ValueError:
-        number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(text)
-    return number
-
-
-def pretty(value: Any, indent: str = "") -> str:
-    """Format JSON for reading: values that fit on a line stay on it."""
-    flat = json.dumps(value, ensure_ascii=False)
-    if len(indent) + len(flat) <= _WIDTH or not isinstance(value, (dict, list)) or not value:
-        return flat
-    inner = indent + "  "
-    if isinstance(value, list) and not any(isinstance(item, (dict, list)) for item in value):
-        return flat
-    parts = (
-        [f"{json.dumps(name, ensure_ascii=False)}: {pretty(item, inner)}" for name, item in value.items()]
-        if isinstance(value, dict)
-        else [pretty(item, inner) for item in value]
-    )
-    opening, closing = "{}" if isinstance(value, dict) else "[]"
-    return f"{opening}\n" + ",\n".join(inner + part for part in parts) + f"\n{indent}{closing}"
+def _column(name: str, schema: Mapping[str, Any]) -> Column:
+    kind = kind_of(schema)
+    return Column(name, "any" if kind == "json" else kind, rule_of(schema))
 
 
 def as_table(value: Any) -> tuple[Sequence[str], list[list[str]]] | None:

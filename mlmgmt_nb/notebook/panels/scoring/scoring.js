@@ -1,8 +1,11 @@
 // The input of a service as a form and as JSON, code that sends it, and the answers.
 
-const HINTS = { integer: "whole number", number: "number", boolean: "true or false", date: "date", text: "text", any: "any value", json: "JSON" };
-const DATE = /^\d{4}-\d\d-\d\d$/;
-const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?$/;
+// What the inputs of browsers take; other texts, such as a time with a zone, are edited as text.
+const PICKERS = {
+  date: ["date", /^(\d{4}-\d\d-\d\d)?$/],
+  datetime: ["datetime-local", /^(\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?)?$/],
+  time: ["time", /^(\d\d:\d\d(:\d\d)?)?$/],
+};
 
 function render({ model, el }) {
   // Typed input is sent with a short delay, and before any other message.
@@ -50,6 +53,7 @@ function render({ model, el }) {
   keepKeys(root);
   el.append(root);
 
+  let refusals = model.get("shown").refused;
   const draw = keepingFocus(root, () => {
     const shown = model.get("shown");
     setText(title, shown.title);
@@ -57,8 +61,12 @@ function render({ model, el }) {
     if (hasForm) form.draw(shown);
     editor.draw(shown, hasForm);
     code.draw(shown);
-    setText(sending, shown.sending ? "Waiting for the answer…" : "");
+    const refused = shown.refused ? "Not sent: correct the marked field." : "";
+    setText(sending, shown.sending ? "Waiting for the answer…" : refused);
+    sending.classList.toggle("mlmgmt-bad", !shown.sending && Boolean(refused));
     root.setAttribute("aria-busy", shown.sending);
+    if (shown.refused > refusals) form.element.querySelector("[aria-invalid=true]")?.focus();
+    refusals = shown.refused;
     answer.draw(shown.answer);
     history.draw(shown.history);
   });
@@ -112,22 +120,35 @@ function scalar(field, type, marks, described) {
   const labels = { "aria-label": field.name, "aria-describedby": described, "data-key": field.name };
   let input;
   if (field.kind === "boolean" && field.required) {
-    input = h("input", { ...labels, type: "checkbox", checked: field.text === "true" });
+    input = h("input", { ...labels, type: "checkbox", role: "switch", class: "mlmgmt-switch", checked: field.text === "true" });
     input.addEventListener("change", () => tellText(String(input.checked)));
+  } else if (field.kind === "boolean" || field.kind === "choice") {
+    input = selection(field, field.text, labels, tellText);
   } else if (field.kind === "json") {
     const rows = Math.min(14, Math.max(3, field.text.split("\n").length));
     input = h("textarea", { ...labels, rows, spellcheck: "false", value: field.text });
     input.addEventListener("input", () => tellText(input.value));
   } else {
-    input = h("input", { ...labels, ...typeOf(field.kind, field.text), value: field.text, placeholder: HINTS[field.kind] });
+    input = h("input", { ...labels, ...typeOf(field.kind, field.text), value: field.text, placeholder: field.hint });
     input.addEventListener("input", () => tellText(input.value));
   }
   marks.push((shown) => input.setAttribute("aria-invalid", "" in problemsOf(shown, field.name)));
   return input;
 }
 
+/** A list of choices, with an empty one, and with a text that is none of them. */
+function selection({ kind, choices }, text, labels, tellText) {
+  const known = ["", ...(kind === "boolean" ? ["true", "false"] : choices)];
+  const texts = known.includes(text) ? known : [...known, text];
+  const select = h("select", labels, ...texts.map((one) => h("option", { value: one }, one)));
+  select.value = text;
+  select.addEventListener("change", () => tellText(select.value));
+  return select;
+}
+
 function typeOf(kind, text) {
-  if (kind === "date" && (DATE.test(text) || TIME.test(text))) return { type: DATE.test(text) ? "date" : "datetime-local", step: "1" };
+  const [type, format] = PICKERS[kind] ?? [];
+  if (type && format.test(text)) return { type, step: kind === "date" ? null : "1" };
   return kind === "integer" || kind === "number" ? { type: "text", inputmode: kind === "integer" ? "numeric" : "decimal" } : { type: "text" };
 }
 
@@ -139,13 +160,10 @@ function cells(field, type, send, marks) {
     const labels = { "aria-label": field.isOneColumn ? `row ${row + 1}` : `${name}, row ${row + 1}`, "data-key": key, class: `mlmgmt-cell mlmgmt-cell-${kind}` };
     const tellText = (value) => type(key, { do: "cell", field: field.name, row, column, text: value });
     let input;
-    if (kind === "boolean") {
-      const options = ["", "true", "false"].map((word) => h("option", { value: word }, word));
-      input = h("select", labels, ...options);
-      input.value = text;
-      input.addEventListener("change", () => tellText(input.value));
+    if (kind === "boolean" || kind === "choice") {
+      input = selection(field.columns[column], text, labels, tellText);
     } else {
-      input = h("input", { ...labels, ...typeOf(kind === "date" ? "text" : kind, text), value: text });
+      input = h("input", { ...labels, ...typeOf(kind, text), value: text });
       input.addEventListener("input", () => tellText(input.value));
       input.addEventListener("paste", (event) => {
         const pasted = event.clipboardData.getData("text");
@@ -156,7 +174,7 @@ function cells(field, type, send, marks) {
     }
     input.addEventListener("keydown", (event) => {
       const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-      const next = step && kind !== "boolean" && inputs[row + step]?.[column];
+      const next = step && input.type === "text" && inputs[row + step]?.[column];
       if (next) {
         event.preventDefault();
         next.focus();
@@ -170,7 +188,7 @@ function cells(field, type, send, marks) {
     remove.addEventListener("click", () => send({ do: "remove", field: field.name, row }));
     return h("tr", {}, ...values.map((text, column) => cell(text, row, column)), h("td", {}, remove));
   });
-  const heads = field.columns.map(({ name, kind }) => h("th", { scope: "col" }, name, h("div", { class: "mlmgmt-hint" }, HINTS[kind])));
+  const heads = field.columns.map(({ name, hint }) => h("th", { scope: "col" }, name, h("div", { class: "mlmgmt-hint" }, hint)));
   marks.push((shown) => {
     const problems = problemsOf(shown, field.name);
     inputs.forEach((row, y) => row.forEach((input, x) => input.setAttribute("aria-invalid", `${y},${x}` in problems)));
@@ -201,10 +219,10 @@ function codePages() {
   const curl = h("pre", { class: "mlmgmt-code", tabindex: 0, role: "region", "aria-label": "curl" });
   const python = h("pre", { class: "mlmgmt-code", tabindex: 0, role: "region", "aria-label": "Python" });
   const part = (name, pre) => h("div", {}, h("div", { class: "mlmgmt-row" }, h("b", {}, name), copyButton(`Copy ${name}`, () => pre.textContent)), pre);
-  const note = h("div", { class: "mlmgmt-faint" }, "Both examples read the key from the environment variable MLMGMT_KEY.");
+  const note = h("div", { class: "mlmgmt-faint" }, "The shell reads the key into MLMGMT_KEY, which Python reads there; no key is shown.");
   const draw = (shown) => {
-    setText(curl, shown.code.curl);
-    setText(python, shown.code.python);
+    setMarkup(curl, shown.code.curl);
+    setMarkup(python, shown.code.python);
   };
   return { element: h("div", {}, note, part("curl", curl), part("Python", python)), draw };
 }
@@ -247,7 +265,7 @@ function answerView() {
     raw.hidden = Boolean(shown.error);
     if (shown.number !== number) raw.open = shown.columns.length === 0;
     number = shown.number;
-    setText(text, shown.text);
+    setMarkup(text, shown.markup);
   };
   return { element, draw };
 }
@@ -259,7 +277,8 @@ function historyView(choose) {
     element.hidden = past.length === 0;
     setRows(list, past, (one) => {
       const mark = h("span", { class: one.ok ? "mlmgmt-good" : "mlmgmt-bad" }, one.words);
-      const button = h("button", { type: "button", "aria-current": one.chosen ? "true" : null }, `${one.number}. ${one.at} `, mark, ` ${one.ms}`);
+      const body = h("span", { class: "mlmgmt-faint" }, one.body);
+      const button = h("button", { type: "button", "aria-current": one.chosen ? "true" : null }, h("span", {}, `${one.number}. ${one.at} `, mark, ` ${one.ms}`), body);
       button.addEventListener("click", () => choose(one.number));
       return h("li", {}, button);
     });

@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mlmgmt_nb.client import Scored
+from mlmgmt_nb.commands.usage import pretty
 from mlmgmt_nb.errors import MlmgmtError, ScoringError, ServiceStoppedError, UsageError
-from mlmgmt_nb.notebook.panels.scoring.form import Field, as_table, fields_of, pretty
+from mlmgmt_nb.notebook.panels.scoring.form import Field, as_table, fields_of
 
 __all__ = ["Answer", "Input", "ScoringState"]
 
 _KEPT_REQUESTS = 50
-_SHOWN_ROWS, _SHOWN_CHARACTERS = 200, 20_000
+_SHOWN_ROWS, _SHOWN_CHARACTERS, _SHOWN_OF_BODY = 200, 20_000, 120
 
 
 class Input:
@@ -103,6 +104,11 @@ class Input:
                 self.problems[field.name] = problems
         self.form_changes += 1
 
+    @property
+    def has_problems(self) -> bool:
+        """Whether a problem keeps the form from being sent. Input typed as JSON is sent unchanged."""
+        return bool(self.problems) and not self._typed_as_json
+
     def check(self) -> str:
         """Return the body to send.
 
@@ -110,7 +116,7 @@ class Input:
             UsageError: the form has a problem. Input typed as JSON is sent unchanged, valid or not, so that the service
                 reports its errors.
         """
-        if self.problems and not self._typed_as_json:
+        if self.has_problems:
             name, problems = next(iter(self.problems.items()))
             place, problem = next(iter(problems.items()))
             raise UsageError(
@@ -250,10 +256,20 @@ class ScoringState:
                 "words": one.words,
                 "ok": one.status == 200,
                 "ms": f"{1000 * one.seconds:.1f} ms",
+                "body": _excerpt(one.body),
                 "chosen": one is self.answer,
             }
             for one in self.history
         ]
+
+
+def _excerpt(body: str) -> str:
+    """Return the beginning of a body, on one line and without needless blanks."""
+    try:
+        text = json.dumps(json.loads(body), ensure_ascii=False, separators=(",", ":"))
+    except ValueError:
+        text = " ".join(body.split())
+    return text[:_SHOWN_OF_BODY]
 
 
 def _failed(answer: Answer, error: MlmgmtError) -> Answer:

@@ -6,18 +6,21 @@ import json
 from typing import Any
 
 from mlmgmt_nb.client import Workspace
-from mlmgmt_nb.commands.values import Usage
+from mlmgmt_nb.commands.usage import Usage, pretty
 from mlmgmt_nb.contract import ServiceResponse
 from mlmgmt_nb.errors import UsageError
-from mlmgmt_nb.notebook.display.html import ErrorText, escape, table
+from mlmgmt_nb.notebook.display.code import highlighted
+from mlmgmt_nb.notebook.display.html import escape, table
 from mlmgmt_nb.notebook.panels.frontend import frontend
 from mlmgmt_nb.notebook.panels.panel import Panel
-from mlmgmt_nb.notebook.panels.scoring.form import Field, pretty
+from mlmgmt_nb.notebook.panels.scoring.form import Column, Field
+from mlmgmt_nb.notebook.panels.scoring.kinds import text_of
 from mlmgmt_nb.notebook.panels.scoring.state import Answer, ScoringState
 
 __all__ = ["ScoringPanel"]
 
 _LONGEST_CODE = 20_000
+_MOST_HIGHLIGHTED = 10_000
 _SAVED_ROWS = 20
 
 
@@ -47,6 +50,7 @@ class ScoringPanel(Panel):
         self._service = services.get((service.id or "") if isinstance(service, ServiceResponse) else service)
         name = self._service.name or ""  # by name: it may be recreated while the panel is open
         self.scoring = ScoringState(lambda body: services.ask(name, body, timeout=timeout), services.description(name))
+        self._refused = 0
         self._frontend: Any = None
 
     @property
@@ -56,13 +60,15 @@ class ScoringPanel(Panel):
             return self.scoring.answer.value if self.scoring.answer else None
 
     def send(self) -> None:
-        """Send the input. The answer appears when it arrives."""
+        """Send the input. The answer appears when it arrives. With a problem at a field, nothing is sent."""
         with self.lock:
             try:
                 body = self.scoring.input.check()
-            except UsageError as error:
-                self.fail(ErrorText.of(error))
+            except UsageError:
+                self._refused += 1
+                self.changed()
                 return
+            self._refused = 0
         self.do(lambda: self._sent(body))
 
     def _sent(self, body: str) -> None:
@@ -112,23 +118,33 @@ class ScoringPanel(Panel):
             "bodyChanges": given.body_changes,
             "problem": given.problem,
             "sending": self.is_working,
-            "answer": scoring.answer.shown(scoring.input.body) if scoring.answer else None,
+            "refused": self._refused if given.has_problems else 0,
+            "answer": self._shown_answer(),
             "history": scoring.recent(),
             "code": self._code(),
         }
 
+    def _shown_answer(self) -> dict[str, Any] | None:
+        answer = self.scoring.answer
+        if answer is None:
+            return None
+        shown = answer.shown(self.scoring.input.body)
+        text = shown["text"]
+        is_json = not isinstance(answer.value, str) and len(text) <= _MOST_HIGHLIGHTED
+        return {**shown, "markup": highlighted(text, "json") if is_json else escape(text)}
+
     def _code(self) -> dict[str, str]:
-        """Return client code for the next request."""
+        """Return client code for the next request, as HTML."""
         body = self.scoring.input.body
         if len(body) > _LONGEST_CODE:
-            note = f"The input of {len(body):,} characters is too long to show as code."
+            note = escape(f"The input of {len(body):,} characters is too long to show as code.")
             return {"curl": note, "python": note}
         try:
             sample = json.loads(body)
         except ValueError:
             sample = body
         usage = Usage(self._service.name or "", self._service.scoring_uri or "", "", sample)
-        return {"curl": usage.curl, "python": usage.python}
+        return {"curl": highlighted(usage.curl, "bash"), "python": highlighted(usage.python, "python")}
 
     def _on_message(self, message: dict[str, Any]) -> None:
         """Handle a message of the frontend. The worker sends requests, so that the callback is short."""
@@ -160,11 +176,22 @@ def _field(field: Field, problems: dict[str, str]) -> dict[str, Any]:
         "name": field.name,
         "kind": field.kind if field.kind != "table" or field.is_table else "json",
         "required": field.is_required,
-        "columns": [{"name": name, "kind": kind} for name, kind in field.columns] if field.is_table else [],
+        "hint": field.rule.hint(field.kind),
+        "choices": [text_of("choice", choice) for choice in field.rule.choices],
+        "columns": [_column(column) for column in field.columns] if field.is_table else [],
         "text": field.text,
         "rows": [list(row) for row in field.rows] if field.is_table else [],
         "isOneColumn": field.shape == "values",
         "problems": problems,
+    }
+
+
+def _column(column: Column) -> dict[str, Any]:
+    return {
+        "name": column.name,
+        "kind": column.kind,
+        "hint": column.rule.hint(column.kind),
+        "choices": [text_of("choice", choice) for choice in column.rule.choices],
     }
 
 

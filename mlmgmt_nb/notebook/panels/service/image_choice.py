@@ -63,7 +63,9 @@ class ImageChoice:
         return {
             "image": _shown(image),
             "manifest": _shown(manifest),
-            "models": ", ".join(self.models.get(one, one) for one in manifest.model_ids or ()) if manifest else "",
+            "models": ", ".join(self.models.get(one, "another model") for one in manifest.model_ids or ())
+            if manifest
+            else "",
             "driver": manifest.driver_program if manifest else "",
             "files": ", ".join(str(asset.id) for asset in manifest.assets) if manifest else "",
             "runtime": runtime.runtime_type if runtime else "",

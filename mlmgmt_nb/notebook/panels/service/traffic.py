@@ -82,7 +82,8 @@ class Traffic:
         counted = self.latest
         if counted is None:
             return ""
-        return f"{counted.requests} requests, {counted.failures} failed; {counted.rejected} more rejected"
+        requests = f"{counted.requests} request{'' if counted.requests == 1 else 's'}"
+        return f"{requests}, {counted.failures} failed; {counted.rejected} more rejected"
 
     def html(self) -> str:
         """Return the charts."""

@@ -1,0 +1,163 @@
+"""Kinds of form fields and cells: by the schema of a value, with conversion between its JSON form and typed text."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
+
+from mlmgmt_nb.commands.usage import pretty
+
+__all__ = ["ANY", "Kind", "Rule", "is_empty_missing", "kind_of", "parsed", "rule_of", "text_of"]
+
+Kind = Literal["integer", "number", "boolean", "date", "datetime", "time", "choice", "text", "any", "table", "json"]
+"""The kind of a field. `any` is JSON if it parses, else text; `json` is JSON of one or more lines."""
+_MOST_NAMED = 5
+_FORMATS: dict[Any, Kind] = {"date": "date", "date-time": "datetime", "time": "time"}
+_KINDS: dict[Any, Kind] = {"integer": "integer", "number": "number", "boolean": "boolean", "string": "text"}
+_HINTS: dict[Kind, str] = {
+    "integer": "whole number",
+    "number": "number",
+    "boolean": "true or false",
+    "date": "date",
+    "datetime": "date and time",
+    "time": "time",
+    "text": "text",
+    "any": "any value",
+    "json": "JSON",
+}
+
+
+class Rule(NamedTuple):
+    """What a value must be besides its kind.
+
+    Attributes:
+        choices: the values to choose from; none if any is right.
+        minimum, maximum: limits of a number, included; None for no limit.
+    """
+
+    choices: tuple[Any, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+
+    def hint(self, kind: Kind) -> str:
+        """Return what to enter, in a few words."""
+        if kind == "choice":
+            return f"one of {len(self.choices)}"
+        words = _HINTS.get(kind, "")
+        if self.minimum is not None and self.maximum is not None:
+            return f"{words}, {self.minimum} to {self.maximum}"
+        if self.minimum is not None:
+            return f"{words}, at least {self.minimum}"
+        return words if self.maximum is None else f"{words}, at most {self.maximum}"
+
+    def problem(self, value: Any) -> str:
+        """Return what is wrong with a number, or ""."""
+        if self.minimum is not None and value < self.minimum:
+            return f"less than {self.minimum}"
+        return f"more than {self.maximum}" if self.maximum is not None and value > self.maximum else ""
+
+
+ANY = Rule()
+
+
+def kind_of(schema: Mapping[str, Any]) -> Kind:
+    """Return the kind of a value by its Swagger type; `json` for arrays, objects and what has no type."""
+    if schema.get("enum"):
+        return "choice"
+    kind = schema.get("type")
+    return _FORMATS.get(schema.get("format"), "text") if kind == "string" else _KINDS.get(kind, "json")
+
+
+def rule_of(schema: Mapping[str, Any]) -> Rule:
+    """Return the rule of a value by its Swagger type."""
+    return Rule(tuple(schema.get("enum") or ()), _limit(schema.get("minimum")), _limit(schema.get("maximum")))
+
+
+def _limit(value: Any) -> float | None:
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def is_empty_missing(kind: Kind) -> bool:
+    """Return whether a field without text has no value; an empty text is a value."""
+    return kind in {"integer", "number", "date", "datetime", "time", "choice"}
+
+
+def text_of(kind: Kind, value: Any) -> str:
+    """Return the text of a JSON value in a field."""
+    if kind == "json":
+        return pretty(value)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if kind == "any" and parsed("any", value)[0] != value:
+        return json.dumps(value, ensure_ascii=False)  # text that would parse as a number, for example
+    return value
+
+
+def parsed(kind: Kind, text: str, rule: Rule = ANY) -> tuple[Any, str]:
+    """Parse the text of a field. Return its value, and its problem or "". Text that does not parse is the value."""
+    bare = text.strip()
+    if kind == "text":
+        return text, ""
+    if not bare:
+        return None, "" if kind != "json" else "a value is missing"
+    if kind == "choice":
+        return _chosen(text, rule.choices)
+    if kind in _READERS:
+        read, problem = _READERS[kind]
+        try:
+            value = read(bare)
+        except ValueError:
+            return text, problem
+        return (value, rule.problem(value)) if kind in {"integer", "number"} else (value, "")
+    try:
+        return json.loads(text), ""
+    except ValueError as error:
+        return text, "" if kind == "any" else f"not JSON: {error}"
+
+
+def _chosen(text: str, choices: tuple[Any, ...]) -> tuple[Any, str]:
+    for choice in choices:
+        if text == text_of("choice", choice):
+            return choice, ""
+    named = ", ".join(text_of("choice", choice) for choice in choices[:_MOST_NAMED])
+    return text, f"not one of {named}{', …' if len(choices) > _MOST_NAMED else ''}"
+
+
+def _number(text: str) -> float:
+    try:
+        return int(text)
+    except ValueError:
+        number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
+
+
+def _boolean(text: str) -> bool:
+    return ["false", "true"].index(text.lower()) == 1
+
+
+def _iso(read: Callable[[str], object]) -> Callable[[str], str]:
+    """Return a function that checks a date or time, and keeps its text."""
+
+    def checked(text: str) -> str:
+        read(text)
+        return text
+
+    return checked
+
+
+_READERS: Mapping[Kind, tuple[Callable[[str], Any], str]] = {
+    "integer": (int, "not a whole number"),
+    "number": (_number, "not a number"),
+    "boolean": (_boolean, "neither true nor false"),
+    "date": (_iso(dt.datetime.fromisoformat), "not a date such as 2017-01-31"),
+    "datetime": (_iso(dt.datetime.fromisoformat), "not a date such as 2017-01-31T12:00:00"),
+    "time": (_iso(dt.time.fromisoformat), "not a time such as 12:30:00"),
+}
+"""How kinds are read, and what is wrong if that fails."""
