@@ -121,6 +121,10 @@ def _propose(session: Session, arguments: _Propose) -> object:
         return changing.propose(built, settings, service)
 
 
+def _candidate(session: Session, arguments: ServiceArguments) -> object:
+    return session.workspace.services.change(arguments.service)
+
+
 def _promote(session: Session, arguments: _Promote) -> object:
     services = session.workspace.services
     return services.promote(arguments.service, reason=arguments.reason, evidence=arguments.evidence)
@@ -152,6 +156,14 @@ COMMANDS: tuple[Command[Any], ...] = (
         ),
         waits=True,
         arguments=_Propose,
+    ),
+    Command(
+        ("service", "candidate"),
+        "Show the candidate of a service; a notebook shows it in a panel, to try, promote or discard it",
+        "mlmgmt service candidate -n iris",
+        _candidate,
+        (SERVICE,),
+        arguments=ServiceArguments,
     ),
     Command(
         ("service", "promote"),
