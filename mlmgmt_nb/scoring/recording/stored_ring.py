@@ -99,7 +99,6 @@ class StoredRing:
         self._written_at = time.time()
         with storage_errors():
             files, place = self._files()
-            files.makedirs(place, exist_ok=True)
             files.pipe_file(f"{place}/{self._name}", bytes(self._content))
         self._is_written = True
 
@@ -120,5 +119,7 @@ class StoredRing:
         """Return the file system and the folder. They are opened here, in the thread that may wait for them."""
         if self._opened is None:
             files, root = open_files(self._where)
+            with suppress(FileExistsError):
+                files.mkdir(root + self._folder, create_parents=True)  # also the container of an account
             self._opened = files, root + self._folder
         return self._opened
