@@ -119,7 +119,7 @@ class SharingCompute(ABC, Generic[R]):
             with self._lock:
                 del self._replicas[replica.id]
                 service_id = replica.launch.service_id
-                self._counted[service_id] = self._counted.get(service_id, Counters()) + replica.counters
+                self._counted[service_id] = self._counted.get(service_id, Counters()) + replica.counted
                 if replica.exit is not None:
                     self._exits.append(replica.exit)
             self._forget(replica)
@@ -164,7 +164,7 @@ class SharingCompute(ABC, Generic[R]):
         return sum(replica.memory() or 0 for replica in self._of(service_id))
 
     def counters(self, service_id: str) -> Counters:
-        living = [replica.counters for replica in self._of(service_id)]
+        living = [replica.counted for replica in self._of(service_id)]
         with self._lock:
             return sum(living, self._counted.get(service_id, Counters()))
 

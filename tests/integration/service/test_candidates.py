@@ -96,6 +96,34 @@ def test_a_candidate_is_tried_and_promoted_with_its_own_replicas(
     eventually(lambda: not psutil.pid_exists(process), what="the end of its replica")
 
 
+def test_a_promotion_adds_none_of_the_requests_that_the_candidate_answered_before(
+    api: Any, name: str, write_driver: Callable[..., Path]
+) -> None:
+    built = images(api, write_driver, name, old=0, new=0)
+    service = api.service(built["old"], name)
+    path = f"/services/{service['id']}"
+    assert state(api, api.request("PUT", f"{path}/candidate", json={"imageId": built["new"]})) == "Succeeded"
+    candidate = api.get(f"{path}/candidate")
+
+    def counted(service_id: str) -> float:
+        lines = api.request("GET", f"/services/{service_id}/metrics").text.splitlines()
+        return float(next(line for line in lines if line.startswith("mlmgmt_requests_total{")).rpartition(" ")[2])
+
+    for one in (service, service, *[candidate] * 5):
+        assert api.score(one, "1").status_code == 200
+    eventually(lambda: counted(candidate["id"]) == 5, what="the requests of the candidate")
+    api.score(candidate, "1")  # it may not be counted yet when the candidate is promoted
+    assert state(api, api.request("POST", f"{path}/candidate/promote")) == "Succeeded"
+    assert counted(service["id"]) == 2
+    assert api.score(service, "1").json()[0] == "new"
+    eventually(lambda: counted(service["id"]) == 3, what="the request after the promotion")
+    # Its replica ends, and its counts stay.
+    assert state(api, api.request("POST", f"{path}/rollback")) == "Succeeded"
+    eventually(lambda: counted(service["id"]) == 3, what="the counts of ended replicas")
+    assert api.score(service, "1").json()[0] == "old"
+    eventually(lambda: counted(service["id"]) == 4, what="the request after the rollback")
+
+
 def test_a_candidate_that_does_not_start_is_not_promoted_and_nothing_of_it_is_left(
     api: Any, name: str, write_driver: Callable[..., Path]
 ) -> None:
