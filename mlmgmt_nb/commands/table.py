@@ -14,13 +14,11 @@ from mlmgmt_nb.commands.verbs import (
     deployments,
     drivers,
     generated_drivers,
-    images,
-    manifests,
-    models,
     operations,
     scoring_tests,
     services,
 )
+from mlmgmt_nb.commands.verbs.versions import images, manifests, models
 
 __all__ = ["COMMANDS"]
 

@@ -12,12 +12,11 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from mlmgmt_nb.contract.canary import Canary, CanaryRequest
 from mlmgmt_nb.contract.extensions import Service, ServiceUpdate
-from mlmgmt_nb.contract.mirror import Mirror, MirroredPairs, MirrorRequest
 from mlmgmt_nb.contract.operations import Answer, Operation, Parameter
 from mlmgmt_nb.contract.resolving import resolve
 from mlmgmt_nb.contract.resources import ErrorResponse, UtcTime
+from mlmgmt_nb.contract.traffic import Canary, CanaryRequest, Mirror, MirroredPairs, MirrorRequest
 
 __all__ = ["CANDIDATES", "CHANGE_OPERATIONS", "CHANGE_TAG", "Candidate"]
 

@@ -22,10 +22,9 @@ from mlmgmt_nb.client.services.changes import ServiceChanges
 from mlmgmt_nb.client.services.replaying import ServiceReplays
 from mlmgmt_nb.client.services.support import check_candidates
 from mlmgmt_nb.contract import Image, ServiceResponse
-from mlmgmt_nb.contract.canary import CanaryRequest, CanaryStep
 from mlmgmt_nb.contract.changes import Candidate
 from mlmgmt_nb.contract.extensions import Service, ServiceUpdate
-from mlmgmt_nb.contract.mirror import MirroredPair, MirroredPairs, MirrorRequest
+from mlmgmt_nb.contract.traffic import CanaryRequest, CanaryStep, MirroredPair, MirroredPairs, MirrorRequest
 from mlmgmt_nb.errors import UsageError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from mlmgmt_nb.contract.mirror import MirroredPair, MirroredPairs
+from mlmgmt_nb.contract.traffic import MirroredPair, MirroredPairs
 
 __all__ = ["Mirrors", "size_of"]
 

@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from time import perf_counter
 from typing import Any, NamedTuple
 
-from mlmgmt_nb.contract.mirror import MirroredPair
 from mlmgmt_nb.contract.recording import COPY_HEADER
+from mlmgmt_nb.contract.traffic import MirroredPair
 from mlmgmt_nb.scoring.recording.redaction import Redactor
 from mlmgmt_nb.service.http.messages import Receive, Scope, Send
 

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from mlmgmt_nb import intervals
-from mlmgmt_nb.contract.canary import Answers, Canary
+from mlmgmt_nb.contract.traffic import Answers, Canary
 
 __all__ = ["Verdict", "added", "advance", "judge"]
 

@@ -9,8 +9,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row
 
-from mlmgmt_nb.contract.canary import Canary
-from mlmgmt_nb.contract.mirror import Mirror
+from mlmgmt_nb.contract.traffic import Canary, Mirror
 from mlmgmt_nb.service.clock import now
 from mlmgmt_nb.service.files.mirrors import Mirrors, size_of
 from mlmgmt_nb.service.gateway.mirror import Mirrored

@@ -31,10 +31,9 @@ from sqlalchemy import (
 )
 
 from mlmgmt_nb.contract import ErrorResponse
-from mlmgmt_nb.contract.canary import Canary
 from mlmgmt_nb.contract.extensions import ChangeRecord, ServiceCreate
-from mlmgmt_nb.contract.mirror import Mirror
 from mlmgmt_nb.contract.resolving import resolve
+from mlmgmt_nb.contract.traffic import Canary, Mirror
 
 __all__ = [
     "VERSION",

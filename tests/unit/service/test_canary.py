@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlmgmt_nb.contract.canary import Answers, Canary, CanaryStep
+from mlmgmt_nb.contract.traffic import Answers, Canary, CanaryStep
 from mlmgmt_nb.service.reconciling.canary import added, advance, judge
 
 BEGIN = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)

@@ -13,10 +13,9 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, insert, update
 
-from mlmgmt_nb.contract.canary import Canary, CanaryRequest
 from mlmgmt_nb.contract.changes import Candidate
 from mlmgmt_nb.contract.extensions import ChangeRecord, ServiceCreate, ServiceUpdate
-from mlmgmt_nb.contract.mirror import Mirror, MirrorRequest
+from mlmgmt_nb.contract.traffic import Canary, CanaryRequest, Mirror, MirrorRequest
 from mlmgmt_nb.service.api.app import Call
 from mlmgmt_nb.service.api.resources import operations
 from mlmgmt_nb.service.api.resources.services.queries import responses

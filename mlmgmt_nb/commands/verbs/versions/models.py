@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mlmgmt_nb.commands.archiving import ALL, archiving_commands
 from mlmgmt_nb.commands.flags import NEW_VERSION, CommonArguments
 from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.verbs.deploy import check_no_new_version
+from mlmgmt_nb.commands.verbs.versions.archiving import ALL, archiving_commands
 from mlmgmt_nb.errors import NotFoundError
 
 __all__ = ["COMMANDS"]

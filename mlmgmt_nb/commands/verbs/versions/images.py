@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mlmgmt_nb.commands.archiving import ALL, archiving_commands
 from mlmgmt_nb.commands.flags import (
     APPLICATION,
     NEW_VERSION,
@@ -18,6 +17,7 @@ from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.values import Text
 from mlmgmt_nb.commands.verbs.deploy import check_no_new_version, compute_of, flow, source_of
+from mlmgmt_nb.commands.verbs.versions.archiving import ALL, archiving_commands
 from mlmgmt_nb.errors import ConflictError, NotFoundError, UsageError
 
 __all__ = ["COMMANDS"]

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlmgmt_nb.commands.archiving import ALL, archiving_commands
 from mlmgmt_nb.commands.flags import APPLICATION, NEW_VERSION, PACKAGING, CommonArguments, DeployArguments
 from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.verbs.deploy import flow, source_of
+from mlmgmt_nb.commands.verbs.versions.archiving import ALL, archiving_commands
 
 __all__ = ["COMMANDS"]
 

@@ -1,0 +1,1 @@
+"""Commands: what has versions, that is models, manifests and images."""

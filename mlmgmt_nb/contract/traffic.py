@@ -1,0 +1,163 @@
+"""The requests that a candidate gets: a share of those of its service, or copies.
+
+A canary gives it a share of the requests, step by step, and is judged. A mirror gives it copies of requests, and both
+answers are kept to be compared.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from mlmgmt_nb.contract.limits import matching
+from mlmgmt_nb.contract.resolving import resolve
+from mlmgmt_nb.contract.resources import UtcTime, Wire
+
+__all__ = [
+    *("Answers", "Canary", "CanaryRequest", "CanaryStep"),
+    *("Mirror", "MirrorRequest", "MirroredPair", "MirroredPairs"),
+]
+
+Percent = Annotated[float, Meta(ge=0.01, le=100, description="Percentage of the requests.")]
+
+
+class CanaryStep(Wire, frozen=True, kw_only=True):
+    """A step of a canary."""
+
+    share: Percent
+    minutes: Annotated[float, Meta(ge=0, description="Minutes until the next step, at least.")] = 0
+
+
+class CanaryRequest(Wire, frozen=True, kw_only=True):
+    """A share of the requests for the candidate, in steps, and the conditions that end it."""
+
+    steps: Annotated[list[CanaryStep], Meta(min_length=1, max_length=20, description="The steps, in their order.")]
+    header: Annotated[
+        Annotated[str, Meta(pattern=matching("[A-Za-z0-9-]{1,64}"))] | None,
+        Meta(description="Header whose value decides, so that a caller stays; null to decide by request."),
+    ] = None
+    max_errors: Annotated[
+        Annotated[float, Meta(ge=0, le=1)] | None,
+        Meta(description="Largest share of errors above that of the current deployment; null for any."),
+    ] = 0.01
+    max_p95: Annotated[
+        Annotated[float, Meta(ge=0.01)] | None,
+        Meta(description="Largest 95th percentile of latencies, as a multiple of the current one; null for any."),
+    ] = 2.0
+
+
+class Answers(Wire, frozen=True, kw_only=True):
+    """The answers of a deployment during a canary."""
+
+    requests: Annotated[int, Meta(description="Number of requests.")] = 0
+    errors: Annotated[int, Meta(description="Number of those with a status of 500 or above, or without an answer.")] = 0
+    p95: Annotated[float | None, Meta(description="95th percentile of the latencies in seconds.")] = None
+    latencies: Annotated[
+        dict[str, int], Meta(description="Number of answers by latency: the upper bound of each bucket in seconds.")
+    ] = {}
+
+
+class Canary(CanaryRequest, frozen=True, kw_only=True):
+    """A canary and its state.
+
+    Attributes:
+        state: `Running`; `Waiting`, if its time is over and its traffic does not decide yet; `Passed`, after its last
+            step; `TakenBack`, when it was worse; `Stopped`, by a request or because the service changed.
+        step: number of the current step, from 0.
+        step_since: when it began.
+        step_requests: requests that the candidate has answered since.
+        reason: the values that decided, or those that do not suffice.
+        old, new: the answers of the current deployment and of the candidate.
+    """
+
+    state: Annotated[
+        Literal["Running", "Waiting", "Passed", "TakenBack", "Stopped"], Meta(description="State of the canary.")
+    ] = "Running"
+    step: Annotated[int, Meta(description="Number of the current step, from 0.")] = 0
+    step_since: Annotated[UtcTime | None, Meta(description="When it began.")] = None
+    step_requests: Annotated[int, Meta(description="Requests that the candidate has answered since.")] = 0
+    reason: Annotated[str, Meta(description="The values that decided, or those that do not suffice.")] = ""
+    old: Annotated[Answers, Meta(description="Answers of the current deployment.")] = Answers()
+    new: Annotated[Answers, Meta(description="Answers of the candidate.")] = Answers()
+
+    @property
+    def share(self) -> float:
+        """The current percentage of the requests that the candidate answers."""
+        return self.steps[self.step].share if self.is_active else 0.0
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the candidate gets requests."""
+        return self.state in {"Running", "Waiting", "Passed"}
+
+
+class MirrorRequest(Wire, frozen=True, kw_only=True):
+    """A share of the requests whose copies the candidate also answers, for a limited time."""
+
+    minutes: Annotated[float, Meta(gt=0, le=1440, description="Minutes until it ends.")] = 10
+    share: Percent = 100
+    requests: Annotated[int, Meta(ge=1, le=100_000, description="Number of copies after which it ends.")] = 10_000
+
+
+class Mirror(MirrorRequest, frozen=True, kw_only=True):
+    """A mirror and its state.
+
+    Attributes:
+        state: `Running`; `Ended`, after its time or its number of copies; `Stopped`, by a request or because the
+            service changed.
+        since: when it began.
+        pairs: copies that were answered, whose pairs of answers are kept.
+        dropped: requests that were not copied because the candidate had not answered earlier copies yet.
+        skipped: requests that were not copied because they, or an answer, were too large or could not be redacted.
+        bytes: size of the kept answers.
+        reason: why it ended.
+    """
+
+    state: Annotated[Literal["Running", "Ended", "Stopped"], Meta(description="State of the mirror.")] = "Running"
+    since: Annotated[UtcTime | None, Meta(description="When it began.")] = None
+    pairs: Annotated[int, Meta(description="Number of kept pairs of answers.")] = 0
+    dropped: Annotated[int, Meta(description="Requests without a copy, because the candidate was busy.")] = 0
+    skipped: Annotated[int, Meta(description="Requests without a copy, because they or an answer were too large.")] = 0
+    bytes: Annotated[int, Meta(description="Size of the kept answers.")] = 0
+    reason: Annotated[str, Meta(description="Why it ended.")] = ""
+
+    @property
+    def is_active(self) -> bool:
+        """Whether requests are copied."""
+        return self.state == "Running"
+
+
+class MirroredPair(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The two answers to a request.
+
+    Attributes:
+        request_id: its id at the current deployment, which is also in the log; "" if the response had none.
+        status, answer, seconds: status, body and latency of the candidate. Status 0 means that it did not respond: then
+            the body has the reason.
+        old_status, old_answer, old_seconds: those of the current deployment, which the caller got.
+    """
+
+    request_id: Annotated[str, Meta(description="Id of the request at the current deployment.")]
+    status: Annotated[int, Meta(description="Status of the candidate; 0 if it did not respond.")]
+    answer: Annotated[bytes, Meta(description="Body of the candidate, or the reason why it did not respond.")]
+    seconds: Annotated[float, Meta(description="Latency of the candidate.")]
+    old_status: Annotated[int, Meta(description="Status of the current deployment.")]
+    old_answer: Annotated[bytes, Meta(description="Body of the current deployment.")]
+    old_seconds: Annotated[float, Meta(description="Latency of the current deployment.")]
+
+
+class MirroredPairs(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A part of the pairs of a mirror, in the order of the requests.
+
+    Attributes:
+        value: the pairs.
+        has_more: whether others follow.
+    """
+
+    value: Annotated[list[MirroredPair], Meta(description="The pairs.")]
+    has_more: Annotated[bool, Meta(description="Whether others follow.")]
+
+
+resolve(Canary, CanaryRequest, Mirror, MirrorRequest, MirroredPair, MirroredPairs)
