@@ -111,6 +111,10 @@ class SharingCompute(ABC, Generic[R]):
         if replica := self._replicas.get(replica_id):
             replica.open(at_service=at_service)
 
+    def keep(self, replica_id: str) -> None:
+        if replica := self._replicas.get(replica_id):
+            replica.keep()
+
     def forget_deployments(self, service_id: str, kept: Container[str]) -> None:
         self._listeners.close_private(service_id, kept)
 

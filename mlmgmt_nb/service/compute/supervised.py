@@ -134,10 +134,10 @@ class SupervisedReplica(ABC):
     def adopt(self, service_id: str, deployment_id: str, log: Log) -> None:
         """Make it a replica of another service and deployment; it is ready again when it accepts connections there."""
         log.line(f"[mlmgmt] replica {self.id} is taken over")
+        self._is_moving = service_id != self.launch.service_id
         self.launch = msgspec.structs.replace(
             self.launch, service_id=service_id, deployment_id=deployment_id, candidate_of=None, log=log
         )
-        self._counted_before, self._is_moving = self.counters, True
         self._enter(ReplicaState.STARTING)
         self.open(at_service=True)
 
@@ -146,6 +146,12 @@ class SupervisedReplica(ABC):
         self.is_open = at_service
         sockets = ["service", "private"] if at_service else ["private"]
         self.send(type="accept", sockets=sockets, deploymentId=self.launch.deployment_id)
+
+    def keep(self) -> None:
+        """Let it leave the socket of its service and stay as it is: a rollback may take it over."""
+        self._enter(ReplicaState.KEPT)
+        self.open(at_service=False)
+        self.launch.log.line(f"[mlmgmt] replica {self.id} is kept for a rollback")
 
     def drain(self, seconds: float) -> None:
         self._enter(ReplicaState.DRAINING)
