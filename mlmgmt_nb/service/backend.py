@@ -25,6 +25,7 @@ from mlmgmt_nb.service.building.fetch import Fetcher
 from mlmgmt_nb.service.building.image_builders import ImageBuilders
 from mlmgmt_nb.service.building.oci.builder import DaemonlessBuilder
 from mlmgmt_nb.service.building.packages.environments import Environments
+from mlmgmt_nb.service.clock import now
 from mlmgmt_nb.service.cluster_settings import ClusterSettings
 from mlmgmt_nb.service.compute.computes import Computes
 from mlmgmt_nb.service.compute.docker import DockerCompute
@@ -62,6 +63,7 @@ from mlmgmt_nb.service.settings import Settings
 from mlmgmt_nb.service.store import schema
 from mlmgmt_nb.service.store.installation import bind, check_database
 from mlmgmt_nb.service.store.store import PASSING, Store
+from mlmgmt_nb.service.store.transitions import forget_kept
 from mlmgmt_nb.service.system.processes import end_group, ownership, started
 from mlmgmt_nb.service.system.sockets import is_free
 
@@ -214,6 +216,8 @@ class Backend:
 
     def _adopt(self) -> None:
         """Clean up after the previous process."""
+        with self.store.writing() as db:
+            forget_kept(db)  # they have ended with it
         self._replica_processes.sweep()
         if self._uses_docker():
             self._containers.sweep()
@@ -411,12 +415,15 @@ class Backend:
             self._check_recording(spec.image_id, compute_id)
         services, deployments = schema.services, schema.deployments
         others = db.execute(
-            select(deployments.c.spec, services.c.scale)
+            select(deployments.c.spec, services.c.scale, deployments.c.change)
             .join(services, func.coalesce(services.c.target_id, services.c.deployment_id) == deployments.c.id)
             .where(services.c.compute_id == compute_id, services.c.id != service_id, ~services.c.deleting)
             .where(services.c.target_id.is_not(None) | (deployments.c.status == "Active"))
         ).all()
         reserved = [(other.spec, reserved_replicas(other.spec, other.scale)) for other in others]
+        kept = [other.change.replaces for other in others if other.change is not None and other.change.keeps(now())]
+        of_kept = select(deployments.c.spec).where(deployments.c.id.in_(kept))
+        reserved += [(spec, reserved_replicas(spec, None)) for spec in (db.scalars(of_kept) if kept else ())]
         check_capacity(spec, reserved, self._computes[compute_id].capacity())
 
     def _check_recording(self, image_id: str, compute_id: str) -> None:

@@ -14,7 +14,7 @@ from mlmgmt_nb.service.files.mirrors import Mirrors
 from mlmgmt_nb.service.files.recordings import Recordings
 from mlmgmt_nb.service.store import schema
 from mlmgmt_nb.service.store.store import Store
-from mlmgmt_nb.service.store.transitions import rollout_failed, rollout_succeeded, service_removed
+from mlmgmt_nb.service.store.transitions import forget_kept, rollout_failed, rollout_succeeded, service_removed
 
 __all__ = ["ServiceRecorder", "service_log"]
 
@@ -79,6 +79,12 @@ class ServiceRecorder:
         self.log(row.id).line("[mlmgmt] deployed")
         self._on_change(None)
         return True
+
+    def forget_kept(self, service_id: str) -> None:
+        """Record that the replicas of the earlier deployment of a service are not kept."""
+        with self._store.writing() as db:
+            forget_kept(db, service_id)
+        self._on_change(service_id)
 
     def fail(self, row: Row[Any], code: str, message: str) -> bool:
         """End the rollout. Return False if the target changed meanwhile."""
