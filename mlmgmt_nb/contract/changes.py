@@ -162,6 +162,7 @@ _TABLE = (
         query=(
             Parameter("reason", "Why, for the record of the change."),
             Parameter("evidence", "Where the evidence for it is, for the record of the change."),
+            Parameter("keepWarm", "Minutes to keep the replicas that it replaces, for a rollback at once."),
         ),
         answers=_accepted("the promotion"),
     ),

@@ -43,6 +43,7 @@ from mlmgmt_nb.service.files.artifacts import ArtifactStore
 from mlmgmt_nb.service.files.home import Home
 from mlmgmt_nb.service.files.logs import Log
 from mlmgmt_nb.service.files.mirrors import Mirrors
+from mlmgmt_nb.service.files.recording_files import LocalFiles, StoredFiles
 from mlmgmt_nb.service.files.recordings import Recordings
 from mlmgmt_nb.service.gateway.router import Router
 from mlmgmt_nb.service.housekeeping.check import missing_files
@@ -60,6 +61,7 @@ from mlmgmt_nb.service.settings import Settings
 from mlmgmt_nb.service.store import schema
 from mlmgmt_nb.service.store.installation import bind, check_database
 from mlmgmt_nb.service.store.store import PASSING, Store
+from mlmgmt_nb.service.store.transitions import forget_kept
 from mlmgmt_nb.service.system.processes import ownership
 from mlmgmt_nb.service.system.sockets import is_free
 
@@ -125,7 +127,8 @@ class Backend:
         )
         self.admission = ServiceAdmission(self._computes, self._clusters, self.engine, home, settings)
         self._router = Router()
-        self.recordings = Recordings(home.recordings)
+        self.recording_files = recording_files(home, settings.recording_storage)
+        self.recordings = Recordings(self.recording_files)
         self.mirrors = Mirrors(home.mirrors)
         self._pruner = Pruner(
             self.store, settings.operation_days, self.recordings, leads=lambda: self._membership.leads
@@ -167,8 +170,8 @@ class Backend:
         return DeclaredController(
             self._clusters.current,
             self._router,
-            ServiceRecorder(self.store, self.home, self._supervisor.services_changed),
-            Declarations(self.store, self.home, self.settings),
+            ServiceRecorder(self.store, self.home, self.recordings, self._supervisor.services_changed),
+            Declarations(self.store, self.home, self.settings, self.recording_files),
             self.settings,
             clock=time.monotonic,
         )
@@ -176,15 +179,19 @@ class Backend:
     def _candidate_controller(self) -> CandidateController:
         on_change = self._supervisor.services_changed
         return CandidateController(
-            self.store, self._router, ServiceRecorder(self.store, self.home, on_change), self.mirrors, on_change
+            self.store,
+            self._router,
+            ServiceRecorder(self.store, self.home, self.recordings, on_change),
+            self.mirrors,
+            on_change,
         )
 
     def _replica_controller(self) -> ReplicaController:
         return ReplicaController(
             self._computes,
             self._router,
-            ServiceRecorder(self.store, self.home, self._supervisor.services_changed),
-            Launches(self.store, self.home, self.settings),
+            ServiceRecorder(self.store, self.home, self.recordings, self._supervisor.services_changed),
+            Launches(self.store, self.home, self.settings, self.recording_files),
             self.settings,
             run_again=self._supervisor.computes_changed,
             clock=time.monotonic,
@@ -211,6 +218,8 @@ class Backend:
 
     def _adopt(self) -> None:
         """Clean up after the previous process."""
+        with self.store.writing() as db:
+            forget_kept(db)  # they have ended with it
         self._replica_processes.sweep()
         if self._uses_docker():
             self._containers.sweep()
@@ -311,3 +320,13 @@ class Backend:
             return (
                 db.scalar(select(schema.images.c.id).where(schema.images.c.compute_id == DOCKER).limit(1)) is not None
             )
+
+
+def recording_files(home: Home, storage: str | None) -> LocalFiles | StoredFiles:
+    """Return the place of recorded requests.
+
+    Args:
+        storage: an fsspec URL or the connection string of an Azure storage account; None for the state folder.
+    """
+    # Other state folders may use the same storage.
+    return LocalFiles(home.recordings) if storage is None else StoredFiles(storage, f"requests/{home.identity()}")

@@ -62,6 +62,19 @@ for number in range(400):
         pass  # a wrong request, on purpose
 """
 
+_CHANGE = """\
+from mlmgmt_nb import connect
+ws = connect()
+change = ws.services.propose("flowers", max_concurrent_requests=20, reason="more callers")
+change"""
+_CANARY = """\
+import pandas as pd
+change.canary(25)
+flowers = pd.read_csv("cases.csv").drop(columns="species")
+while change.candidate.canary.state != "Passed":
+    ws.services.run("flowers", flowers.sample(3))
+"""
+
 Shoot = Callable[["Studio"], None]
 
 
@@ -176,12 +189,26 @@ def scoring_test(studio: Studio) -> None:
     notebook.close()
 
 
+def change_panel(studio: Studio) -> None:
+    """Take the canary of a change that is good enough."""
+    notebook = studio.open("change", f"{_LOAD}\n{_CHANGE}", _CANARY)
+    notebook.run(0)
+    panel = notebook.outputs(0)
+    panel.get_by_role("tab", name="Canary").click()
+    notebook.run(1)
+    notebook.wait_to_see(0, "good enough")
+    studio.take(notebook, "change-panel", [0])
+    studio.ws.services.discard("flowers")
+    notebook.close()
+
+
 PICTURES: dict[str, Shoot] = {
     "service-create": service_create,
     "error-and-completion": service_create,
     "workspace-panel": workspace_panel,
     "deploy-panel": deploy_panel,
     "service-panel": service_panel,
+    "change-panel": change_panel,
     "scoring": scoring,
     "scoring-test": scoring_test,
 }

@@ -9,10 +9,11 @@ from typing import Any
 from mlmgmt_nb.charts import still
 from mlmgmt_nb.notebook.display.card import Card, Shown, bundle, html_cell, rows_of
 
-__all__ = ["POLLER", "card_of", "cards", "deployed_bundle", "service_card", "versioned"]
+__all__ = ["CHANGE", "POLLER", "candidate_card", "card_of", "cards", "deployed_bundle", "service_card", "versioned"]
 
 _RESOURCES, _VALUES = "mlmgmt_nb.contract.resources", "mlmgmt_nb.commands.values"
 POLLER = ("mlmgmt_nb.client.polling.poller", "Poller")
+CHANGE = ("mlmgmt_nb.client.services.candidates", "ProposedChange")
 _REPORT_USES = "ScoringReport: .summary, .results, .failures, .assert_ok(), .to_html(), .to_junit()"
 
 
@@ -44,7 +45,7 @@ def cards() -> Iterator[tuple[str, str, Callable[[Any], Shown | str]]]:
     yield "mlmgmt_nb.client.deploying.verification", "DeployedService", _Deployed
     yield *POLLER, _poller
     yield "mlmgmt_nb.contract.changes", "Candidate", candidate_card
-    yield "mlmgmt_nb.client.services.candidates", "ProposedChange", lambda change: candidate_card(change.candidate)
+    yield *CHANGE, lambda change: candidate_card(change.candidate)
     yield "mlmgmt_nb.contract.archiving", "Archived", str
     yield _VALUES, "SecretText", repr
     yield _VALUES, "Text", lambda text: str(text).rstrip("\n")

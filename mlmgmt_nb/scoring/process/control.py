@@ -75,9 +75,10 @@ class Accept(msgspec.Struct, rename="camel", tag="accept"):
 
 
 class Accepting(msgspec.Struct, rename="camel", tag="accepting"):
-    """The receipt for `Accept`."""
+    """The receipt for `Accept`. `stats` are the counters from before: what follows is counted for others."""
 
     sockets: list[str]
+    stats: Stats | None = None
 
 
 class Drain(msgspec.Struct, rename="camel", tag="drain"):

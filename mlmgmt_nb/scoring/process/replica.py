@@ -102,6 +102,7 @@ class Replica:
         self._orchestration = orchestration
         self._server: ReplicaServer | None = None
         self._app: ScoringApp | None = None
+        self._admission: Admission | None = None
         self._warning: str | None = None
         self._gave_up = asyncio.Event()
         self._log = RequestLog(enabled=start.request_log)
@@ -130,6 +131,7 @@ class Replica:
         self._catch_signals()
         protect_forks(self._descriptors)
         admission = Admission(self._start.concurrency, self._start.request_timeout_seconds, self._path.make_runner)
+        self._admission = admission
         self._observe(admission)
         if self._channel:
             self._start_task(self._listen(self._channel))
@@ -259,8 +261,9 @@ class Replica:
 
     async def _accept(self, channel: Channel, sockets: list[str]) -> None:
         if self._server is not None:
+            before = None if self._admission is None else self._stats(self._admission)
             await self._server.accept(sockets)
-            channel.send(Accepting(sockets))
+            channel.send(Accepting(sockets, before))
 
     def _replace_keys(self, digests: list[str]) -> None:
         self._start.keys = digests  # also correct while the driver is still loading

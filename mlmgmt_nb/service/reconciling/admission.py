@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, func, select
 
 from mlmgmt_nb.contract.extensions import ServiceCreate
+from mlmgmt_nb.service.clock import now
 from mlmgmt_nb.service.compute.computes import Computes
 from mlmgmt_nb.service.compute.kubernetes.clusters import Clusters
 from mlmgmt_nb.service.compute_ids import DOCKER
@@ -52,6 +53,7 @@ class ServiceAdmission:
             check_supported_by_clusters(
                 spec,
                 self._settings.data_storage,
+                self._settings.recording_storage,
                 scales_itself=cluster.scales_itself,
                 is_exposed=cluster.is_exposed,
             )
@@ -60,17 +62,21 @@ class ServiceAdmission:
             self._check_recording(spec.image_id, compute_id)
         services, deployments = schema.services, schema.deployments
         others = db.execute(
-            select(deployments.c.spec, services.c.scale)
+            select(deployments.c.spec, services.c.scale, deployments.c.change)
             .join(services, func.coalesce(services.c.target_id, services.c.deployment_id) == deployments.c.id)
             .where(services.c.compute_id == compute_id, services.c.id != service_id, ~services.c.deleting)
             .where(services.c.target_id.is_not(None) | (deployments.c.status == "Active"))
         ).all()
         reserved = [(other.spec, reserved_replicas(other.spec, other.scale)) for other in others]
+        kept = [other.change.replaces for other in others if other.change is not None and other.change.keeps(now())]
+        of_kept = select(deployments.c.spec).where(deployments.c.id.in_(kept))
+        reserved += [(spec, reserved_replicas(spec, None)) for spec in (db.scalars(of_kept) if kept else ())]
         check_capacity(spec, reserved, self._computes[compute_id].capacity())
 
     def _check_recording(self, image_id: str, compute_id: str) -> None:
         """Refuse to record requests where that is not possible."""
-        if compute_id == DOCKER and not self._engine.shares_files():
+        is_local = self._settings.recording_storage is None
+        if compute_id == DOCKER and is_local and not self._engine.shares_files():
             message = "$.recording.enabled: the Docker engine runs elsewhere, and its containers cannot write here."
             raise conflict("NoRecording", message)
         runtime = self._home.images / image_id / "runtime" / "mlmgmt_nb"

@@ -27,7 +27,7 @@ from mlmgmt_nb.service.reconciling.specs import (
     stored,
 )
 from mlmgmt_nb.service.store import schema
-from mlmgmt_nb.service.store.transitions import delete_service
+from mlmgmt_nb.service.store.transitions import delete_service, forget_kept
 
 __all__ = ["add_deployment", "check_deployable", "create", "delete_", "rollback", "start_change", "text_of", "update_"]
 
@@ -107,7 +107,9 @@ def rollback(call: Call) -> Reply:
             replaces=row.deployment_id,
             restores=before.id,
         )
-        operation_id = start_change(call, db, row, spec, secrets, record)
+        current: ChangeRecord | None = row.deployment_change
+        is_kept = current is not None and current.keeps(now()) and current.replaces == before.id
+        operation_id = start_change(call, db, row, spec, secrets, record, adopts=before.id if is_kept else None)
     call.backend.services_changed()
     return operations.accepted(call, operation_id)
 
@@ -154,6 +156,7 @@ def start_change(
     if row.target_id is not None:
         raise conflict("OperationUnderWay", "Another operation on this service is running; wait until it ends.")
     call.backend.admission.check(db, spec, row.compute_id, row.id)
+    forget_kept(db, row.id)
     _stop_traffic(db, row.id, f"the service was changed by {change.changed_by}")
     deployment_id = add_deployment(db, call.account, row.id, spec, secrets, change)
     fewest, most = replica_bounds(spec)
