@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 __all__ = [
-    *("DECLARATION", "DEPLOYMENT", "FIELD_MANAGER", "HOME", "KEYS", "MANAGED_BY", "NAME", "SERVICE"),
+    *("CONTAINER", "DECLARATION", "DEPLOYMENT", "FIELD_MANAGER", "HOME", "KEYS", "MANAGED_BY", "NAME", "SERVICE"),
     *("home_selector", "labels", "object_name", "selector"),
 ]
 
@@ -23,6 +23,9 @@ DECLARATION = "mlmgmt-nb/declaration"
 """Annotation of a Deployment: the fingerprint of what was declared."""
 KEYS = "mlmgmt-nb/keys"
 """Annotation of pods: changed when keys change, because a kubelet then renews mounted Secrets at once."""
+
+CONTAINER = "scoring"
+"""Name of the container of the driver."""
 
 _LONGEST_NAME = 40
 
