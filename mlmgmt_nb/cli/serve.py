@@ -195,6 +195,7 @@ def _run(arguments: argparse.Namespace) -> None:
         hang_timeout=arguments.hang_timeout,
         calm_seconds=arguments.calm_seconds,
         warm_start_seconds=arguments.warm_start_seconds,
+        hands_over=os.environ.get("MLMGMT_HANDOVER") != "0",
         data_storage=os.environ.get("MLMGMT_DATA_STORAGE")
         or None,  # not a flag: other users can see the arguments of a process
         base_image=arguments.base_image,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -29,13 +30,47 @@ _MALFORMED = Problem(400, "MalformedRequest", "The request is not valid HTTP/1.1
 
 
 class ApiConnection(HttpProtocol):
-    """An API connection. Call `check` about once a second; it costs nothing per request."""
+    """An API connection. Call `check` about once a second; it costs nothing per request.
+
+    Args:
+        hand_over: is offered the connection in front of each request, with the data that was read; returns whether it
+            took it.
+        early: data that was read before this process got the connection back.
+        may_offer: whether the first request may be handed over.
+    """
 
     _step: tuple[Any, ...] = ()
     _since = 0.0
     _progress = 0
     _body_bytes = 0
     _bytes_without_body = 0
+
+    def __init__(
+        self,
+        *args: Any,
+        hand_over: Callable[[ApiConnection, bytes], bool] | None = None,
+        early: bytes = b"",
+        may_offer: bool = True,
+        **options: Any,
+    ) -> None:
+        super().__init__(*args, **options)
+        self._hand_over = hand_over
+        self._early = early
+        self._may_offer = may_offer
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        if self._early:
+            self.loop.call_soon(self.data_received, b"")
+
+    @property
+    def descriptor(self) -> int:
+        """Return the descriptor of its socket."""
+        return int(self.transport.get_extra_info("socket").fileno())
+
+    def forget(self) -> None:
+        """End it in this process only: a replica has its socket too."""
+        self.transport.abort()
 
     def check(self, now: float) -> None:
         """Close the connection if its client took too long. `now` is monotonic time in seconds."""
@@ -68,10 +103,21 @@ class ApiConnection(HttpProtocol):
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             return  # already refused; the parser has stopped
+        if self._early:
+            data, self._early = self._early + data, b""
+        if self._hand_over is not None and self._is_between():
+            if self._may_offer and self._hand_over(self, data):
+                return
+            self._may_offer = True
         self._bytes_without_body += len(data)
         super().data_received(data)
         if self._bytes_without_body > _LARGEST_HEAD:
             self._refuse(_TOO_LARGE)
+
+    def _is_between(self) -> bool:
+        """Return whether nothing of the next request has been read, and the response before it has been received."""
+        is_idle = self.cycle is None or (self.cycle.response_complete and not self.cycle.more_body)
+        return is_idle and not (self._in_head() or self.pipeline or self.transport.get_write_buffer_size())
 
     def send_400_response(self, _msg: str) -> None:
         """Refuse data that the parser rejected."""

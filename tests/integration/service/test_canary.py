@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import requests
 
+from tests.integration.service.drivers import at_front_door
 from tests.support.waiting import eventually
 
 SAYS = """\
@@ -25,25 +26,24 @@ def run(body):
 
 
 class Callers:
-    """Programs that call a service all the time, each on a connection that it keeps."""
+    """Programs that call a service all the time at its URLs, each on a connection that it keeps."""
 
-    def __init__(self, url: str, key: str, number: int = 3) -> None:
+    def __init__(self, urls: Sequence[str], key: str, number: int = 4) -> None:
         self.body = "{}"
-        self._url = url
         self._key = key
         self._done = threading.Event()
         self._lock = threading.Lock()
         self._said: Counter[str] = Counter()
         self.failed: list[str] = []
         self._pool = ThreadPoolExecutor(number)
-        self._calls = [self._pool.submit(self._call) for _ in range(number)]
+        self._calls = [self._pool.submit(self._call, urls[index % len(urls)]) for index in range(number)]
 
-    def _call(self) -> None:
+    def _call(self, url: str) -> None:
         with requests.Session() as session:
             session.trust_env = False
             while not self._done.is_set():
                 headers = {"authorization": f"Bearer {self._key}"}
-                answer = session.post(self._url, data=self.body, headers=headers, timeout=30)
+                answer = session.post(url, data=self.body, headers=headers, timeout=30)
                 with self._lock:
                     if answer.status_code == 200:
                         self._said[answer.json()] += 1
@@ -83,7 +83,8 @@ def test_a_canary_from_its_first_step_to_its_promotion_and_one_that_is_taken_bac
     assert refused.status_code == 400
     assert api.operation(api.request("PUT", f"{path}/candidate", json={"imageId": new}))["state"] == "Succeeded"
 
-    callers = Callers(service["scoringUri"], api.get(f"{path}/keys")["primaryKey"])
+    urls = [one["scoringUri"] for one in (service, at_front_door(api, service))]
+    callers = Callers(urls, api.get(f"{path}/keys")["primaryKey"])
     try:
         assert set(callers.count(20)) == {"old"}
         lenient = {"maxP95": None, "maxErrors": 0.2}
