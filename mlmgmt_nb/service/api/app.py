@@ -127,6 +127,8 @@ class App:
         reply.headers.setdefault("x-ms-request-id", str(uuid.uuid4()))
         if given := request.headers.get("x-ms-client-request-id"):
             reply.headers["x-ms-client-request-id"] = given
+        if request.ends_connection:
+            reply.headers["connection"] = "close"
         audit_context.record(self._backend.audit, reply)
         await reply.send(send, head=request.method == "HEAD")
 
