@@ -207,6 +207,7 @@ def _run(arguments: argparse.Namespace) -> None:
         hang_timeout=arguments.hang_timeout,
         calm_seconds=arguments.calm_seconds,
         warm_start_seconds=arguments.warm_start_seconds,
+        hands_over=os.environ.get("MLMGMT_HANDOVER") != "0",
         # Not flags: other users can see the arguments of a process.
         data_storage=os.environ.get("MLMGMT_DATA_STORAGE") or None,
         recording_storage=_recording_storage(os.environ.get("MLMGMT_RECORDING_STORAGE") or None),

@@ -45,6 +45,7 @@ from mlmgmt_nb.service.files.logs import Log
 from mlmgmt_nb.service.files.mirrors import Mirrors
 from mlmgmt_nb.service.files.recording_files import LocalFiles, StoredFiles
 from mlmgmt_nb.service.files.recordings import Recordings
+from mlmgmt_nb.service.gateway.handover import HandoverChannel, HandoverChannels
 from mlmgmt_nb.service.gateway.router import Router
 from mlmgmt_nb.service.housekeeping.check import missing_files
 from mlmgmt_nb.service.housekeeping.pruning import Pruner
@@ -146,10 +147,19 @@ class Backend:
             self.home.identity(),
             on_change,
         )
-        local = LocalCompute(
-            self._listeners, self._replica_processes, on_change, ownership(self.home.path), self._spares
+        self._local = LocalCompute(
+            self._listeners,
+            self._replica_processes,
+            on_change,
+            ownership(self.home.path),
+            self._spares,
+            HandoverChannels(is_enabled=self.settings.hands_over and not self.settings.tls),
         )
-        return Computes({LOCAL: local, DOCKER: self._containers})
+        return Computes({LOCAL: self._local, DOCKER: self._containers})
+
+    def handover_channel(self, service_id: str) -> HandoverChannel | None:
+        """Return where the replicas of a service take connections from the front door, or None if none does now."""
+        return self._local.handover_channel(service_id)
 
     def _make_cluster(self, name: str, settings: ClusterSettings) -> KubernetesCluster:
         return KubernetesCluster(

@@ -69,6 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         calm_seconds: seconds of low load before an autoscaler removes a replica.
         warm_start_seconds: seconds that a process with the scoring runtime waits to become the next replica on this
             machine; 0 for none.
+        hands_over: whether the front door hands connections over to replicas on this machine.
         hang_timeout: seconds without any response before a replica is replaced; slow drivers are not affected.
     """
 
@@ -102,6 +103,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     hang_timeout: float = 60.0
     calm_seconds: float = 30.0
     warm_start_seconds: float = 600.0
+    hands_over: bool = True
 
     @property
     def clusters_file(self) -> Path:
