@@ -53,5 +53,5 @@ def test_a_canary_of_containers_is_exact_and_its_promotion_can_be_taken_back_at_
 
 def _recorded(service: ServiceProcess, path: str) -> Any:
     """Return the recorded requests once the last one is among them."""
-    found = service.get(f"{path}/requests", last=1000)
+    found = service.get(f"{path}/requests", last="1000")
     return found if any(one["redacted"] for one in found["value"]) else None
