@@ -23,6 +23,7 @@ from mlmgmt_nb.contract import Image, ServiceResponse
 from mlmgmt_nb.contract.canary import CanaryRequest, CanaryStep
 from mlmgmt_nb.contract.changes import Candidate
 from mlmgmt_nb.contract.extensions import Service, ServiceUpdate
+from mlmgmt_nb.short_repr import cut
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -223,7 +224,7 @@ class ProposedChange:
         return self.candidate.service_id or ""
 
     def __repr__(self) -> str:
-        return f"ProposedChange({self.name!r}, state={self.candidate.state!r}, url={self.url!r})"
+        return f"ProposedChange({self.name!r}, state={self.candidate.state!r}, url={cut(repr(self.url), 110)})"
 
 
 class ServiceCandidates(ServiceReplays, ServiceChanges):
