@@ -85,6 +85,7 @@ def _seeded(service: ServiceProcess, folder: Path) -> Seed:
         "image": image["id"],
         "operation": operation["id"],
         "service": operation["resourceLocation"].rpartition("/")[2],
+        "candidate": operation["resourceLocation"].rpartition("/")[2],  # its path has the id of its service
         "doomed": service.service(image["id"], "doomed")["id"],
         "deployment": service.get("/deployments")[0]["id"],
     }
@@ -116,6 +117,9 @@ def _use_real_ids(case: Case, seed: Seed) -> None:
     """Point most well-formed requests at existing resources; the choice depends only on the request."""
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return
+    for variables in ("environment", "secrets"):  # OpenAPI 3.0 cannot describe the names of properties
+        if isinstance(case.body, dict) and case.body.get(variables):
+            case.body[variables] = {}
     drawn = zlib.crc32(repr((case.path_parameters, case.query, case.body)).encode(errors="replace"))
     if drawn % 4 == 0:
         return

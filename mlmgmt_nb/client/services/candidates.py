@@ -26,6 +26,7 @@ from mlmgmt_nb.contract.extensions import Service, ServiceUpdate
 from mlmgmt_nb.contract.traffic import CanaryRequest, CanaryStep, MirroredPair, MirroredPairs, MirrorRequest
 from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.load_generator.messages import Outcome
+from mlmgmt_nb.short_repr import cut
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -281,7 +282,7 @@ class ProposedChange:
         return self.candidate.service_id or ""
 
     def __repr__(self) -> str:
-        return f"ProposedChange({self.name!r}, state={self.candidate.state!r}, url={self.url!r})"
+        return f"ProposedChange({self.name!r}, state={self.candidate.state!r}, url={cut(repr(self.url), 110)})"
 
 
 class ServiceCandidates(ServiceReplays, ServiceChanges):

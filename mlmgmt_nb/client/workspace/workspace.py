@@ -13,7 +13,7 @@ from mlmgmt_nb.client.audit import Audit
 from mlmgmt_nb.client.auth.identity import Identity, whoami
 from mlmgmt_nb.client.bodies import ServiceSettings
 from mlmgmt_nb.client.changes.difference import Difference
-from mlmgmt_nb.client.computes import Computes
+from mlmgmt_nb.client.computes import ComputeList, Computes
 from mlmgmt_nb.client.deploying.arguments import DeployArguments, SourceArguments, source_of
 from mlmgmt_nb.client.deploying.flow import DeployFlow, IfExists
 from mlmgmt_nb.client.deploying.packaged_models import TOLERANCE
@@ -285,7 +285,7 @@ class Workspace(metaclass=NamesReplacements):
             dependencies=dependencies,
         )
 
-    def computes(self) -> list[dict[str, str | None]]:
+    def computes(self) -> ComputeList:
         """Return the computes of the service: `id`, `state` (`ready` or `unavailable`) and the `reason` if unavailable.
 
         Example:

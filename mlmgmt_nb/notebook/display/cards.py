@@ -8,6 +8,7 @@ from typing import Any
 
 from mlmgmt_nb.charts import still
 from mlmgmt_nb.notebook.display.card import Card, Shown, bundle, html_cell, rows_of
+from mlmgmt_nb.notebook.display.records import records
 
 __all__ = ["CHANGE", "POLLER", "candidate_card", "card_of", "cards", "deployed_bundle", "service_card", "versioned"]
 
@@ -46,7 +47,6 @@ def cards() -> Iterator[tuple[str, str, Callable[[Any], Shown | str]]]:
     yield *POLLER, _poller
     yield "mlmgmt_nb.contract.changes", "Candidate", candidate_card
     yield *CHANGE, lambda change: candidate_card(change.candidate)
-    yield "mlmgmt_nb.contract.archiving", "Archived", str
     yield _VALUES, "SecretText", repr
     yield _VALUES, "Text", lambda text: str(text).rstrip("\n")
     yield "mlmgmt_nb.commands.usage", "Usage", _Usage
@@ -57,6 +57,7 @@ def cards() -> Iterator[tuple[str, str, Callable[[Any], Shown | str]]]:
     yield "mlmgmt_nb.client.changes.difference", "Difference", _Comparison
     yield "mlmgmt_nb.client.drift.report", "Drift", _Comparison
     yield "mlmgmt_nb.client.replays.report", "ReplayReport", _Comparison
+    yield from records()
 
 
 class _Usage:

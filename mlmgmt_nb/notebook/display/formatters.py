@@ -1,4 +1,8 @@
-"""Registration of the displays with IPython, by the names of types: their modules are not imported."""
+"""Registration of the displays with IPython, by the names of types: their modules are not imported.
+
+A display is one MIME bundle, made once: that of a list or a poller may ask the server. Values inside others, such as
+the items of a list, are shown by their short `repr`.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,14 @@ import html
 from collections.abc import Callable
 from typing import Any
 
-from mlmgmt_nb.notebook.display.card import Shown, printable_text
+from mlmgmt_nb.notebook.display.card import Shown, bundle
 from mlmgmt_nb.notebook.display.cards import CHANGE, POLLER, cards
 
 __all__ = ["register", "unregister"]
+
+
+_BUILT_IN = frozenset({"ComputeList", "LogPart", "Page", "Scored", "SecretText", "Text"})
+"""Subclasses of built-in types, whose own text IPython prefers to that of a bundle."""
 
 
 def register(shell: Any, open_change: Callable[[Any], None]) -> None:
@@ -19,14 +27,20 @@ def register(shell: Any, open_change: Callable[[Any], None]) -> None:
         shell: the IPython shell.
         open_change: displays the panel of a `ProposedChange`, in a notebook.
     """
-    itself = shell.display_formatter.ipython_display_formatter
+    formatter = shell.display_formatter
+    itself = formatter.ipython_display_formatter
     itself.for_type_by_name(*POLLER, _leave_to_its_panel)
     itself.for_type_by_name(*CHANGE, lambda change: _in_notebook(shell, change, open_change))
     for module, name, card in cards():
-        plain = shell.display_formatter.formatters["text/plain"]
-        plain.for_type_by_name(module, name, lambda value, printer, _, card=card: printer.text(_text(card(value))))
-        markup = shell.display_formatter.formatters["text/html"]
-        markup.for_type_by_name(module, name, lambda value, card=card: _markup(card(value)))
+        formatter.mimebundle_formatter.for_type_by_name(
+            module, name, lambda value, card=card, **_: _bundle(card(value))
+        )
+        if name in _BUILT_IN:
+            formatter.formatters["text/plain"].for_type_by_name(
+                module,
+                name,
+                lambda value, printer, _, card=card: printer.text(_bundle(card(value))["text/plain"]),
+            )
 
 
 def _leave_to_its_panel(poller: Any) -> None:
@@ -46,11 +60,12 @@ def _in_notebook(shell: Any, value: Any, show: Callable[[Any], None]) -> None:
 
 def unregister(shell: Any) -> None:
     """Remove the displays."""
+    formatter = shell.display_formatter
     for shown_by_itself in (POLLER, CHANGE):
-        _remove(shell.display_formatter.ipython_display_formatter, *shown_by_itself)
+        _remove(formatter.ipython_display_formatter, *shown_by_itself)
     for module, name, _ in cards():
-        for kind in ("text/plain", "text/html"):
-            _remove(shell.display_formatter.formatters[kind], module, name)
+        _remove(formatter.mimebundle_formatter, module, name)
+        _remove(formatter.formatters["text/plain"], module, name)
 
 
 def _remove(formatter: Any, module: str, name: str) -> None:
@@ -59,9 +74,7 @@ def _remove(formatter: Any, module: str, name: str) -> None:
         formatter.pop(known)
 
 
-def _text(shown: Shown | str) -> str:
-    return printable_text(shown if isinstance(shown, str) else shown.text())
-
-
-def _markup(shown: Shown | str) -> str:
-    return f"<pre>{html.escape(shown)}</pre>" if isinstance(shown, str) else shown.html()
+def _bundle(shown: Shown | str) -> dict[str, str]:
+    if isinstance(shown, str):
+        return bundle(shown, f"<pre>{html.escape(shown)}</pre>")
+    return bundle(shown.text(), shown.html())

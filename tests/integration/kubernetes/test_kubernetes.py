@@ -131,13 +131,6 @@ def test_an_update_that_fails_leaves_what_served(service: ServiceProcess, images
     assert load.failures == []
 
 
-def test_candidates_are_refused(service: ServiceProcess, kept: Any) -> None:
-    body = {"imageId": kept["image"]["id"]}
-    refused = service.request("PUT", f"/services/{kept['id']}/candidate", json=body)
-    assert (refused.status_code, refused.json()["code"]) == (409, "NoCandidates"), refused.text
-    assert "not supported on the cluster 'kubernetes'" in refused.json()["message"]
-
-
 def test_an_update_loses_no_request(service: ServiceProcess, images: Images, kept: Any) -> None:
     request = {"imageId": images(SAYS.format(word="next"))["id"]}
     with Load(service, kept) as load:
