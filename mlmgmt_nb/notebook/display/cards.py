@@ -72,7 +72,7 @@ class _Usage:
 
     def html(self) -> str:
         """Return the HTML for a notebook."""
-        from mlmgmt_nb.notebook.display.code import highlighted
+        from mlmgmt_nb.notebook.display.code import CODE_CSS, highlighted
         from mlmgmt_nb.notebook.display.html import CSS
 
         facts = "".join(f"<div>{label} {html_cell(value)}</div>" for label, value in self._usage.facts)
@@ -81,7 +81,7 @@ class _Usage:
             f'<b>{html.escape(block.title)}</b><pre class="mlmgmt-code">{highlighted(block.code, block.language)}</pre>'
             for block in self._usage.blocks
         )
-        return f'<div class="mlmgmt"><style>{CSS}</style>{facts}{note}{blocks}</div>'
+        return f'<div class="mlmgmt"><style>{CSS}{CODE_CSS}</style>{facts}{note}{blocks}</div>'
 
 
 class _Report:

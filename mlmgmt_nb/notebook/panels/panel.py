@@ -294,6 +294,7 @@ class Panel(ABC):
         self._alert.value = alert(self.error) if self.error else ""
         self._start_button.layout.display = "none" if self._stopped is None else ""
         self._start_button.disabled = self.is_working
+        (self._root.remove_class if self._stopped is None else self._root.add_class)("mlmgmt-outdated")
 
     def _draw_picture(self) -> None:
         if self._is_embedded:

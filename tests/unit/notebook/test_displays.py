@@ -156,7 +156,7 @@ def _test() -> ScoringTest:
 @pytest.fixture(scope="module")
 def shell() -> Iterator[InteractiveShell]:
     shell = InteractiveShell()  # type: ignore[no-untyped-call]
-    formatters.register(shell)
+    formatters.register(shell, lambda _: None)
     yield shell
     formatters.unregister(shell)
 
@@ -195,7 +195,7 @@ def test_a_repr_names_what_it_is() -> None:
 
 def test_the_displays_can_be_removed() -> None:
     shell = InteractiveShell()  # type: ignore[no-untyped-call]
-    formatters.register(shell)
+    formatters.register(shell, lambda _: None)
     formatters.unregister(shell)
     assert shell.display_formatter is not None
     data, _ = shell.display_formatter.format(example(Model))  # type: ignore[no-untyped-call]
