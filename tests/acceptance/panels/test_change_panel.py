@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 
 from playwright.sync_api import Locator, expect
@@ -23,6 +24,12 @@ for factor in (2, 3):
         service = ws.deploy("times", driver="times.py")
 change = ws.services.propose("times", driver="times.py", reason="three is more")
 """
+MIRRORED = """\
+import time
+for number in range(1, 30):
+    ws.services.run("times", number)
+    time.sleep(0.05)  # copies are not sent while the candidate is busy
+"""
 CALLS = """\
 for number in range(20_000):
     ws.services.run("times", number)
@@ -32,7 +39,7 @@ for number in range(20_000):
 
 
 def test_a_change_from_its_differences_to_its_promotion(open_notebook: Callable[..., Notebook], lab: Lab) -> None:
-    notebook = open_notebook([SETUP, "change", CALLS, "%mlmgmt service panel -n times"])
+    notebook = open_notebook([SETUP, "change", CALLS, "%mlmgmt service panel -n times", MIRRORED])
     notebook.run(0)
     notebook.run(1)
     notebook.wait_to_see(1, "times.py")
@@ -67,6 +74,16 @@ def test_a_change_from_its_differences_to_its_promotion(open_notebook: Callable[
     enter("Or cases, as a JSON list", f"[{', '.join('1' * 30)}]")
     press("Replay")
     expect(panel.get_by_role("tabpanel")).to_contain_text("30 different")
+    next_tab("Mirror")
+    press("Mirror")
+    expect(panel.get_by_role("tabpanel")).to_contain_text("mirror of 100 % of the requests, running")
+    # The first ones may take the way from before the mirror.
+    notebook.run(4)
+    expect(panel.get_by_role("tabpanel")).to_contain_text(re.compile(r"\b2\d pairs of answers"))
+    press("Compare the answers")
+    expect(panel.get_by_role("tabpanel")).to_contain_text(re.compile(r"\b2\d different"))
+    press("Stop the mirror")
+    expect(panel.get_by_role("tabpanel")).to_contain_text("mirror of 100 % of the requests, stopped")
     next_tab("Canary")
     enter("Share of each step, %", "50")
     enter("Minutes of each step", "0")
@@ -88,12 +105,12 @@ def test_a_change_from_its_differences_to_its_promotion(open_notebook: Callable[
     expect(panel.get_by_role("status").filter(has_text="0 % of the requests: stopped")).to_be_visible()
     _is_opened_from_the_service(notebook)
     next_tab("Promote")
-    enter("Gate on the last replay, or empty", "agree >= 0.5")
+    enter("Gate on the last report, or empty", "agree >= 0.5")
     press("Promote")
     enter("Type times to confirm", "times")
     press("Promote the change of times")
     expect(panel.get_by_role("alert").filter(has_text="gate failed: agree >= 0.5")).to_be_visible()
-    enter("Gate on the last replay, or empty", "lost == 0")
+    enter("Gate on the last report, or empty", "lost == 0")
     press("Promote")
     enter("Type times to confirm", "times")
     press("Promote the change of times")

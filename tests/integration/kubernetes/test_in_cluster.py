@@ -118,9 +118,10 @@ def test_the_service_in_a_pod(
             ],
         )
         own = eventually(lambda: ready_pod(cluster, "app.kubernetes.io/name=mlmgmt"), 180, "the start of the service")
-        token = (volume / "state" / "token").read_text()
+        token = volume / "state" / "token"
+        eventually(token.exists, 60, "its token")  # the port accepts connections a moment earlier
         account = f"{url}/api/subscriptions/local/resourceGroups/local/accounts/default"
-        with connect(base_url=account, token=token, compute="kubernetes") as workspace:
+        with connect(base_url=account, token=token.read_text(), compute="kubernetes") as workspace:
             assert {"id": "kubernetes", "state": "ready", "reason": None} in workspace.computes()
             driver = tmp_path / "score.py"
             driver.write_text(SAYS.format(word="inside"))

@@ -62,9 +62,16 @@ def test_a_change_is_tried_and_promoted(propose: Callable[[], ChangePanel], ws: 
         state.replay("many")
     with pytest.raises(UsageError, match="not a list"):
         state.replay("", "5")
-    refused(state, UsageError, "needs a replay", name=NAME, gate="lost == 0")
+    refused(state, UsageError, "needs a report", name=NAME, gate="lost == 0")
     state.replay("", f"[{', '.join('0' * 30)}]")
     assert "30 requests were replayed" in state.note
+    with pytest.raises(UsageError, match="no request of service"):
+        state.compare_mirrored()
+    state.start_mirror("10", "100")
+    assert "mirror of 100 % of the requests, running: 0 pairs" in panel.text()
+    assert panel.shown()["mirrors"]
+    state.stop_mirror()
+    assert not panel.shown()["mirrors"]
     state.start_canary("25, 100", "60")
     assert "25 % of the requests, step 1 of 2" in panel.text()
     with pytest.raises(UsageError, match="'some' is not a number"):

@@ -6,8 +6,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from mlmgmt_nb.contract.traffic import Answers, Canary, CanaryStep
-from mlmgmt_nb.notebook.panels.change.tables import breaking, canary_html, canary_text, canary_words
+from mlmgmt_nb.contract.traffic import Answers, Canary, CanaryStep, Mirror
+from mlmgmt_nb.notebook.panels.change.tables import breaking, canary_html, canary_text, canary_words, mirror_words
 
 STEPS = [CanaryStep(share=5), CanaryStep(share=25)]
 OLD, NEW = Answers(requests=1900, errors=19, p95=0.01), Answers(requests=100, errors=8, p95=0.0215)
@@ -39,6 +39,14 @@ def test_both_sides_and_the_reason() -> None:
     assert cells == ["current", "1,900", "19 (1 %)", "10.0 ms", "candidate", "100", "8 (8 %)", "21.5 ms"]
     assert canary_html(None) == ""
     assert ", 0 errors, p95 \n" in canary_text(Canary(steps=STEPS))
+
+
+def test_a_mirror_in_words() -> None:
+    mirror = Mirror(share=20, pairs=1200, dropped=3, state="Ended", reason="its time is over")
+    assert mirror_words(mirror) == (
+        "mirror of 20 % of the requests, ended: 1,200 pairs of answers, 3 dropped, 0 skipped. its time is over"
+    )
+    assert mirror_words(None) == ""
 
 
 def test_what_breaks_callers_is_escaped() -> None:

@@ -7,6 +7,7 @@ function render({ model, el }) {
     Differences: markup("differences"),
     Try: single(send),
     Replay: replay(send),
+    Mirror: mirror(send),
     Canary: canary(send),
     Promote: promotion(send),
     Discard: discarding(send),
@@ -95,6 +96,27 @@ function replay(send) {
   return { element: h("div", {}, fields, report.element), draw: report.draw };
 }
 
+function mirror(send) {
+  const minutes = h("input", { type: "text", inputmode: "decimal", size: 6, value: "10" });
+  const share = h("input", { type: "text", inputmode: "decimal", size: 6, value: "100" });
+  const start = h("button", { class: "mlmgmt-primary" }, "Mirror");
+  const stop = h("button", { type: "button", onclick: () => send("stop-mirror") }, "Stop the mirror");
+  const compare = h("button", { type: "button", onclick: () => send("compare") }, "Compare the answers");
+  const counts = h("div", {});
+  const report = markup("mirrored");
+  const row = h("div", { class: "mlmgmt-row" }, labeled("Minutes", minutes), labeled("Share of the requests, %", share));
+  const about = h("p", { class: "mlmgmt-faint" }, "The candidate answers copies of requests. Callers get answers of the current deployment only.");
+  const fields = form(() => send("mirror", { share: share.value, minutes: minutes.value }), row, h("div", { class: "mlmgmt-row" }, start, stop, compare));
+  const draw = (shown) => {
+    setText(counts, shown.mirror);
+    report.draw(shown);
+    stop.hidden = !shown.mirrors || shown.over || shown.open;
+    compare.hidden = !shown.mirror || shown.over || shown.open;
+    compare.disabled = shown.working;
+  };
+  return { element: h("div", {}, about, fields, counts, report.element), draw };
+}
+
 function canary(send) {
   const share = h("input", { type: "text", size: 14, value: "5, 25, 100", spellcheck: "false" });
   const minutes = h("input", { type: "text", inputmode: "decimal", size: 6, value: "10" });
@@ -130,7 +152,7 @@ function promotion(send) {
     asking.replaceChildren(element);
     focus();
   };
-  const row = h("div", { class: "mlmgmt-row" }, labeled("Reason", reason), labeled("Gate on the last replay, or empty", gate));
+  const row = h("div", { class: "mlmgmt-row" }, labeled("Reason", reason), labeled("Gate on the last report, or empty", gate));
   const draw = (shown) => {
     name = shown.name;
     if (shown.over || shown.open) asking.replaceChildren();

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,7 @@ from mlmgmt_nb.client.replays.report import ReplayReport
 from mlmgmt_nb.client.services.candidates import ProposedChange
 from mlmgmt_nb.contract.changes import Candidate
 from mlmgmt_nb.contract.extensions import Service
-from mlmgmt_nb.contract.traffic import Canary
+from mlmgmt_nb.contract.traffic import Canary, Mirror
 from mlmgmt_nb.errors import MlmgmtError, NotFoundError, UsageError
 from mlmgmt_nb.notebook.panels.operation.state import Progress
 
@@ -37,7 +38,8 @@ class ChangeState:
         diff: the differences from the deployment that serves; None until they are read.
         diff_error: why they cannot be read, or "".
         answer: the last answer of the candidate to a single request, as JSON, or "".
-        report: that of the last replay, or None.
+        report: that of the last replay or mirror, or None.
+        is_mirrored: whether the report is that of a mirror.
         progress: that of the promotion, or None.
         note: the last action, in words.
         is_over: whether the candidate no longer exists.
@@ -58,6 +60,7 @@ class ChangeState:
         self.diff_error = ""
         self.answer = ""
         self.report: ReplayReport | None = None
+        self.is_mirrored = False
         self.progress: Progress | None = None
         self.note = ""
         self.is_over = False
@@ -76,6 +79,11 @@ class ChangeState:
     def canary(self) -> Canary | None:
         """Its canary as last read."""
         return self.candidate.canary
+
+    @property
+    def mirror(self) -> Mirror | None:
+        """Its mirror as last read."""
+        return self.candidate.mirror
 
     @property
     def is_open(self) -> bool:
@@ -142,12 +150,41 @@ class ChangeState:
             found = _parsed(cases, "cases")
             if not isinstance(found, list):
                 raise UsageError("the cases are not a list", field="cases", fix="Enter a JSON list of inputs.")
-            self.report = self._change.replay(found)
+            report = self._change.replay(found)
         else:
-            self.report = self._change.replay(
-                last=int(_number(last, "last", fix="Enter a whole number, such as 1000."))
-            )
-        self.note = f"{self.report.summary['requests']:,} requests were replayed."
+            number = _number(last, "last", fix="Enter a whole number, such as 1000.")
+            report = self._change.replay(last=int(number))
+        self.report, self.is_mirrored = report, False
+        self.note = f"{report.summary['requests']:,} requests were replayed."
+
+    def start_mirror(self, minutes: str, share: str) -> None:
+        """Send copies of the requests of callers to the candidate.
+
+        Args:
+            minutes: minutes until it ends.
+            share: percentage of the requests.
+
+        Raises:
+            UsageError: an argument is not valid.
+        """
+        duration = _number(minutes, "minutes", fix="Enter a number, such as 10.")
+        percent = _number(share, "share", fix="Enter a percentage, such as 100.")
+        self._change.mirror(duration, share=percent)
+        self.note = f"The candidate answers copies of {percent:g} % of the requests of {self.name}."
+
+    def stop_mirror(self) -> None:
+        """Send no further copies to the candidate."""
+        self._change.stop_mirror()
+        self.note = f"The candidate answers no further copies of requests of {self.name}."
+
+    def compare_mirrored(self) -> None:
+        """Compare the answers of the mirror so far, and keep the report.
+
+        Raises:
+            UsageError: no request has been mirrored.
+        """
+        self.report, self.is_mirrored = self._change.mirror_report(), True
+        self.note = f"{self.report.summary['requests']:,} mirrored requests were compared."
 
     def start_canary(self, shares: str, minutes: str) -> None:
         """Give the candidate a share of the requests.
@@ -170,21 +207,21 @@ class ChangeState:
         self.note = f"The candidate answers no further requests of {self.name}."
 
     def promote(self, name: str, reason: str = "", gate: str = "") -> None:
-        """Promote the change, with the last replay as evidence.
+        """Promote the change, with the last report as evidence.
 
         Args:
             name: the name of the service, typed as confirmation.
             reason: why, or "" for the reason of the proposal.
-            gate: a condition on the last replay, or "".
+            gate: a condition on the last report, or "".
 
         Raises:
-            UsageError: the name does not match, the gate is not valid, or it needs a replay.
+            UsageError: the name does not match, the gate is not valid, or it needs a report.
             ScoringTestFailed: the gate has not passed. Nothing has changed.
         """
         if name != self.name:
             raise UsageError(f"{name!r} is not the name of this service", field="name", fix=f"Type {self.name}.")
         if gate.strip() and self.report is None:
-            raise UsageError("the gate needs a replay", field="gate", fix="Replay requests first.")
+            raise UsageError("the gate needs a report", field="gate", fix="Replay or mirror requests first.")
         evidence = None
         if self.report is not None:
             evidence = self.report.evidence(self.report.assert_gate(gate) if gate.strip() else None)
@@ -212,6 +249,9 @@ def _parsed(text: str, field: str) -> Any:
 
 def _number(text: str, field: str, *, fix: str) -> float:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
-        raise UsageError(f"{field}: {text.strip()!r} is not a number", field=field, fix=fix) from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise UsageError(f"{field}: {text.strip()!r} is not a number", field=field, fix=fix)
+    return number

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mlmgmt_nb.contract.traffic import Answers, Canary
+from mlmgmt_nb.contract.traffic import Answers, Canary, Mirror
 from mlmgmt_nb.notebook.display.card import badge
 from mlmgmt_nb.notebook.display.html import escape, table
 
-__all__ = ["breaking", "canary_html", "canary_text", "canary_words"]
+__all__ = ["breaking", "canary_html", "canary_text", "canary_words", "mirror_words"]
 
 _VERDICTS = {
     "Running": "not decided yet",
@@ -53,6 +53,14 @@ def _row(name: str, answers: Answers) -> tuple[str, str, str, str]:
     share = f" ({100 * answers.errors / answers.requests:.2g} %)" if answers.requests else ""
     p95 = "" if answers.p95 is None else f"{1000 * answers.p95:.1f} ms"
     return name, f"{answers.requests:,}", f"{answers.errors:,}{share}", p95
+
+
+def mirror_words(mirror: Mirror | None) -> str:
+    """Return the state and the counts of a mirror; "" without one."""
+    if mirror is None:
+        return ""
+    counts = f"{mirror.pairs:,} pairs of answers, {mirror.dropped:,} dropped, {mirror.skipped:,} skipped"
+    return f"mirror of {mirror.share:g} % of the requests, {mirror.state.lower()}: {counts}. {mirror.reason}".rstrip()
 
 
 def breaking(sentences: Sequence[str]) -> str:

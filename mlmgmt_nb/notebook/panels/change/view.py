@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from mlmgmt_nb.client.http.passive import passive
@@ -10,7 +11,7 @@ from mlmgmt_nb.notebook.display.card import badge
 from mlmgmt_nb.notebook.display.cards import candidate_card
 from mlmgmt_nb.notebook.display.html import escape
 from mlmgmt_nb.notebook.panels.change.state import ChangeState
-from mlmgmt_nb.notebook.panels.change.tables import breaking, canary_html, canary_text, canary_words
+from mlmgmt_nb.notebook.panels.change.tables import breaking, canary_html, canary_text, canary_words, mirror_words
 from mlmgmt_nb.notebook.panels.frontend import frontend
 from mlmgmt_nb.notebook.panels.panel import Panel
 
@@ -37,13 +38,14 @@ class ChangePanel(Panel):
         self._frontend: Any = None
 
     def text(self) -> str:
-        """Return the text for a terminal: the candidate, the differences, its canary and the last replay."""
+        """Return the text for a terminal: candidate, differences, canary, mirror and the last report."""
         state = self.state
         parts = [
             candidate_card(state.candidate).text(),
             *(f"breaks callers: {sentence}" for sentence in (state.diff.breaking if state.diff else ())),
             str(state.diff) if state.diff is not None else state.diff_error,
             canary_text(state.canary) if state.canary else "",
+            mirror_words(state.mirror),
             str(state.report) if state.report else "",
             state.progress.text() if state.progress else "",
             state.note,
@@ -54,9 +56,10 @@ class ChangePanel(Panel):
         state = self.state
         note = f'<div role="status">{escape(state.note)}</div>' if state.note else ""
         canary = f"<div>{escape(canary_words(state.canary))}</div>{canary_html(state.canary)}" if state.canary else ""
+        mirror = f"<div>{escape(mirror_words(state.mirror))}</div>" if state.mirror else ""
         progress = state.progress.html() if state.progress else ""
-        report = state.report.to_html() if state.report else ""
-        return f"{candidate_card(state.candidate).html()}{note}{progress}{self._differences()}{canary}{report}"
+        tried = f"{canary}{mirror}{state.report.to_html() if state.report else ''}"
+        return f"{candidate_card(state.candidate).html()}{note}{progress}{self._differences()}{tried}"
 
     def _differences(self) -> str:
         diff = self.state.diff
@@ -83,6 +86,7 @@ class ChangePanel(Panel):
     def shown(self) -> dict[str, Any]:
         """Return the state for the frontend."""
         state, candidate = self.state, self.state.candidate
+        report = state.report.to_html() if state.report else ""
         return {
             "name": state.name,
             "state": badge("Ended" if state.is_over else candidate.state or ""),
@@ -94,7 +98,10 @@ class ChangePanel(Panel):
             "canary": canary_html(state.canary),
             "active": state.canary is not None and state.canary.is_active,
             "answer": state.answer,
-            "report": state.report.to_html() if state.report else "",
+            "mirror": mirror_words(state.mirror),
+            "mirrors": state.mirror is not None and state.mirror.is_active,
+            "mirrored": report if state.is_mirrored else "",
+            "report": "" if state.is_mirrored else report,
             "progress": state.progress.html() if state.progress else "",
             "note": state.note,
             "open": state.is_open,
@@ -110,26 +117,28 @@ class ChangePanel(Panel):
 
     def _on_message(self, message: dict[str, Any]) -> None:
         """Handle a message of the frontend; a callback, so the work is queued."""
-        self.do(lambda: self._handle(message), at_once=message.get("act") == "stop")
+        self.do(lambda: self._handle(message), at_once=message.get("act") in _AT_ONCE)
 
     def _handle(self, message: dict[str, Any]) -> None:
         """Run in the thread of the worker."""
-        state, act = self.state, message.get("act")
+        state, act = self.state, str(message.get("act"))
         given = {name: str(message.get(name) or "") for name in _FIELDS}
-        if act == "try":
-            state.send(given["request"])
-        elif act == "replay":
-            state.replay(given["last"], given["cases"])
-        elif act == "canary":
-            state.start_canary(given["share"], given["minutes"])
-        elif act == "stop":
-            state.stop_canary()
-        elif act == "promote":
-            state.promote(given["name"], given["reason"], given["gate"])
-        elif act == "discard":
-            state.discard()
+        actions: dict[str, Callable[[], None]] = {
+            "try": lambda: state.send(given["request"]),
+            "replay": lambda: state.replay(given["last"], given["cases"]),
+            "mirror": lambda: state.start_mirror(given["minutes"], given["share"]),
+            "compare": state.compare_mirrored,
+            "stop-mirror": state.stop_mirror,
+            "canary": lambda: state.start_canary(given["share"], given["minutes"]),
+            "stop": state.stop_canary,
+            "promote": lambda: state.promote(given["name"], given["reason"], given["gate"]),
+            "discard": state.discard,
+        }
+        actions[act]()
         self.look_now()
 
 
 _FIELDS = ("request", "last", "cases", "share", "minutes", "name", "reason", "gate")
 """The fields of messages."""
+_AT_ONCE = {"stop", "stop-mirror"}
+"""Actions that do not wait until earlier work, such as a replay, has ended."""
