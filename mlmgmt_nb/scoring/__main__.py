@@ -12,9 +12,10 @@ from mlmgmt_nb.scoring.http.access.hosts import ANY, LOOPBACK
 from mlmgmt_nb.scoring.process.container import receive_listeners
 from mlmgmt_nb.scoring.process.control import Start
 from mlmgmt_nb.scoring.process.keys_file import KeysFile
+from mlmgmt_nb.scoring.process.lifetime import end_process
 from mlmgmt_nb.scoring.process.orchestration import Orchestration
-from mlmgmt_nb.scoring.process.replica import end_process, run_contained, run_supervised
-from mlmgmt_nb.scoring.process.workers import bind, run_by_hand
+from mlmgmt_nb.scoring.process.supervised import run_contained, run_supervised
+from mlmgmt_nb.scoring.process.workers import bind, run_standalone
 
 __all__ = ["driver_parser", "main"]
 
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         request_log=options.request_log,
         environment=environment,
     )
-    return run_by_hand(
+    return run_standalone(
         options.app,
         options.driver,
         options.schema,

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
 import signal
 import socket
-import sys
-import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from time import monotonic
 from typing import Any
 
 import msgspec
 
-from mlmgmt_nb.scoring.application.application import Application, find_application
+from mlmgmt_nb.scoring.application.application import Application
 from mlmgmt_nb.scoring.calls.admission import Admission, Stats, log
 from mlmgmt_nb.scoring.collection.writer import flush_writers
 from mlmgmt_nb.scoring.driver.driver import Driver
@@ -29,7 +26,6 @@ from mlmgmt_nb.scoring.http.access.hosts import HostCheck, cross_origins
 from mlmgmt_nb.scoring.http.app import ScoringApp
 from mlmgmt_nb.scoring.http.request_log import RequestLog
 from mlmgmt_nb.scoring.http.server import ReplicaServer
-from mlmgmt_nb.scoring.process.container import control_over_stdio
 from mlmgmt_nb.scoring.process.control import (
     HANDED,
     Accept,
@@ -53,15 +49,7 @@ from mlmgmt_nb.scoring.recording.settings import start_recorder
 from mlmgmt_nb.scoring.schema.swagger import own_descriptions, service_swagger
 from mlmgmt_nb.scoring.telemetry import start_telemetry
 
-__all__ = [
-    "EXIT_LOAD_FAILED",
-    "EXIT_NOT_DRAINED",
-    "Replica",
-    "die_with_parent",
-    "end_process",
-    "run_contained",
-    "run_supervised",
-]
+__all__ = ["EXIT_LOAD_FAILED", "EXIT_NOT_DRAINED", "Replica", "run_in_loop"]
 
 EXIT_NOT_DRAINED = 1
 EXIT_LOAD_FAILED = 3
@@ -69,10 +57,8 @@ EXIT_LOAD_FAILED = 3
 _ORPHAN_SECONDS = 2.0
 _STATS_SECONDS = 1.0
 _LOG_SECONDS = 0.2
-_EXIT_SECONDS = 2.0
 _SEND_SECONDS = 5.0
 """How long the last collected data may take to be written."""
-_PR_SET_PDEATHSIG = 1
 
 
 class Replica:
@@ -316,83 +302,3 @@ def run_in_loop(main: Callable[[RequestPath], Coroutine[Any, Any, int]]) -> int:
     with asyncio.Runner(loop_factory=new_loop) as runner:
         path = choose_path(runner.get_loop(), os.environ)
         return path.run(main(path))
-
-
-def run_supervised(
-    folder: str, driver: str | None, schema: str | None, listen_fds: Sequence[int], control_fd: int
-) -> int:
-    """Run a replica for a supervisor, which bound the socket and holds the other end of the control channel.
-
-    Args:
-        folder, driver, schema: as for `find_application`.
-        listen_fds: inherited, listening TCP sockets, its own first; `Start` may name more.
-        control_fd: one end of a stream socket pair.
-
-    Returns:
-        The exit code: 0 drained, 1 not drained in time, 3 the application cannot be loaded.
-    """
-    if not die_with_parent():
-        return 0
-    return _run(
-        folder, driver, schema, Channel(control_fd), lambda: [socket.socket(fileno=number) for number in listen_fds]
-    )
-
-
-def run_contained(
-    folder: str, driver: str | None, schema: str | None, listen: Callable[[], Sequence[socket.socket]]
-) -> int:
-    """Run a replica in a container, with the standard input and output as its control channel.
-
-    Args:
-        folder, driver, schema: as for `find_application`.
-        listen: returns listening TCP sockets, its own first.
-
-    Returns:
-        The exit code, as for `run_supervised`.
-    """
-    # Collected data is in a private folder of the supervisor, which reads and removes it as another user.
-    os.umask(0)
-    return _run(folder, driver, schema, Channel(control_over_stdio()), listen)
-
-
-def _run(
-    folder: str,
-    driver: str | None,
-    schema: str | None,
-    channel: Channel,
-    listen: Callable[[], Sequence[socket.socket]],
-) -> int:
-    start = channel.read_start()
-    if start is None:
-        return 0
-    try:
-        application = find_application(folder, driver, schema)
-    except LoadError as error:
-        log(f"{error.code}: {error.message}")
-        channel.send(Failed(error.code, error.message))
-        return EXIT_LOAD_FAILED
-    listeners = [*listen(), *(socket.socket(fileno=descriptor) for descriptor in start.descriptors)]
-    for listener in listeners:
-        listener.set_inheritable(False)  # it was, to reach this process
-    sockets = dict(zip(start.sockets, listeners, strict=False))  # a container may get only the first
-    return run_in_loop(lambda path: Replica(application, sockets, start, path, channel).serve())
-
-
-def die_with_parent() -> bool:
-    """Ask Linux to end this process with its parent, even if the driver hangs; return False if the parent has exited.
-
-    The kernel watches the thread that started the process, so supervisors must start replicas from a long-lived thread.
-    """
-    if sys.platform != "linux":
-        return True
-    parent = os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    return os.getppid() == parent != 1
-
-
-def end_process(code: int) -> None:
-    """End the process cleanly with this exit code, without waiting for threads that a driver left running."""
-    watchdog = threading.Timer(_EXIT_SECONDS, os._exit, (code,))
-    watchdog.daemon = True
-    watchdog.start()
-    sys.exit(code)

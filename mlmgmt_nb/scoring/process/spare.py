@@ -19,7 +19,8 @@ from importlib.util import find_spec
 import msgspec
 
 from mlmgmt_nb.scoring.driver.output import capture
-from mlmgmt_nb.scoring.process.replica import die_with_parent, end_process, run_supervised
+from mlmgmt_nb.scoring.process.lifetime import die_with_parent, end_process
+from mlmgmt_nb.scoring.process.supervised import run_supervised
 
 __all__ = ["HEADER_BYTES", "Assignment", "main", "provides_loaded_module"]
 

@@ -20,7 +20,7 @@ from mlmgmt_nb.scoring.process.failure_file import report_failure
 from mlmgmt_nb.scoring.process.orchestration import NO_ORCHESTRATION, Orchestration
 from mlmgmt_nb.scoring.process.replica import EXIT_LOAD_FAILED, Replica, run_in_loop
 
-__all__ = ["bind", "run_by_hand"]
+__all__ = ["bind", "run_standalone"]
 
 _BACKLOG = 2048
 _FIRST_DELAY = 0.5
@@ -47,7 +47,7 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def run_by_hand(
+def run_standalone(
     folder: str,
     driver: str | None,
     schema: str | None,

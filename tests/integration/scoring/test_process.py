@@ -133,7 +133,7 @@ async def load_and_drain(*arguments):
 
 async def serve(path):
     global replica
-    replica = Replica(find_application(sys.argv[1], None, None), listener, Start(), path)
+    replica = Replica(find_application(sys.argv[1], None, None), {{"service": listener}}, Start(), path)
     return await asyncio.wait_for(replica.serve(), 30)
 
 Admission.start = load_and_drain
