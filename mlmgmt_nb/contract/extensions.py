@@ -119,6 +119,7 @@ class ChangeRecord(Wire, frozen=True, kw_only=True):
         restores: id of the deployment that a rollback returned to.
         evidence: where the evidence for a promotion is, as the caller gave it.
         outcome: how the canary of a candidate ended that was not promoted.
+        kept_until: until when the replicas of the deployment that it replaced are kept for a rollback.
     """
 
     change: Literal["create", "update", "rollback", "propose", "promote"]
@@ -128,6 +129,11 @@ class ChangeRecord(Wire, frozen=True, kw_only=True):
     restores: str | None = None
     evidence: str | None = None
     outcome: str | None = None
+    kept_until: UtcTime | None = None
+
+    def keeps(self, now: dt.datetime) -> bool:
+        """Return whether the replicas of the deployment that it replaced are kept."""
+        return self.kept_until is not None and now < self.kept_until
 
 
 class DeploymentRecord(Deployment, frozen=True, kw_only=True):
@@ -141,6 +147,7 @@ class DeploymentRecord(Deployment, frozen=True, kw_only=True):
         restores: id of the deployment that a rollback returned to.
         evidence: where the evidence for a promotion is, as the caller gave it.
         outcome: how the canary of a candidate ended that was not promoted.
+        kept_until: until when the replicas of the deployment that it replaced are kept for a rollback.
     """
 
     change: Annotated[str | None, Meta(description="The request that made it.")] = None
@@ -150,13 +157,17 @@ class DeploymentRecord(Deployment, frozen=True, kw_only=True):
     restores: Annotated[str | None, Meta(description="Id of the deployment that a rollback returned to.")] = None
     evidence: Annotated[str | None, Meta(description="Where the evidence for a promotion is.")] = None
     outcome: Annotated[str | None, Meta(description="How the canary of a candidate ended.")] = None
+    kept_until: Annotated[UtcTime | None, Meta(description="Until when the replaced replicas are kept.")] = None
 
     @property
     def summary(self) -> str | None:
-        """The change in one line: the request, the caller and the reason."""
+        """The change in one line: the request, the caller and the reason, and until when replicas are kept."""
         if self.change is None:
             return None
-        return f"{self.change} by {self.changed_by}" + (f": {self.reason}" if self.reason else "")
+        kept = ""
+        if self.kept_until is not None and dt.datetime.now(dt.UTC) < self.kept_until:
+            kept = f"; the earlier replicas are kept until {self.kept_until:%Y-%m-%d %H:%M} UTC"
+        return f"{self.change} by {self.changed_by}" + (f": {self.reason}" if self.reason else "") + kept
 
 
 class CandidateSummary(Wire, frozen=True, kw_only=True):

@@ -119,6 +119,14 @@ def _costs(workspace: Workspace, pid: int, new: object) -> None:
     change.canary(5, max_p95=None)
     time.sleep(3)
     rows.append(measured("a canary of 5 %"))
+    change.stop_canary()
+    time.sleep(5)
+    change.mirror(minutes=60, share=100, requests=100_000)
+    time.sleep(3)
+    rows.append(measured("a mirror of 100 %"))
+    mirror = change.stop_mirror().candidate.mirror
+    if mirror is not None:
+        print(f"mirror: {mirror.pairs:,} pairs, {mirror.dropped:,} dropped")
     change.discard()
     time.sleep(5)
     rows.append(measured("none any more"))

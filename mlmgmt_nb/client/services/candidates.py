@@ -15,7 +15,6 @@ from mlmgmt_nb.client.replays.pairs import Pairs
 from mlmgmt_nb.client.replays.replay import ReplayOptions
 from mlmgmt_nb.client.replays.report import ReplayReport
 from mlmgmt_nb.client.scoring_tests.gate import Condition, passed
-from mlmgmt_nb.client.scoring_tests.generator import Outcome
 from mlmgmt_nb.client.scoring_tests.options import LoadOptions, check_options
 from mlmgmt_nb.client.scoring_tests.report import ScoringReport
 from mlmgmt_nb.client.services.changes import ServiceChanges
@@ -26,6 +25,7 @@ from mlmgmt_nb.contract.changes import Candidate
 from mlmgmt_nb.contract.extensions import Service, ServiceUpdate
 from mlmgmt_nb.contract.traffic import CanaryRequest, CanaryStep, MirroredPair, MirroredPairs, MirrorRequest
 from mlmgmt_nb.errors import UsageError
+from mlmgmt_nb.load_generator.messages import Outcome
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -223,7 +223,9 @@ class ProposedChange:
         """
         return self._services.mirror_report(self.refresh().candidate, tolerance)
 
-    def promote_if(self, gate: Condition, report: ReplayReport, *, reason: str | None = None) -> Poller[Service]:
+    def promote_if(
+        self, gate: Condition, report: ReplayReport, *, reason: str | None = None, keep_warm: float | None = None
+    ) -> Poller[Service]:
         """Promote it if a gate has passed, with the report as evidence. A gate that has failed discards it.
 
         Example:
@@ -237,6 +239,7 @@ class ProposedChange:
             gate: a condition or a function, as `ReplayReport.gate` takes it.
             report: of `replay` or `mirror_report`.
             reason: why, for the record of the change (default: the reason of the proposal).
+            keep_warm: as that of `promote`.
 
         Raises:
             ScoringTestFailed: the gate has failed, and the candidate is discarded; or it is inconclusive, and the
@@ -246,9 +249,11 @@ class ProposedChange:
         verdict = report.gate(gate)
         if verdict.outcome == "failed":
             self.discard()
-        return self.promote(reason=reason, evidence=report.evidence(passed(verdict, report)))
+        return self.promote(reason=reason, evidence=report.evidence(passed(verdict, report)), keep_warm=keep_warm)
 
-    def promote(self, *, reason: str | None = None, evidence: str | None = None) -> Poller[Service]:
+    def promote(
+        self, *, reason: str | None = None, evidence: str | None = None, keep_warm: float | None = None
+    ) -> Poller[Service]:
         """Make it the deployment that serves, under the URL and keys of the service.
 
         Its replicas are handed over as they are, unless their image was built by an earlier version of mlmgmt-nb: then
@@ -257,12 +262,15 @@ class ProposedChange:
         Args:
             reason: why, for the record of the change (default: the reason of the proposal).
             evidence: `report.evidence()`, or where the evidence is, for the record of the change.
+            keep_warm: minutes to keep the replicas that it replaces, with their reservation: a rollback takes them over
+                at once. Another change, or a restart of the Model Management service, ends them.
 
         Raises:
-            ConflictError: it does not run, or another operation on the service is running.
+            ConflictError: it does not run, another operation on the service is running, or `keep_warm` was given for a
+                cluster or a change of secrets.
             NotFoundError: it was promoted or discarded before, or its time is over.
         """
-        return self._services.promote(self._service_id, reason=reason, evidence=evidence)
+        return self._services.promote(self._service_id, reason=reason, evidence=evidence, keep_warm=keep_warm)
 
     def discard(self) -> bool:
         """Remove the candidate and everything of it. Return False if it no longer exists."""
@@ -330,12 +338,17 @@ class ServiceCandidates(ServiceReplays, ServiceChanges):
         return ProposedChange(self, decode(self._transport.call("candidate_get", id=service_id), Candidate))
 
     def promote(
-        self, service: ServiceResponse | str, *, reason: str | None = None, evidence: str | None = None
+        self,
+        service: ServiceResponse | str,
+        *,
+        reason: str | None = None,
+        evidence: str | None = None,
+        keep_warm: float | None = None,
     ) -> Poller[Service]:
         """Promote the candidate of a service; see `ProposedChange.promote`."""
         service_id = self.id_of(service)
         check_candidates(self._transport)
-        query = {"reason": reason, "evidence": evidence}
+        query = {"reason": reason, "evidence": evidence, "keepWarm": None if keep_warm is None else f"{keep_warm:g}"}
         answer = self._transport.call("candidate_promote", id=service_id, query=query)
         return self._operations.started(answer, self._updated)
 

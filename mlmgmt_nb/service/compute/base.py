@@ -103,8 +103,12 @@ class Compute(Protocol):
 
     def start(self, launch: Launch) -> None: ...
 
+    def keep(self, replica_id: str) -> None:
+        """Let a ready replica leave the socket of its service, and stay until it is taken over or drained."""
+        ...
+
     def adopt(self, replica_id: str, service_id: str, deployment_id: str, log: Log) -> None:
-        """Make a ready replica one of another service and deployment; it is starting until it accepts connections.
+        """Make a ready or kept replica one of another deployment; it is starting until it accepts connections.
 
         Args:
             log: the log of the service.

@@ -49,6 +49,10 @@ class Computes:
         for compute in self._computes.values():
             compute.show(replica_id, at_service=at_service)
 
+    def keep(self, replica_id: str) -> None:
+        for compute in self._computes.values():
+            compute.keep(replica_id)
+
     def drain(self, replica_id: str, seconds: float) -> None:
         # Ids of replicas are unique over all computes; the other computes ignore an unknown id.
         for compute in self._computes.values():

@@ -61,6 +61,18 @@ class Counters(msgspec.Struct, frozen=True, rename="camel"):
             self.not_recorded + other.not_recorded,
         )
 
+    def __sub__(self, earlier: Counters) -> Counters:
+        return Counters(
+            self.requests - earlier.requests,
+            self.failures - earlier.failures,
+            self.rejected - earlier.rejected,
+            self.busy_seconds - earlier.busy_seconds,
+            {bound: count - earlier.latency.get(bound, 0) for bound, count in self.latency.items()},
+            self.latency_seconds - earlier.latency_seconds,
+            self.recorded - earlier.recorded,
+            self.not_recorded - earlier.not_recorded,
+        )
+
 
 resolve(Counters)
 
@@ -69,7 +81,10 @@ class Measured(Protocol):
     """A compute, as metrics need it."""
 
     def counters(self, service_id: str) -> Counters:
-        """Return the counters of all replicas of a service, including ended ones, since this process knows them."""
+        """Return the counters of all replicas of a service, including ended ones, since this process knows them.
+
+        Those of a promoted candidate count from its promotion on.
+        """
         ...
 
     def load(self, service_id: str) -> Load | None:

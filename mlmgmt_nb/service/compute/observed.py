@@ -10,10 +10,14 @@ __all__ = ["Replica", "ReplicaState"]
 
 
 class ReplicaState(StrEnum):
-    """starting -> ready -> draining (completes accepted requests) -> ending (answers no requests)."""
+    """starting -> ready -> draining (completes accepted requests) -> ending (answers no requests).
+
+    A ready replica may be kept, loaded and without connections, until it is ready again or drained.
+    """
 
     STARTING = "starting"
     READY = "ready"
+    KEPT = "kept"
     DRAINING = "draining"
     ENDING = "ending"
 

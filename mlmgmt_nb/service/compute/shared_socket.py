@@ -111,6 +111,10 @@ class SharingCompute(ABC, Generic[R]):
         if replica := self._replicas.get(replica_id):
             replica.open(at_service=at_service)
 
+    def keep(self, replica_id: str) -> None:
+        if replica := self._replicas.get(replica_id):
+            replica.keep()
+
     def forget_deployments(self, service_id: str, kept: Container[str]) -> None:
         self._listeners.close_private(service_id, kept)
 
@@ -119,7 +123,7 @@ class SharingCompute(ABC, Generic[R]):
             with self._lock:
                 del self._replicas[replica.id]
                 service_id = replica.launch.service_id
-                self._counted[service_id] = self._counted.get(service_id, Counters()) + replica.counters
+                self._counted[service_id] = self._counted.get(service_id, Counters()) + replica.counted
                 if replica.exit is not None:
                     self._exits.append(replica.exit)
             self._forget(replica)
@@ -164,7 +168,7 @@ class SharingCompute(ABC, Generic[R]):
         return sum(replica.memory() or 0 for replica in self._of(service_id))
 
     def counters(self, service_id: str) -> Counters:
-        living = [replica.counters for replica in self._of(service_id)]
+        living = [replica.counted for replica in self._of(service_id)]
         with self._lock:
             return sum(living, self._counted.get(service_id, Counters()))
 

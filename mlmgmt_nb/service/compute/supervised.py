@@ -39,8 +39,10 @@ class SupervisedReplica(ABC):
         silence: seconds that `_watch` has waited for a message.
         moves_connections: whether its runtime can give up connections; those of earlier images cannot.
         moves_sockets: whether its runtime can accept connections at other sockets; those of earlier images cannot.
+        takes_connections: whether its runtime takes connections that the front door hands over.
         is_open: whether it accepts connections at the socket of its service or candidate.
         balanced: time of the last move of connections among the replicas of its service.
+        counters: its counters since it started.
     """
 
     def __init__(self, replica_id: str, launch: Launch, on_change: Callable[[SupervisedReplica], None]) -> None:
@@ -54,9 +56,12 @@ class SupervisedReplica(ABC):
         self.warning: str | None = None
         self.moves_connections = False
         self.moves_sockets = False
+        self.takes_connections = False
         self.is_open = True
         self.balanced = 0.0
         self.counters = Counters()
+        self._counted_before = Counters()
+        self._is_moving = False
         self.ended = False
         self.exit: Exit | None = None
         self._on_change = on_change
@@ -83,6 +88,11 @@ class SupervisedReplica(ABC):
             is_open=self.is_open,
             can_move=self.moves_sockets,
         )
+
+    @property
+    def counted(self) -> Counters:
+        """Its counters since it belongs to its service: without the requests that it answered as a candidate."""
+        return Counters() if self._is_moving else self.counters - self._counted_before
 
     @abstractmethod
     def _watch(self) -> None:
@@ -126,6 +136,7 @@ class SupervisedReplica(ABC):
     def adopt(self, service_id: str, deployment_id: str, log: Log) -> None:
         """Make it a replica of another service and deployment; it is ready again when it accepts connections there."""
         log.line(f"[mlmgmt] replica {self.id} is taken over")
+        self._is_moving = service_id != self.launch.service_id
         self.launch = msgspec.structs.replace(
             self.launch, service_id=service_id, deployment_id=deployment_id, candidate_of=None, log=log
         )
@@ -137,6 +148,12 @@ class SupervisedReplica(ABC):
         self.is_open = at_service
         sockets = ["service", "private"] if at_service else ["private"]
         self.send(type="accept", sockets=sockets, deploymentId=self.launch.deployment_id)
+
+    def keep(self) -> None:
+        """Let it leave the socket of its service and stay as it is: a rollback may take it over."""
+        self._enter(ReplicaState.KEPT)
+        self.open(at_service=False)
+        self.launch.log.line(f"[mlmgmt] replica {self.id} is kept for a rollback")
 
     def drain(self, seconds: float) -> None:
         self._enter(ReplicaState.DRAINING)
@@ -181,9 +198,11 @@ class SupervisedReplica(ABC):
                     self.warning = message.get("warning")  # before runtimes of earlier images it was not there
                     self.moves_connections = message.get("movesConnections", False)
                     self.moves_sockets = message.get("movesSockets", False)
+                    self.takes_connections = message.get("takesConnections", False)
                     self._enter(ReplicaState.READY)
                     self.launch.log.line(f"[mlmgmt] replica {self.id} is ready ({message['loadSeconds']:.2f} s)")
             case "accepting":
+                self._end_move(message.get("stats"))
                 if self.state is ReplicaState.STARTING:
                     self._enter(ReplicaState.READY)
             case "failed":
@@ -198,6 +217,18 @@ class SupervisedReplica(ABC):
                 self._keys_confirmed.set()
                 return
         self._on_change(self)
+
+    def _end_move(self, stats: dict[str, Any] | None) -> None:
+        """Count for its new service from now on.
+
+        Args:
+            stats: its counters when it was about to accept connections there; None from runtimes of earlier images.
+        """
+        if self._is_moving:
+            before = self.counters if stats is None else msgspec.convert(stats, Counters)
+            if self.counters.requests < before.requests:
+                self.counters = before
+            self._counted_before, self._is_moving = before, False
 
     def _on_hangup(self) -> None:
         """Note that it sends no further messages: a drained replica stops some time before its process ends."""

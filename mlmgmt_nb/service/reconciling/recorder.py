@@ -14,7 +14,7 @@ from mlmgmt_nb.service.files.mirrors import Mirrors
 from mlmgmt_nb.service.files.recordings import Recordings
 from mlmgmt_nb.service.store import schema
 from mlmgmt_nb.service.store.store import Store
-from mlmgmt_nb.service.store.transitions import rollout_failed, rollout_succeeded, service_removed
+from mlmgmt_nb.service.store.transitions import forget_kept, rollout_failed, rollout_succeeded, service_removed
 
 __all__ = ["ServiceRecorder", "service_log"]
 
@@ -30,9 +30,12 @@ class ServiceRecorder:
         on_change: called after each change of the store, with the id if only the row of one service has changed.
     """
 
-    def __init__(self, store: Store, home: Home, on_change: Callable[[str | None], None]) -> None:
+    def __init__(
+        self, store: Store, home: Home, recordings: Recordings, on_change: Callable[[str | None], None]
+    ) -> None:
         self._store = store
         self._home = home
+        self._recordings = recordings
         self._on_change = on_change
         self._logs: dict[str, Log] = {}
 
@@ -77,6 +80,12 @@ class ServiceRecorder:
         self._on_change(None)
         return True
 
+    def forget_kept(self, service_id: str) -> None:
+        """Record that the replicas of the earlier deployment of a service are not kept."""
+        with self._store.writing() as db:
+            forget_kept(db, service_id)
+        self._on_change(service_id)
+
     def fail(self, row: Row[Any], code: str, message: str) -> bool:
         """End the rollout. Return False if the target changed meanwhile."""
         with self._store.writing() as db:
@@ -93,7 +102,7 @@ class ServiceRecorder:
         self._on_change(None)
         self._logs.pop(service_id, None)
         service_log(self._home, service_id).remove()
-        Recordings(self._home.recordings).remove(service_id)
+        self._recordings.remove(service_id)
         Mirrors(self._home.mirrors).remove(service_id)
 
     def clear(self) -> None:

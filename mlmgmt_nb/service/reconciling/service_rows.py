@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, select
 
+from mlmgmt_nb.contract.extensions import ChangeRecord
 from mlmgmt_nb.service.store import schema
 from mlmgmt_nb.service.store.store import Store
 
-__all__ = ["ServiceRows", "changed_services"]
+__all__ = ["ServiceRows", "changed_services", "kept_deployment"]
 
 _MAX_AGE_SECONDS = 60.0
 """Seconds until an unannounced change, such as by another program, is noticed."""
@@ -82,7 +84,9 @@ class ServiceRows:
                 deployments.c.spec.label("serving_spec"),
                 deployments.c.secrets.label("serving_secrets"),
                 deployments.c.status.label("serving_status"),
+                deployments.c.change.label("serving_change"),
                 target.c.spec.label("target_spec"),
+                target.c.change.label("target_change"),
                 target.c.secrets.label("target_secrets"),
             )
             .join(deployments, deployments.c.id == services.c.deployment_id)
@@ -91,6 +95,12 @@ class ServiceRows:
         )
         with self._store.reading() as db:
             return {row.id: row for row in db.execute(query)}
+
+
+def kept_deployment(row: Row[Any], now: dt.datetime) -> str | None:
+    """Return the earlier deployment whose replicas are kept for a rollback, or None."""
+    change: ChangeRecord | None = row.target_change if row.target_id is not None else row.serving_change
+    return change.replaces if change is not None and change.keeps(now) else None
 
 
 def changed_services(before: Mapping[str, Row[Any]], after: Mapping[str, Row[Any]]) -> set[str]:

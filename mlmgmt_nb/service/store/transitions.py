@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Text, cast, delete, func, select, update
 
 from mlmgmt_nb.contract import ErrorResponse
 from mlmgmt_nb.service.clock import now
@@ -17,6 +17,7 @@ from mlmgmt_nb.service.store.withdrawals import withdraw_made_versions
 
 __all__ = [
     "delete_service",
+    "forget_kept",
     "forget_secrets",
     "image_ended",
     "rollout_failed",
@@ -130,6 +131,17 @@ def traffic_changed(db: Connection, candidate_id: str, before: schema.Traffic, a
         record = msgspec.structs.replace(row.change, outcome=canary.reason)
         db.execute(update(deployments).where(deployments.c.id == row.id).values(change=record))
     return True
+
+
+def forget_kept(db: Connection, service_id: str | None = None) -> None:
+    """No longer keep the replaced replicas of a service, or of all services, for a rollback."""
+    deployments = schema.deployments
+    kept = select(deployments.c.id, deployments.c.change).where(cast(deployments.c.change, Text).contains("keptUntil"))
+    if service_id is not None:
+        kept = kept.where(deployments.c.service_id == service_id)
+    for row in db.execute(kept.where(deployments.c.expired_at.is_(None))).all():
+        record = msgspec.structs.replace(row.change, kept_until=None)
+        db.execute(update(deployments).where(deployments.c.id == row.id).values(change=record))
 
 
 def service_removed(db: Connection, service_id: str) -> None:

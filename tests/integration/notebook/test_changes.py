@@ -74,7 +74,10 @@ def test_a_candidate_in_cells(notebook: Notebook, environment: Path) -> None:
     assert notebook.run("%mlmgmt service mirror -n tried --stop").result.candidate.mirror.state == "Stopped"
     service = notebook.run("%mlmgmt service show -n tried").result
     assert change.url in notebook.shown(service)
-    promoted = notebook.run("%mlmgmt service promote -n tried --evidence report.html").result.result()
+    wrong = notebook.attempt("%mlmgmt service promote -n tried --keep-warm long").error
+    assert "--keep-warm: 'long' is not a number" in str(wrong)
+    promoted = notebook.run("%mlmgmt service promote -n tried --evidence report.html --keep-warm 5").result.result()
+    assert "; the earlier replicas are kept until" in notebook.shown(promoted)
     assert (promoted.num_replicas, promoted.last_change.evidence) == (2, "report.html")
     assert "promote by owner of the state folder: more callers" in notebook.shown(promoted)
     discarded = notebook.run("%mlmgmt service discard -n tried").result

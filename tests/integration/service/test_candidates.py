@@ -96,6 +96,76 @@ def test_a_candidate_is_tried_and_promoted_with_its_own_replicas(
     eventually(lambda: not psutil.pid_exists(process), what="the end of its replica")
 
 
+def test_a_promotion_adds_none_of_the_requests_that_the_candidate_answered_before(
+    api: Any, name: str, write_driver: Callable[..., Path]
+) -> None:
+    built = images(api, write_driver, name, old=0, new=0)
+    service = api.service(built["old"], name)
+    path = f"/services/{service['id']}"
+    assert state(api, api.request("PUT", f"{path}/candidate", json={"imageId": built["new"]})) == "Succeeded"
+    candidate = api.get(f"{path}/candidate")
+
+    def counted(service_id: str) -> float:
+        lines = api.request("GET", f"/services/{service_id}/metrics").text.splitlines()
+        return float(next(line for line in lines if line.startswith("mlmgmt_requests_total{")).rpartition(" ")[2])
+
+    for one in (service, service, *[candidate] * 5):
+        assert api.score(one, "1").status_code == 200
+    eventually(lambda: counted(candidate["id"]) == 5, what="the requests of the candidate")
+    api.score(candidate, "1")  # it may not be counted yet when the candidate is promoted
+    assert state(api, api.request("POST", f"{path}/candidate/promote")) == "Succeeded"
+    assert counted(service["id"]) == 2
+    assert api.score(service, "1").json()[0] == "new"
+    eventually(lambda: counted(service["id"]) == 3, what="the request after the promotion")
+    # Its replica ends, and its counts stay.
+    assert state(api, api.request("POST", f"{path}/rollback")) == "Succeeded"
+    eventually(lambda: counted(service["id"]) == 3, what="the counts of ended replicas")
+    assert api.score(service, "1").json()[0] == "old"
+    eventually(lambda: counted(service["id"]) == 4, what="the request after the rollback")
+
+
+def test_a_rollback_takes_over_the_replicas_that_a_promotion_kept(
+    api: Any, name: str, write_driver: Callable[..., Path]
+) -> None:
+    built = images(api, write_driver, name, old=0, new=0)
+    service = api.service(built["old"], name, secrets={"TOKEN": "1"})
+    path = f"/services/{service['id']}"
+
+    def promote(minutes: str, **body: Any) -> requests.Response:
+        assert state(api, api.request("PUT", f"{path}/candidate", json=body)) == "Succeeded"
+        answer: requests.Response = api.request("POST", f"{path}/candidate/promote", params={"keepWarm": minutes})
+        return answer
+
+    def kept() -> float:
+        lines = api.request("GET", f"{path}/metrics").text.splitlines()
+        return float(next(line for line in lines if 'state="kept"' in line).rpartition(" ")[2])
+
+    assert promote("soon", imageId=built["new"]).status_code == 400
+    refused = promote("5", imageId=built["new"], secrets={"TOKEN": "2"})
+    assert (refused.status_code, refused.json()["code"]) == (409, "NotKept")
+    first = api.score(service, "1").json()[1]
+    assert state(api, promote("5", imageId=built["new"])) == "Succeeded"
+    word, second = api.score(service, "1").json()[:2]
+    assert word == "new"
+    assert kept() == 1
+    assert api.get(path)["lastChange"]["keptUntil"] > api.get(path)["lastChange"]["createdAt"]
+    assert state(api, api.request("POST", f"{path}/rollback")) == "Succeeded"
+    assert api.score(service, "1").json()[:2] == ["old", first]
+    eventually(lambda: not psutil.pid_exists(second), what="the end of the replica that is not kept")
+    assert kept() == 0
+    assert api.get(path)["lastChange"].get("keptUntil") is None
+
+    # Kept again, they end by another change, and by themselves.
+    assert state(api, promote("5", imageId=built["new"])) == "Succeeded"
+    assert kept() == 1
+    assert state(api, api.request("PUT", path, json={"environment": {"MODE": "other"}})) == "Succeeded"
+    eventually(lambda: not psutil.pid_exists(first), what="their end")
+    serving = api.score(service, "1").json()[1]
+    assert state(api, promote("0.1", imageId=built["old"])) == "Succeeded"
+    eventually(lambda: not psutil.pid_exists(serving), what="the end of their time")
+    assert api.score(service, "1").json()[0] == "old"
+
+
 def test_a_candidate_that_does_not_start_is_not_promoted_and_nothing_of_it_is_left(
     api: Any, name: str, write_driver: Callable[..., Path]
 ) -> None:
@@ -147,10 +217,11 @@ def test_a_candidate_survives_a_crash_and_ends_with_its_service(
     assert after[1] != before[1]
     assert after[2] == "exact"
     # Promoted, and killed at once: the service has its deployment then, and nothing else is left.
-    assert api.request("POST", f"{path}/candidate/promote").status_code == 202
+    assert api.request("POST", f"{path}/candidate/promote", params={"keepWarm": "5"}).status_code == 202
     api.kill()
     api.start()
     eventually(lambda: api.get(path)["lastChange"]["change"] == "promote", what="the promotion")
+    assert api.get(path)["lastChange"].get("keptUntil") is None, "the earlier replicas have ended with the process"
     assert eventually(lambda: _said(api, service), what="the answer of the service")[2] == "exact"
     eventually(lambda: api.request("GET", f"/services/{candidate['id']}").status_code == 404, what="its end")
     assert state(api, api.request("PUT", f"{path}/candidate", json={"environment": {"MODE": "last"}})) == "Succeeded"

@@ -14,6 +14,7 @@ from mlmgmt_nb.service.reconciling.replicas.actions import (
     Action,
     Adopt,
     Drain,
+    Keep,
     Release,
     Route,
     Show,
@@ -24,8 +25,13 @@ from mlmgmt_nb.service.reconciling.replicas.desired import Desired
 from mlmgmt_nb.service.reconciling.replicas.reconciler import step
 
 STARTING, READY, DRAINING = ReplicaState.STARTING, ReplicaState.READY, ReplicaState.DRAINING
+KEPT = ReplicaState.KEPT
 EVENTS = st.lists(
-    st.sampled_from(["ready", "accepted", "divide", "unite", "promote", "die", "scale"]), min_size=5, max_size=60
+    st.sampled_from(
+        ["ready", "accepted", "divide", "unite", "promote", "promote and keep", "roll back", "forget", "die", "scale"]
+    ),
+    min_size=5,
+    max_size=60,
 )
 
 
@@ -46,7 +52,9 @@ def test_somebody_accepts_the_connections_whatever_happens_to_a_change(events: l
     assert not world.service.is_routed
     assert all(replica.is_open for replica in world.ready("s"))
     assert world.service.target is None
-    assert {replica.deployment_id for replica in world.replicas} <= {world.service.serving, "d0"}
+    kept = [replica for replica in world.replicas if replica.state is KEPT]
+    assert {replica.deployment_id for replica in kept} <= {world.service.keeps}
+    assert {one.deployment_id for one in world.replicas if one not in kept} <= {world.service.serving, "d0"}
 
 
 class World:
@@ -83,9 +91,18 @@ class World:
                 self.service = change(self.service, is_divided=True)
             case "unite":
                 self.service = change(self.service, is_divided=False)
-            case "promote" if is_idle:
-                self.service = change(self.service, target="new", target_replicas=1, adopts="d0", is_divided=False)
+            case "promote" | "promote and keep" if is_idle:
+                keeps = "old" if event == "promote and keep" else None
+                self.service = change(
+                    self.service, target="new", target_replicas=1, adopts="d0", keeps=keeps, is_divided=False
+                )
                 self.candidate = change(self.candidate, deleting=True, is_promoted=True)
+            case "roll back" if self.service.target is None and self.service.serving == "new":
+                self.service = change(
+                    self.service, target="again", target_replicas=1, adopts=self.service.keeps, keeps=None
+                )
+            case "forget":
+                self.service = change(self.service, keeps=None)
             case "die" if self.replicas:
                 self.replicas = self.replicas[1:]
             case "scale":
@@ -108,6 +125,8 @@ class World:
                 self._change(action.replica_id, **moved, state=STARTING, is_open=True)
             case Show():
                 self._change(action.replica_id, is_open=action.at_service)
+            case Keep():
+                self._change(action.replica_id, state=KEPT, since=self.now, is_open=False)
             case Drain():
                 self._change(action.replica_id, state=DRAINING, since=self.now)
             case Route():
@@ -115,7 +134,7 @@ class World:
             case Release():
                 self.service = change(self.service, is_routed=False)
             case Succeed():
-                self.service = change(self.service, serving="new", target=None, adopts=None)
+                self.service = change(self.service, serving=self.service.target, target=None, adopts=None)
                 self.candidate = change(self.candidate, is_promoted=False)
 
     def _change(self, number: str, **values: Any) -> None:

@@ -45,6 +45,7 @@ class _Promote(ServiceArguments, WaitingArguments, ReasonArguments):
     """Arguments of `service promote`."""
 
     evidence: str | None
+    keep_warm: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +128,8 @@ def _candidate(session: Session, arguments: ServiceArguments) -> object:
 
 def _promote(session: Session, arguments: _Promote) -> object:
     services = session.workspace.services
-    return services.promote(arguments.service, reason=arguments.reason, evidence=arguments.evidence)
+    minutes = None if arguments.keep_warm is None else _number("keep_warm", arguments.keep_warm)
+    return services.promote(arguments.service, reason=arguments.reason, evidence=arguments.evidence, keep_warm=minutes)
 
 
 def _discard(session: Session, arguments: ServiceArguments) -> object:
@@ -170,7 +172,12 @@ COMMANDS: tuple[Command[Any], ...] = (
         "Make the proposed change of a service: its candidate serves from now on",
         'mlmgmt service promote -n iris --reason "better for new customers"',
         _promote,
-        (SERVICE, REASON, Flag("--evidence", "place of the evidence, for the record of the change", metavar="TEXT")),
+        (
+            SERVICE,
+            REASON,
+            Flag("--evidence", "place of the evidence, for the record of the change", metavar="TEXT"),
+            Flag("--keep-warm", "minutes to keep the earlier replicas, for a rollback at once", metavar="MINUTES"),
+        ),
         waits=True,
         arguments=_Promote,
     ),

@@ -10,6 +10,7 @@ __all__ = [
     "Close",
     "Drain",
     "Fail",
+    "Keep",
     "Kill",
     "Open",
     "Refuse",
@@ -36,7 +37,7 @@ class Start(Action, frozen=True):
 
 
 class Adopt(Action, frozen=True):
-    """Make a ready replica, of a candidate or of an earlier deployment that is the same, one of a deployment."""
+    """Make a ready or kept replica of a deployment that is the same, such as a candidate, one of a deployment."""
 
     deployment_id: str
     replica_id: str
@@ -55,6 +56,12 @@ class Show(Action, frozen=True):
 
     replica_id: str
     at_service: bool
+
+
+class Keep(Action, frozen=True):
+    """Retire a replica: it finishes its requests, and stays for a rollback."""
+
+    replica_id: str
 
 
 class Drain(Action, frozen=True):

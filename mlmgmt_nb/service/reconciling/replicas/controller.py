@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
+from mlmgmt_nb.service.clock import now
 from mlmgmt_nb.service.compute.base import Exit
 from mlmgmt_nb.service.compute.computes import Computes
 from mlmgmt_nb.service.compute.observed import Replica, ReplicaState
@@ -26,7 +27,7 @@ from mlmgmt_nb.service.reconciling.replicas.desired import Desired
 from mlmgmt_nb.service.reconciling.replicas.launches import Launches
 from mlmgmt_nb.service.reconciling.replicas.progress import RolloutProgress
 from mlmgmt_nb.service.reconciling.replicas.reconciler import backoff, is_settled, step
-from mlmgmt_nb.service.reconciling.service_rows import changed_services
+from mlmgmt_nb.service.reconciling.service_rows import changed_services, kept_deployment
 from mlmgmt_nb.service.reconciling.specs import replica_count, scaling
 from mlmgmt_nb.service.settings import Settings
 
@@ -172,6 +173,7 @@ class ReplicaController:
             sleeps=scaling(row.serving_spec) is not None,
             deleting=row.deleting,
             adopts=row.adopts_id,
+            keeps=kept_deployment(row, now()),
             is_promoted=self._is_promoted(row),
             is_divided=row.target_id is None and self._split(row) is not None,
             is_routed=self._router.is_routed(row.id),
@@ -215,7 +217,7 @@ class ReplicaController:
 
     def _act(self, action: a.Action, row: Row[Any] | None) -> None:
         match action:
-            case a.Kill() | a.Drain() | a.Show():
+            case a.Kill() | a.Drain() | a.Keep() | a.Show():
                 self._act_on_replica(action)
             case a.Release():
                 self._router.release(action.service_id)
@@ -225,12 +227,14 @@ class ReplicaController:
             case _ if row is not None:
                 self._act_on_service(action, row)
 
-    def _act_on_replica(self, action: a.Kill | a.Drain | a.Show) -> None:
+    def _act_on_replica(self, action: a.Kill | a.Drain | a.Keep | a.Show) -> None:
         match action:
             case a.Kill():
                 self._computes.kill(action.replica_id, hung=action.hung)
             case a.Drain():
                 self._computes.drain(action.replica_id, self._settings.drain_timeout)
+            case a.Keep():
+                self._computes.keep(action.replica_id)
             case a.Show():
                 self._computes.show(action.replica_id, at_service=action.at_service)
                 self._run_again()
@@ -276,7 +280,17 @@ class ReplicaController:
     def _succeed(self, row: Row[Any], warning: str | None) -> None:
         if self._recorder.succeed(row, warning):
             self._crashes.forget(row.target_id)
-            self._computes[row.compute_id].forget_deployments(row.id, {row.target_id})
+            kept = {row.target_id, kept_deployment(row, now()) or row.target_id}
+            self._computes[row.compute_id].forget_deployments(row.id, kept)
+            self._check_kept(row)
+
+    def _check_kept(self, row: Row[Any]) -> None:
+        """Say so if no replica of the earlier deployment could be kept: all have died, or their image is too old."""
+        kept = kept_deployment(row, now())
+        found = [replica.state for replica in self._computes.replicas() if replica.deployment_id == kept]
+        if kept is not None and ReplicaState.KEPT not in found:
+            self._recorder.forget_kept(row.id)
+            self._recorder.log(row.id).line("[mlmgmt] no replica of the earlier deployment could be kept")
 
     def _fail(self, row: Row[Any], code: str, message: str) -> None:
         if self._recorder.fail(row, code, message):

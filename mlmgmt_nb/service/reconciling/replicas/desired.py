@@ -18,7 +18,8 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
         is_open: whether it has its socket.
         sleeps: whether a request wakes it when it has no replicas.
         adopts: a deployment that is the same as the target, whose replicas the target takes over as they are: that of a
-            candidate that is promoted.
+            candidate that is promoted, or an earlier one whose replicas were kept.
+        keeps: a deployment whose replicas are kept when they are retired.
         is_divided: whether its candidate gets a share of its requests.
         is_routed: whether its requests are divided now.
         is_promoted: whether its replicas wait until another service takes them over.
@@ -36,6 +37,7 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     sleeps: bool = False
     deleting: bool = False
     adopts: str | None = None
+    keeps: str | None = None
     is_promoted: bool = False
     is_divided: bool = False
     is_routed: bool = False

@@ -7,6 +7,7 @@
 - a rollout whose driver does not load is given up, and the previous deployment keeps serving;
 - a replica that dies is replaced, with a growing delay if it keeps dying; an unresponsive replica is ended;
 - a candidate that is promoted hands its replicas over: the target takes over those that are ready, instead of new ones;
+- after a promotion, the replicas of the earlier deployment may be kept for a while: a rollback takes them over;
 - while a candidate gets a share of the requests, a router accepts the connections instead of the replicas;
 - requests to a service without replicas are refused, unless a replica is about to be ready;
 - a service that is being deleted is drained, then closed.
@@ -23,6 +24,7 @@ from mlmgmt_nb.service.reconciling.replicas.actions import (
     Close,
     Drain,
     Fail,
+    Keep,
     Kill,
     Open,
     Refuse,
@@ -48,6 +50,8 @@ LINGER_SECONDS = 3.0
 
 
 _LIVE = frozenset({ReplicaState.STARTING, ReplicaState.READY})
+_ADOPTABLE = frozenset({ReplicaState.READY, ReplicaState.KEPT})
+_RETIRED = frozenset({ReplicaState.DRAINING, ReplicaState.KEPT})
 
 
 def backoff(count: int) -> float:
@@ -103,7 +107,7 @@ def _limit_starts(actions: Sequence[Action], starting: int) -> Iterator[Action]:
 
 def _can_adopt(service: Desired, replica: Replica) -> bool:
     is_same = service.target is not None and replica.deployment_id == service.adopts
-    return is_same and replica.state is ReplicaState.READY and replica.can_move
+    return is_same and replica.state in _ADOPTABLE and replica.can_move
 
 
 def _service(
@@ -114,8 +118,9 @@ def _service(
     now: float,
 ) -> Iterator[Action]:
     overdue = [replica for replica in replicas if _overdue(replica, service, now)]
-    yield from (Kill(service.service_id, r.id, hung=r.state in _LIVE) for r in overdue)
+    yield from (Kill(service.service_id, r.id, hung=r.state in _LIVE | _ADOPTABLE) for r in overdue)
     live = [r for r in replicas if r.state in _LIVE and r not in overdue]
+    yield from (Drain(service.service_id, r.id) for r in replicas if _is_kept_too_long(service, r))
     yield from _divide(service, live, adoptable)
     if service.is_promoted:
         return
@@ -129,6 +134,11 @@ def _service(
         yield from _roll_out(service, service.target, replicas, live, adoptable, crashes, now)
     elif service.serving is not None:
         yield from _keep(service, service.serving, live, crashes, now)
+
+
+def _is_kept_too_long(service: Desired, replica: Replica) -> bool:
+    is_wanted = replica.deployment_id in {service.keeps, service.adopts} and not service.deleting
+    return replica.state is ReplicaState.KEPT and not is_wanted
 
 
 def _divide(service: Desired, live: Sequence[Replica], adoptable: Sequence[Replica]) -> Iterator[Action]:
@@ -171,7 +181,7 @@ def _overdue(replica: Replica, service: Desired, now: float) -> bool:
     age = now - replica.since
     if replica.state is ReplicaState.STARTING:
         return age > service.start_timeout
-    if replica.state is ReplicaState.READY:
+    if replica.state in _ADOPTABLE:
         return replica.silence > service.hang_timeout
     # One second more than its own deadline, so that its own, more exact clock comes first.
     return age > service.drain_timeout + 1
@@ -225,7 +235,7 @@ def _roll_out(
 
 
 def _is_lingering(replica: Replica, target: str, now: float) -> bool:
-    is_retired = replica.state is ReplicaState.DRAINING and replica.deployment_id != target
+    is_retired = replica.state in _RETIRED and replica.deployment_id != target
     return is_retired and now - replica.since < LINGER_SECONDS
 
 
@@ -247,11 +257,16 @@ def _replace(
     if _may_start(target, crashes, now):
         yield from [Start(service.service_id, target)] * missing
     spare = len(old) - max(0, service.target_replicas - ready)
-    yield from (Drain(service.service_id, r.id) for r in _retirement_order(old)[: max(0, spare)])
+    yield from (_retire(service, r) for r in _retirement_order(old)[: max(0, spare)])
     if service.serving is not None and _may_start(service.serving, crashes, now):
         # An old replica died before its successor was ready: keep the current deployment running meanwhile.
         needed = min(service.replicas, service.target_replicas) - ready - len(old)
         yield from [Start(service.service_id, service.serving)] * needed
+
+
+def _retire(service: Desired, replica: Replica) -> Action:
+    is_kept = replica.deployment_id == service.keeps and replica.can_move and replica.state is ReplicaState.READY
+    return Keep(service.service_id, replica.id) if is_kept else Drain(service.service_id, replica.id)
 
 
 def _retirement_order(replicas: Sequence[Replica]) -> list[Replica]:

@@ -28,6 +28,7 @@ from mlmgmt_nb.service.api.resources.services.requests import (
 )
 from mlmgmt_nb.service.api.resources.services.rows import candidate_row, service_of
 from mlmgmt_nb.service.clock import now
+from mlmgmt_nb.service.compute_ids import DOCKER, LOCAL
 from mlmgmt_nb.service.gateway.gateway import CANDIDATE
 from mlmgmt_nb.service.http.messages import Reply
 from mlmgmt_nb.service.http.problems import Problem, bad_field, conflict
@@ -40,7 +41,7 @@ __all__ = [
     *("discard", "get", "mirrored", "promote", "propose", "start_canary", "start_mirror", "stop_canary", "stop_mirror"),
 ]
 
-_DIGITS = 9
+_MOST_MINUTES = 1440
 
 
 def propose(call: Call) -> Reply:
@@ -54,7 +55,7 @@ def propose(call: Call) -> Reply:
         if (replaced := candidate_row(db, row)) is not None:
             delete_service(db, replaced.id)
         candidate_id = str(uuid.uuid4())
-        call.backend.check_capacity(db, spec, row.compute_id, candidate_id)
+        call.backend.admission.check(db, spec, row.compute_id, candidate_id)
         change = ChangeRecord(
             change="propose", changed_by=call.principal.name, reason=request.reason, replaces=row.deployment_id
         )
@@ -165,7 +166,7 @@ def _check_passes(call: Call, service: Row[Any]) -> None:
     Raises:
         Problem: 409.
     """
-    if call.backend.is_exposed(service.compute_id):
+    if call.backend.computes.is_exposed(service.compute_id):
         raise conflict(
             "NotPassing",
             f"Requests for this service go to the cluster {service.compute_id!r} itself, so the candidate gets none. "
@@ -195,12 +196,9 @@ def _stop(call: Call) -> Reply:
 
 def mirrored(call: Call) -> Reply:
     """Return pairs of answers of the mirror, from `skip` in the query on."""
-    given = call.query.get("skip", "0")
-    if not given.isdecimal() or len(given) > _DIGITS:
-        raise bad_field("skip", f"is {given!r}; give the number of pairs to leave out.")
     with call.backend.store.reading() as db:
         row = _candidate_of(db, service_of(db, call))
-    return Reply(200, call.backend.mirrors.read(row.id, int(given)))
+    return Reply(200, call.backend.mirrors.read(row.id, int(call.query.get("skip", "0"))))
 
 
 def _set_traffic(db: Connection, candidate_id: str, traffic: Traffic) -> None:
@@ -222,11 +220,13 @@ def discard(call: Call) -> Reply:
 
 def promote(call: Call) -> Reply:
     """Make the candidate of a service the deployment that serves. It becomes the target and hands its replicas over."""
-    reason, evidence = text_of(call, "reason"), text_of(call, "evidence")
+    reason, evidence, minutes = text_of(call, "reason"), text_of(call, "evidence"), _minutes_to_keep(call)
     with call.backend.store.writing() as db:
         service = service_of(db, call)
         candidate = _candidate_of(db, service)
         _check_ready(candidate)
+        if minutes is not None:
+            _check_keeps(service, candidate)
         spec, secrets, adopts = candidate.spec, Secrets(candidate.secrets or {}), candidate.deployment_id
         # From now on, the capacity that it reserved is free for its service.
         delete_service(db, candidate.id)
@@ -236,10 +236,45 @@ def promote(call: Call) -> Reply:
             reason=reason or candidate.deployment_change.reason,
             replaces=service.deployment_id,
             evidence=evidence,
+            kept_until=None if minutes is None else now() + dt.timedelta(minutes=minutes),
         )
         operation_id = start_change(call, db, service, spec, secrets, change, adopts=adopts)
     call.backend.services_changed()
     return operations.accepted(call, operation_id)
+
+
+def _minutes_to_keep(call: Call) -> float | None:
+    """Return for how many minutes a promotion keeps the replicas that it replaces; None if it does not.
+
+    Raises:
+        Problem: 400.
+    """
+    given = call.query.get("keepWarm")
+    if given is None:
+        return None
+    try:
+        minutes = float(given)
+    except ValueError:
+        minutes = 0.0
+    if not 0 < minutes <= _MOST_MINUTES:
+        raise bad_field("keepWarm", f"is {given!r}; give minutes, at most {_MOST_MINUTES}.")
+    return minutes
+
+
+def _check_keeps(service: Row[Any], candidate: Row[Any]) -> None:
+    """Refuse to keep replicas that a rollback could not take over.
+
+    Raises:
+        Problem: 409.
+    """
+    if service.compute_id not in {LOCAL, DOCKER}:
+        raise conflict("NotKept", f"Replicas on the cluster {service.compute_id!r} cannot be kept; leave keepWarm out.")
+    if (service.secrets or {}) != (candidate.secrets or {}):
+        raise conflict(
+            "NotKept",
+            "The change has other secrets, and a rollback keeps the current ones: replicas with the earlier secrets "
+            "cannot be kept. Leave keepWarm out.",
+        )
 
 
 def _check_ready(candidate: Row[Any]) -> None:
