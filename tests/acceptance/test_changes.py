@@ -244,6 +244,18 @@ class Machine(RuleBasedStateMachine):
     def stop(self, crash: float | None) -> None:
         self._change(self.model._replace(share=0), crash, "DELETE", "/candidate/canary")
 
+    @precondition(lambda self: self.model.candidate and not self.model.share)
+    @rule(crashes=booleans())
+    def mirror(self, crashes: bool) -> None:
+        """Copy requests to the candidate; callers get the answers of the current deployment as ever."""
+        path = f"{self.path}/candidate/mirror"
+        assert self.api.request("PUT", path, json={"minutes": 60}).status_code == 200
+        if crashes:
+            self._crash()
+        eventually(lambda: self.api.get(f"{self.path}/candidate")["mirror"]["pairs"], what="the first pair of answers")
+        assert self.api.request("DELETE", path).status_code == 200
+        self._changed(self.model)
+
     @precondition(lambda self: self.model.candidate)
     @rule(crash=crash_after)
     def promote(self, crash: float | None) -> None:
