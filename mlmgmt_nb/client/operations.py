@@ -31,7 +31,7 @@ class Operations:
         slowest = _SLOWEST_ON_LOOPBACK if is_loopback(transport.base_url) else _SLOWEST
         self._log_urls: dict[str, str] = {}
         self._known: deque[str] = deque(maxlen=_KNOWN)
-        self.watcher = Watcher(self._fetch, slowest=slowest, clock=transport.clock)
+        self.watcher = Watcher(self._fetch, slowest=slowest, clock=transport.clock, fetch_newest=self._fetch_newest)
 
     def __reduce__(self) -> tuple[type[Operations], tuple[Transport]]:
         """For `pickle` and `deepcopy`: without the operations that this process waits for."""
@@ -136,6 +136,9 @@ class Operations:
     def _fetch(self, operation_id: str) -> tuple[AsyncOperationStatus, float | None]:
         response = self._transport.call("operations_get", id=operation_id, attempts=1)
         return decode(response, OperationStatus), retry_after(response.headers)
+
+    def _fetch_newest(self, count: int) -> Sequence[AsyncOperationStatus]:
+        return next(self.list(count=min(count, PAGE_SIZE)).by_page()).value
 
     def _load(self, status: AsyncOperationStatus) -> Image | ServiceResponse:
         resource_id = _resource_id(status)

@@ -35,6 +35,7 @@ from tests.benchmarks.table import show
 SIZES = (10_000, 50_000, 100_000)
 ROUNDS = 3
 MIB = 2**20
+_BATCH = 50_000
 
 
 def main() -> None:
@@ -79,7 +80,9 @@ def fill(home: Path, base_url: str, size: int) -> None:
     account = f"{parts[3]}/{parts[5]}/{parts[7]}"
     store = Store(Home(home).database)
     with store.writing() as db:
-        db.execute(insert(schema.models), [_row(account, index) for index in range(size)])
+        for begin in range(0, size, _BATCH):
+            rows = [_row(account, index) for index in range(begin, min(begin + _BATCH, size))]
+            db.execute(insert(schema.models), rows)
     store.close()
 
 

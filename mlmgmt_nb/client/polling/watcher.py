@@ -1,4 +1,8 @@
-"""The background thread of a workspace that polls the server for its open operations."""
+"""The background thread of a workspace that polls the server for its open operations.
+
+A few are polled one by one. More are read from the list of operations in one request, and less often the longer that
+takes, so that many operations cost little.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +10,31 @@ import heapq
 import itertools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from mlmgmt_nb.client.http.forks import renew_after_fork
 from mlmgmt_nb.client.http.passive import passive
 from mlmgmt_nb.client.polling.watched import WatchedOperation
 from mlmgmt_nb.contract import AsyncOperationStatus
-from mlmgmt_nb.errors import LocalServiceError, ServerError, ThrottledError, TransportError, UsageError
+from mlmgmt_nb.errors import (
+    ApiError,
+    LocalServiceError,
+    MlmgmtError,
+    ServerError,
+    ThrottledError,
+    TransportError,
+    UsageError,
+)
 
 __all__ = ["Watcher"]
 
 _PATIENCE = 30.0
+_FEW = 8
+"""Number of open operations that are polled one by one."""
+_SHARE = 0.005
+"""Maximum share of a core for polling more than a few."""
+_SLOWEST_SECONDS = 10.0
+_NO_LIST = frozenset({404, 405})
 
 
 class Watcher:
@@ -26,6 +44,8 @@ class Watcher:
         fetch: requests an operation's status once; the second value is its `Retry-After` in seconds.
         slowest: maximum seconds between two polls of an operation.
         clock: time in seconds.
+        fetch_newest: requests the newest operations of the account, as many as given; None if the server has no list.
+        used: the CPU time of the current thread, in seconds.
     """
 
     def __init__(
@@ -34,13 +54,18 @@ class Watcher:
         *,
         slowest: float = 2.0,
         clock: Callable[[], float] = time.monotonic,
+        fetch_newest: Callable[[int], Sequence[AsyncOperationStatus]] | None = None,
+        used: Callable[[], float] = time.thread_time,
     ) -> None:
         self._fetch = fetch
+        self._fetch_newest = fetch_newest
+        self._used = used
         self._slowest = slowest
         self._clock = clock
         self._wake = threading.Condition()
         self._due: list[tuple[float, int, WatchedOperation]] = []
         self._open: set[WatchedOperation] = set()
+        self._older: set[WatchedOperation] = set()  # no longer among the newest
         self._order = itertools.count()
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -49,7 +74,7 @@ class Watcher:
     def after_fork(self) -> None:
         """Follow no operation: the thread is the parent's. Pollers that are used here start again."""
         self._wake = threading.Condition()
-        self._due, self._open, self._thread = [], set(), None
+        self._due, self._open, self._older, self._thread = [], set(), set(), None
 
     def follow(self, watch: WatchedOperation) -> None:
         """Poll the operation until it has ended. Do nothing if it has ended or is already polled."""
@@ -85,6 +110,9 @@ class Watcher:
     def _run(self) -> None:
         while (watch := self._next()) is not None:
             failure, delay = None, None
+            if len(self._open) > _FEW and self._poll_many(watch):
+                continue
+            before = self._used()
             try:
                 delay = self._poll(watch)
             except Exception as error:  # noqa: BLE001 - who waits for it must hear of it, whatever it is
@@ -92,8 +120,10 @@ class Watcher:
             with self._wake:
                 if delay is None:
                     self._open.discard(watch)
+                    self._older.discard(watch)
                 elif not self._closed:
-                    self._schedule(watch, delay)
+                    fair = (self._used() - before) * len(self._open) / _SHARE if len(self._open) > _FEW else 0.0
+                    self._schedule(watch, max(delay, min(fair, _SLOWEST_SECONDS)))
             if failure is not None:
                 watch.fail(failure)
 
@@ -107,6 +137,35 @@ class Watcher:
                 self._wake.wait(wait)
             self._thread = None
             return None
+
+    def _poll_many(self, watch: WatchedOperation) -> bool:
+        """Poll all open operations that are among the newest; return False if `watch` is not, or on an error."""
+        if self._fetch_newest is None or watch in self._older:
+            return False
+        before = self._used()
+        try:
+            with passive():
+                newest = {status.id: status for status in self._fetch_newest(2 * len(self._open))}
+        except MlmgmtError as error:
+            if isinstance(error, ApiError) and error.status_code in _NO_LIST:
+                self._fetch_newest = None
+            return False  # polled alone, it is counted as failing
+        if watch.operation_id not in newest:
+            self._older.add(watch)
+            return False
+        with self._wake:
+            polled = [each for each in self._open if each.operation_id in newest]
+        for each in polled:
+            each.update(newest[each.operation_id])
+        pause = max(self._slowest, min((self._used() - before) / _SHARE, _SLOWEST_SECONDS))
+        with self._wake:
+            self._open.difference_update(each for each in polled if each.ended)
+            self._due = [item for item in self._due if item[2] not in polled]
+            heapq.heapify(self._due)
+            for each in polled:
+                if not each.ended and not self._closed:
+                    self._schedule(each, pause)
+        return True
 
     def _poll(self, watch: WatchedOperation) -> float | None:
         """Poll once. Return the seconds to the next poll, or None for never. Raise to give up."""

@@ -1,4 +1,7 @@
-"""The background thread that updates the panels of a session."""
+"""The background thread that updates the panels of a session.
+
+It uses a small share of a core, however many panels there are: with many, each is updated less often.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,10 @@ __all__ = ["DRAWING", "REFRESH_THREAD", "RefreshThread", "Tick"]
 Tick = Callable[[], float | None]
 """Updates a panel. Returns the seconds until it is due again, or None if it no longer changes."""
 
+_SHARE = 0.01
+"""Maximum share of a core for all panels, except that none is updated less often than every `_SLOWEST_SECONDS`."""
+_SLOWEST_SECONDS = 30.0
+
 log = logging.getLogger(__name__)
 
 
@@ -23,10 +30,17 @@ class RefreshThread:
     Args:
         clock: monotonic clock, in seconds.
         name: the name of the thread.
+        used: the CPU time of the current thread, in seconds.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic, name: str = "mlmgmt-panels") -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        name: str = "mlmgmt-panels",
+        used: Callable[[], float] = time.thread_time,
+    ) -> None:
         self._clock = clock
+        self._used = used
         self._name = name
         self._changed = threading.Condition()
         self._due: dict[Tick, float] = {}
@@ -48,6 +62,7 @@ class RefreshThread:
 
     def _run(self) -> None:
         while (tick := self._next()) is not None:
+            before = self._used()
             try:
                 pause = tick()
             except Exception:
@@ -60,7 +75,8 @@ class RefreshThread:
                 if pause is None:
                     del self._due[tick]
                 else:
-                    self._due[tick] = self._clock() + pause
+                    fair = (self._used() - before) * len(self._due) / _SHARE
+                    self._due[tick] = self._clock() + max(pause, min(fair, _SLOWEST_SECONDS))
 
     def _next(self) -> Tick | None:
         """Wait until a panel is due, and return its tick; None without panels."""

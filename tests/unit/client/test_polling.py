@@ -27,6 +27,7 @@ class Builds:
         self.retry_after = retry_after
         self.error: dict[str, Any] | None = None
         self.log = ""
+        self.lists: int | None = None  # how often the list was requested; None if the server has none
         server.script = self.answer
 
     def answer(self, seen: Seen) -> Answer:
@@ -41,12 +42,26 @@ class Builds:
         if kind == "images":
             log = f"{self.server.base_url}/images/{id_}/buildLog"
             return Answer(200, {"id": id_, "name": id_, "imageBuildLogUri": log})
+        if not id_:
+            return self._list()
         self.times.append(time.monotonic())
         look = self.looks[id_] = self.looks.get(id_, 0) + 1
         state = self.states[min(look, len(self.states)) - 1]
         location = f"{self.server.base_url}/images/{id_.removeprefix('op-')}"
         body = {"id": id_, "operationType": "Image", "state": state, "resourceLocation": location, "error": self.error}
         return Answer(200, body, headers)
+
+    def _list(self) -> Answer:
+        if self.lists is None:
+            return Answer(404, {"code": "NoSuchPath", "message": "not here"})
+        self.lists += 1
+        state = self.states[0]
+        location = f"{self.server.base_url}/images/image-"
+        newest = [
+            {"id": f"op-image-{n}", "operationType": "Image", "state": state, "resourceLocation": f"{location}{n}"}
+            for n in range(15)
+        ]
+        return Answer(200, {"value": newest})
 
 
 def poller_threads() -> list[threading.Thread]:
@@ -88,6 +103,21 @@ def test_many_pollers_share_one_thread_that_ends(server: Server, workspace: Work
     names = {poller.result(DEADLINE).id for poller in pollers}
     assert names == {f"image-{n}" for n in range(20)}
     eventually(lambda: len(poller_threads()) == before)
+
+
+def test_many_operations_are_polled_by_one_list(server: Server, workspace: Workspace) -> None:
+    builds = Builds(server, "Running")
+    builds.lists = 0
+    pollers = [create(workspace, f"image-{n}") for n in range(20)]
+    for poller in pollers:
+        assert not poller.done()
+    eventually(lambda: all(poller.operation is not None for poller in pollers) and (builds.lists or 0) > 1)
+    assert builds.looks.keys() >= {f"op-image-{n}" for n in range(15, 20)}  # no longer among the newest
+    single = sum(builds.looks.get(f"op-image-{n}", 0) for n in range(15))
+    assert single <= 9  # before there were many
+    builds.states = ("Succeeded",)
+    assert {poller.result(DEADLINE).id for poller in pollers} == {f"image-{n}" for n in range(20)}
+    eventually(lambda: not poller_threads())
 
 
 def test_failure_carries_the_operation_and_the_log(server: Server, workspace: Workspace) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 
@@ -37,6 +38,21 @@ def test_one_thread_ticks_all_and_ends_with_the_last() -> None:
     again = Panel(1)
     feed.follow(again.tick)
     eventually(lambda: again.left == 0)
+
+
+def test_many_panels_are_updated_less_often() -> None:
+    used = itertools.count(step=0.001)  # a millisecond for each tick
+    for number, pause in ((1, 0.25), (10, 1.0), (1000, 30.0)):
+        feed = RefreshThread(clock=lambda: 0.0, used=lambda: next(used))
+        panels = [Panel(2, pause=0.25) for _ in range(number)]
+        for panel in panels:
+            feed.follow(panel.tick)
+        eventually(lambda made=panels: all(panel.left == 1 for panel in made))  # type: ignore[misc]
+        eventually(lambda feed=feed: max(feed._due.values()) < 1e9)  # type: ignore[misc]
+        assert max(feed._due.values()) == pytest.approx(pause)
+        for panel in panels:
+            feed.follow(panel.tick)
+        eventually(lambda: not living())
 
 
 def test_following_again_ticks_now() -> None:
