@@ -43,7 +43,7 @@ _CONNECT = "connect()"
 _ONE_STEP = "endpoint and deployment are one service here"
 _NO_JOBS = "train in the notebook, then register the model"
 _NO_DATA = "notebooks and drivers read data themselves; models are registered"
-_KEPT = "models are immutable and kept"
+_KEPT = "the API has no delete of models, since a service may go back to one; this hides it in lists"
 _REALTIME = "services answer one request at a time: call one for each batch"
 _COMPUTES = "computes belong to the server"
 _PROFILE = "a profile names the account"
@@ -59,7 +59,7 @@ COMMANDS: Mapping[str, tuple[Counterpart, ...]] = MappingProxyType(
             Counterpart("model download", "model show", note="`url` is the location of its content"),
             Counterpart("model package", "image create"),
             Counterpart("model profile", "service test", note="it measures latency and throughput"),
-            Counterpart("model delete", "model list", note=_KEPT),
+            Counterpart("model delete", "model archive", note=_KEPT),
             Counterpart("model update", "model register", note="it adds a version"),
             Counterpart("service get-keys", "service keys"),
             Counterpart("service regen-key", "service keys", note="with `--regen`"),
@@ -95,7 +95,7 @@ COMMANDS: Mapping[str, tuple[Counterpart, ...]] = MappingProxyType(
             Counterpart("endpoint invoke", "service run"),
             Counterpart("endpoint", "service list", note=_ONE_STEP),
             Counterpart("model create", "model register"),
-            Counterpart("model archive", "model list", note=_KEPT),
+            Counterpart("model archive", "model archive", note="an id archives one version, a name all"),
             Counterpart("environment", "image create", note=_IN_IMAGE),
             Counterpart("batch-endpoint", "service create", note=_REALTIME),
             Counterpart("batch-deployment", "service create", note=_REALTIME),

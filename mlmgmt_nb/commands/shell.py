@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import traceback
 import warnings
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from mlmgmt_nb.client import Poller, ScoringReport, ScoringTest
+from mlmgmt_nb.client.monitoring.stages import watch
 from mlmgmt_nb.commands.config import Config
 from mlmgmt_nb.commands.flags import WaitingArguments
 from mlmgmt_nb.commands.grammar import Help
@@ -111,6 +113,15 @@ def _write(session: Session, outcome: Outcome, out: Terminal, err: Terminal) -> 
         out.write(text + "\n")
 
 
+def _show_progress(poller: Poller[object], timeout: float | None, err: Terminal) -> None:
+    """Show the progress of an operation in one line of a terminal, until it has ended."""
+    try:
+        for line in watch(poller, timeout):
+            err.rewrite(line[: shutil.get_terminal_size().columns - 1])
+    finally:
+        err.rewrite("")
+
+
 def _awaited(session: Session, poller: Poller[object], outcome: Outcome, err: Terminal) -> object:
     """Return the resource once the operation has ended, or the operation with `--no-wait`."""
     resume = f"{session.prog} operation watch {poller.operation_id}"
@@ -121,6 +132,8 @@ def _awaited(session: Session, poller: Poller[object], outcome: Outcome, err: Te
         return session.workspace.operations.get(poller.operation_id)
     try:
         with session.advice(outcome.command, arguments):
+            if err.isatty():
+                _show_progress(poller, waiting.timeout, err)
             return poller.result(waiting.timeout)
     except KeyboardInterrupt as stop:
         stop.add_note(f"The operation continues; wait for it with `{resume}`.")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mlmgmt_nb.client import Poller, ScoringReport, ScoringTest
+from mlmgmt_nb.client.monitoring.stages import watch
 from mlmgmt_nb.commands.upload_progress import Meter
 from mlmgmt_nb.errors import OperationTimeout
 from mlmgmt_nb.notebook.display.card import bundle
@@ -95,7 +96,7 @@ def print_line(line: str) -> None:
 def wait_in_terminal(
     poller: Poller[Any], timeout: float | None = None, say: Callable[[str], None] = print_line
 ) -> None:
-    """Wait until an operation has ended, and say so for each state.
+    """Wait until an operation has ended. Show its progress in one line of a terminal; elsewhere, a line for each state.
 
     Args:
         poller: the operation.
@@ -108,6 +109,11 @@ def wait_in_terminal(
         KeyboardInterrupt: the user interrupted the wait; the operation continues.
     """
     started, shown = time.monotonic(), ""
+    is_live = say is print_line and sys.stdout.isatty()
+
+    def clear() -> None:
+        if is_live:
+            Terminal(sys.stdout).rewrite("")
 
     def show(note: str = "") -> None:
         nonlocal shown
@@ -118,22 +124,15 @@ def wait_in_terminal(
             say(f"{text}, {time.monotonic() - started:.1f} s")
 
     try:
-        while not _waited(poller, started, timeout):
-            show()
+        for line in watch(poller, timeout, _TICK_SECONDS, reads_log=is_live):
+            if is_live:
+                Terminal(sys.stdout).rewrite(line[: shutil.get_terminal_size().columns - 1])
+            else:
+                show()
     except (KeyboardInterrupt, OperationTimeout):
+        clear()
         show(f"the operation continues; wait for it with `%mlmgmt operation watch {poller.operation_id}`")
         raise
+    clear()
     show()
     poller.result()
-
-
-def _waited(poller: Poller[Any], started: float, timeout: float | None) -> bool:
-    """Wait a moment, and return whether the operation has ended."""
-    left = None if timeout is None else timeout - (time.monotonic() - started)
-    try:
-        poller.wait(_TICK_SECONDS if left is None else max(0.0, min(left, _TICK_SECONDS)))
-    except OperationTimeout:
-        if left is not None and left <= _TICK_SECONDS:
-            raise
-        return False
-    return True

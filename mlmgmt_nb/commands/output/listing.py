@@ -15,7 +15,7 @@ import msgspec
 from mlmgmt_nb.client.http.frames import flat, flat_names
 from mlmgmt_nb.client.monitoring.conditions import condition
 from mlmgmt_nb.contract import AsyncOperationStatus, Image, Manifest, Model, ServiceResponse
-from mlmgmt_nb.contract.extensions import DeploymentRecord
+from mlmgmt_nb.contract.extensions import DeploymentRecord, DetailedImage
 
 __all__ = ["COLUMNS", "age", "cut", "narrow_rows", "programs_rows", "wide_rows"]
 
@@ -94,7 +94,8 @@ def _for_people(item: msgspec.Struct, now: dt.datetime) -> dict[str, Any]:
     created = next((row[name] for name in _CREATED if row.get(name)), None)
     row["age"] = age(created, now) if created else None
     if "archived" in row:
-        row["archived"] = "yes" if row["archived"] else "no"
+        no = None if isinstance(item, DetailedImage) else "no"  # one image, not a column of a list
+        row["archived"] = "yes" if row["archived"] else no
     if isinstance(item, AsyncOperationStatus) and item.created_time and item.end_time:
         row["duration"] = f"{(item.end_time - item.created_time).total_seconds():.1f}s"
     if isinstance(item, ServiceResponse):

@@ -74,6 +74,14 @@ def test_stages_of_a_build() -> None:
     progress.poll()
     assert progress.text() == "image Running, 2 s, step 3 of 4: requirements"
     shown = progress.html()
+    server.log += "[mlmgmt] packages: downloading scipy (33.7MiB), 1 of 2 done, 8 packages in all\n"
+    progress.poll()
+    assert progress.stage() == (
+        "step 3 of 4: requirements, downloading scipy (33.7MiB), 1 of 2 done, 8 packages in all"
+    )
+    server.log += "[4/4] build context\n"
+    progress.poll()
+    assert progress.stage() == "step 4 of 4: build context"
     assert 'role="progressbar" aria-label="step 3 of 4: requirements"' in shown
     assert 'aria-valuenow="62"' in shown
     assert "$ uv &lt;b&gt;" in shown

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 from mlmgmt_nb.client import Poller
 from mlmgmt_nb.client.http.passive import passive
 from mlmgmt_nb.client.monitoring.failures import driver_traceback, last_rollout
+from mlmgmt_nb.client.monitoring.stages import Stage
 from mlmgmt_nb.contract import AsyncOperationStatus, ErrorResponse, Image
 from mlmgmt_nb.errors import MlmgmtError
 from mlmgmt_nb.notebook.display.card import badge
@@ -20,8 +20,6 @@ from mlmgmt_nb.notebook.display.html import ErrorText, alert, escape, link, log_
 __all__ = ["OperationResult", "Progress"]
 
 _SHOWN_LINES, _FOLDED_LINES, _KEPT_LINES = 6, 60, 500
-_STEP = re.compile(r"\[(\d+)/(\d+)\] (.*)")
-_READY = re.compile(r"\[mlmgmt\] replicas ready (\d+)/(\d+)")
 _OPEN = frozenset({"NotStarted", "Running"})
 _CLOCKS_DIFFER_SECONDS = 5.0
 
@@ -43,8 +41,6 @@ class Progress:
 
     Attributes:
         lines: the last lines of its log.
-        step: the last step in its log: its number, the number of steps, and its title. None without steps.
-        ready: the ready and the requested number of replicas; None if not in the log.
         made: the result, once it has succeeded.
         note: an additional note for the user.
         log_error: the reason why its log cannot be read, or "".
@@ -58,8 +54,7 @@ class Progress:
         self._ended: float | None = None
         self._offset: int | None = None
         self.lines: deque[str] = deque(maxlen=_KEPT_LINES)
-        self.step: tuple[int, int, str] | None = None
-        self.ready: tuple[int, int] | None = None
+        self._stage = Stage()
         self.made: OperationResult | None = None
         self.note = ""
         self.log_error = ""
@@ -113,12 +108,8 @@ class Progress:
         if self._offset is None:
             lines = last_rollout(lines)
         self._offset = part.next_offset
-        for line in lines:
-            self.lines.append(line)
-            if found := _STEP.match(line):
-                self.step = (int(found[1]), int(found[2]), found[3])
-            elif found := _READY.match(line):
-                self.ready = (int(found[1]), int(found[2]))
+        self.lines.extend(lines)
+        self._stage.read(lines)
 
     def _find_result(self) -> OperationResult | None:
         operation = self._poller.operation
@@ -133,18 +124,12 @@ class Progress:
         return OperationResult(f"{self.kind} {resource.name}{version}", operation.resource_location or "", place or "")
 
     def stage(self) -> str:
-        """Return the stage: `step 3 of 4: requirements`, `replicas ready 1/2`, or ""."""
-        if not self.is_open:
-            return ""
-        if self.step:
-            return "step {} of {}: {}".format(*self.step)
-        return "replicas ready {}/{}".format(*self.ready) if self.ready else ""
+        """Return the stage (see `Stage`), or "" after the end."""
+        return str(self._stage) if self.is_open else ""
 
     def part(self) -> float | None:
         """Return the completed fraction, from 0 to 1; None if unknown."""
-        if self.step:
-            return (self.step[0] - 0.5) / self.step[1]
-        return self.ready[0] / self.ready[1] if self.ready and self.ready[1] else None
+        return self._stage.part
 
     def traceback(self) -> list[str]:
         """Return the last traceback of the driver in the log of a failed operation, or no lines."""

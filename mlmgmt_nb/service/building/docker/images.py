@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 from mlmgmt_nb.service.building.archives import add_bytes, archive_of_blobs, oci_archive
 from mlmgmt_nb.service.building.built_image import BuiltImage, repository_of
 from mlmgmt_nb.service.building.cancellation import Cancellation
+from mlmgmt_nb.service.building.docker.output import TransferProgress
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.oci.blobs import BlobStore
 from mlmgmt_nb.service.docker_engine import Engine, EngineError
@@ -60,11 +61,13 @@ class EngineImages:
         api = self._engine.api
         logged: set[str] = set()
         repository, tag = repository_of(reference)
+        progress = TransferProgress("pulled", log)
         try:
             api.reload_config()
             for event in api.pull(repository, tag, stream=True, decode=True):
                 if error := event.get("error"):
                     raise BuildError("PullFailed", f"The image {reference} cannot be pulled: {error}")
+                progress.take(event)
                 if not event.get("progressDetail"):
                     _log_once(f"{event.get('id', '')} {event.get('status', '')}".strip(), logged, log)
         except api_error() as error:
@@ -84,8 +87,10 @@ class EngineImages:
         repository, tag = repository_of(reference)
         digest = error = ""
         logged: set[str] = set()
+        progress = TransferProgress("pushed", log)
         for event in api.push(repository, tag, stream=True, decode=True):
             cancellation.check()
+            progress.take(event)
             digest = (event.get("aux") or {}).get("Digest", digest)
             error = event.get("error", error)
             line = f"{event.get('id', '')} {event.get('status', '')}".strip()

@@ -116,7 +116,11 @@ class BaseImages:
         source = Repository(repository)
         text = source.manifest(tag)
         manifest = msgspec.json.decode(text, type=Manifest)
-        for content in (manifest.config, *manifest.layers):
+        contents = [manifest.config, *manifest.layers]
+        for place, content in enumerate(contents, start=1):
+            if not self._blobs.has(content):
+                part = f"part {place} of {len(contents)}, {content.size / 2**20:.1f} MiB"
+                log.line(f"[mlmgmt] image: pulling {name}, {part}")
             source.pull(content, self._blobs, log, cancellation)
         return manifest, digest_of(text)
 

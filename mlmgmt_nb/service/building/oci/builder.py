@@ -125,9 +125,12 @@ class DaemonlessBuilder:
         name, tag = repository_of(reference)
         repository = Repository(name)
         others = {**known, **self._pushed_to}
-        sent = [
-            each for each in contents if repository.push(each, self.blobs, image.cancellation, others.get(each.digest))
-        ]
+        sent = list[Descriptor]()
+        for number, each in enumerate(contents, start=1):
+            part = f"part {number} of {len(contents)}, {display_size(each.size)}"
+            image.log.line(f"[mlmgmt] image: pushing to {repository.host}, {part}")
+            if repository.push(each, self.blobs, image.cancellation, others.get(each.digest)):
+                sent.append(each)
         self._pushed_to |= dict.fromkeys((each.digest for each in contents), name)
         repository.push_manifest(tag, self.blobs.read(manifest))
         size, seconds = display_size(sum(each.size for each in sent)), time.monotonic() - began

@@ -21,7 +21,7 @@ from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.packages.bytecode import compile_packages
 from mlmgmt_nb.service.building.packages.explanations import explanation
-from mlmgmt_nb.service.building.packages.lock import LOCK_FILE, Lock
+from mlmgmt_nb.service.building.packages.lock import LOCK_FILE, Lock, packages_in
 from mlmgmt_nb.service.building.packages.requirements import RequirementSet, netrc, pins, runtime_closure
 from mlmgmt_nb.service.building.packages.uv import UvError, run_uv
 from mlmgmt_nb.service.files.logs import Log
@@ -162,7 +162,8 @@ class Environments:
                     "--target",
                     str(target),
                 ]
-                run_uv(["pip", "sync", *options, LOCK_FILE], context, variables, log, cancellation)
+                install = ["pip", "sync", *options, LOCK_FILE]
+                run_uv(install, context, variables, log, cancellation, packages=packages_in(context))
         except UvError as error:
             raise _failed(error, requested, python.version) from error
 
@@ -189,7 +190,7 @@ class Environments:
             python = ["--python", str(folder / "bin" / "python")]
             install = ["pip", "sync", *requested.arguments, *python, LOCK_FILE]
             with _variables(requested) as variables:
-                run_uv(install, context, variables, log, cancellation)
+                run_uv(install, context, variables, log, cancellation, packages=packages_in(context))
             compile_packages(folder, cancellation)
         except UvError as error:
             raise _failed(error, requested, HERE) from error

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from mlmgmt_nb.service.building.errors import BuildError
 
-__all__ = ["LOCK_FILE", "Lock"]
+__all__ = ["LOCK_FILE", "Lock", "packages_in"]
 
 LOCK_FILE = "pylock.toml"
 
@@ -110,6 +110,11 @@ class Lock:
             by_url: whether to use the URL of each file, so that pip does not query an index.
         """
         return [_pip_line(package, by_url=by_url) for package in self.packages]
+
+
+def packages_in(context: Path) -> int:
+    """Return the number of packages in the lock of a build context."""
+    return len(Lock((context / LOCK_FILE).read_text(encoding="utf-8")).packages)
 
 
 def _versioned(package: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,10 @@ _TIMEOUT_SECONDS = 1800.0
 _MOST_OUTPUT = 200_000
 _LEFT_OUT = UV_INDEXES | {"UV_NO_VERIFY_HASHES"}
 """Variables that do not hold for `uv`: the indexes are options of the requirements, and hashes are always checked."""
+_PACKAGES = "[mlmgmt] packages: "
+_BEGINS = re.compile(r"\s*(Downloading|Building) (\S+)(?: @ \S+)?( \([\w.]+\))?$")
+_ENDS = re.compile(r"\s*(?:Downloaded|Built) (\S+)")
+_PREPARED = re.compile(r"Prepared \d+ packages? in ")
 _SET = {"UV_PREVIEW_FEATURES": "pylock", "UV_INDEX_STRATEGY": "first-index"}
 
 
@@ -30,8 +35,37 @@ class UvError(Exception):
         self.output = output
 
 
+class _Installation:
+    """Turns the lines of `uv` about packages into progress lines of a build log. `uv` names only large packages."""
+
+    def __init__(self, packages: int) -> None:
+        self._count = f"{packages} package{'' if packages == 1 else 's'}"
+        self._started: dict[str, str] = {}
+        self._done = 0
+
+    def progress(self, line: str) -> str | None:
+        """Return the progress after a line; None if the line is about something else."""
+        if found := _BEGINS.match(line):
+            self._started[found[2]] = f"{found[1].lower()} {found[2]}{found[3] or ''}"
+        elif (found := _ENDS.match(line)) and self._started.pop(found[1], None):
+            self._done += 1
+        elif _PREPARED.match(line):
+            return f"{_PACKAGES}installing {self._count}"
+        else:
+            return None
+        first, others = next(iter(self._started.values()), "preparing"), len(self._started) - 1
+        more = f" and {others} more" if others > 0 else ""
+        return f"{_PACKAGES}{first}{more}, {self._done} of {self._done + len(self._started)} done, {self._count} in all"
+
+
 def run_uv(
-    arguments: Sequence[str], folder: Path, variables: Mapping[str, str], log: Log, cancellation: Cancellation
+    arguments: Sequence[str],
+    folder: Path,
+    variables: Mapping[str, str],
+    log: Log,
+    cancellation: Cancellation,
+    *,
+    packages: int | None = None,
 ) -> None:
     """Run `uv`.
 
@@ -41,6 +75,7 @@ def run_uv(
         variables: additional environment variables; they may contain passwords.
         log: receives the output.
         cancellation: cancellation of the build.
+        packages: number of packages that it installs, whose progress is logged; None if it does not install.
 
     Raises:
         UvError: `uv` failed.
@@ -48,9 +83,17 @@ def run_uv(
     """
     import uv
 
-    command = [uv.find_uv_bin(), *arguments, "--no-progress", "--color", "never", "--no-config"]
+    command = [
+        uv.find_uv_bin(),
+        *arguments,
+        *([] if packages else ["--no-progress"]),
+        "--color",
+        "never",
+        "--no-config",
+    ]
     log.line(f"$ uv {' '.join(arguments)}")
     output: list[str] = []
+    installation = _Installation(packages or 0)
     with (
         subprocess.Popen(
             command,
@@ -68,8 +111,10 @@ def run_uv(
             assert process.stdout is not None
             for line in process.stdout:
                 text = redacted(line.decode(errors="replace").rstrip("\n"))
-                log.line(text)
-                output.append(text)
+                progress = installation.progress(text)
+                log.line(progress or text)
+                if progress is None:
+                    output.append(text)
         finally:
             timer.cancel()
     if process.returncode != 0:
