@@ -88,7 +88,7 @@ def _gc(arguments: argparse.Namespace) -> int:
     store.close()
     total = sum(item.bytes for item in found)
     if arguments.output == "json":
-        items = [{"kind": i.kind, "name": i.name, "path": i.path, "bytes": i.bytes} for i in found]
+        items = [{"kind": i.kind, "name": i.name, "path": i.path, "bytes": i.bytes, "pushed": i.pushed} for i in found]
         print(json.dumps({"removed": arguments.delete, "bytes": total, "items": items}, indent=2))
         return 0
     for item in found:
@@ -99,6 +99,8 @@ def _gc(arguments: argparse.Namespace) -> int:
         if arguments.delete
         else f"{what}. Nothing was removed; run it again with --delete to remove them."
     )
+    if pushed := [item.pushed for item in found if item.pushed]:
+        print(f"Images in a registry stay there; remove them with its own tools: {', '.join(pushed)}")
     return 0
 
 

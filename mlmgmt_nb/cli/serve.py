@@ -149,6 +149,18 @@ def _allowed_hosts(arguments: argparse.Namespace) -> tuple[str, ...]:
     return hosts
 
 
+def _recording_storage(given: str | None) -> str | None:
+    """Return the place for recorded requests, from its environment variable."""
+    is_account = given is not None and ("AccountName=" in given or "BlobEndpoint=" in given)
+    if given is None or is_account or ("://" in given and not given.startswith(("file:", "local:", "memory:"))):
+        return given
+    raise UsageError(
+        "MLMGMT_RECORDING_STORAGE is neither the URL of a storage nor the connection string of an Azure account",
+        field="recording_storage",
+        fix="Give a URL such as s3://bucket/requests, or leave it out: requests are recorded in the state folder.",
+    )
+
+
 def _image_builder(given: str, known: Sequence[str]) -> str:
     """Return how images are built, from the flag or the environment variable."""
     if given not in known:
@@ -195,8 +207,10 @@ def _run(arguments: argparse.Namespace) -> None:
         hang_timeout=arguments.hang_timeout,
         calm_seconds=arguments.calm_seconds,
         warm_start_seconds=arguments.warm_start_seconds,
-        data_storage=os.environ.get("MLMGMT_DATA_STORAGE")
-        or None,  # not a flag: other users can see the arguments of a process
+        hands_over=os.environ.get("MLMGMT_HANDOVER") != "0",
+        # Not flags: other users can see the arguments of a process.
+        data_storage=os.environ.get("MLMGMT_DATA_STORAGE") or None,
+        recording_storage=_recording_storage(os.environ.get("MLMGMT_RECORDING_STORAGE") or None),
         base_image=arguments.base_image,
         base_image_spark=arguments.base_image_spark,
         registry=arguments.registry,

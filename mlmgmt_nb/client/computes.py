@@ -9,11 +9,15 @@ from urllib.parse import quote
 from mlmgmt_nb.client.http.transport import Transport
 from mlmgmt_nb.errors import MlmgmtError, NotFoundError, UsageError
 
-__all__ = ["Computes"]
+__all__ = ["ComputeList", "Computes"]
 
 _MOST_MODULES = 100
 _COMMON = frozenset({"local", "docker"})
 """Computes that each service of ours has; it reports itself whether `docker` is available."""
+
+
+class ComputeList(list[dict[str, str | None]]):
+    """The computes of a service, each with its `id`; an alias has `aliasOf`. Displayed as a table."""
 
 
 class Computes:
@@ -28,14 +32,13 @@ class Computes:
         self._transport = transport
         self._interpreter = interpreter
 
-    def list(self) -> list[dict[str, str | None]]:
+    def list(self) -> ComputeList:
         """Return the computes of the service.
 
         Raises:
             NotFoundError: the server does not list its computes.
         """
-        found: list[dict[str, str | None]] = self._transport.send("GET", "/computes").json()["value"]
-        return found
+        return ComputeList(self._transport.send("GET", "/computes").json()["value"])
 
     def check(self, compute: str) -> None:
         """Check that a name is that of a compute or an alias. Resource ids of 2017 are left to the server.

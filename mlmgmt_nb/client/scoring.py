@@ -15,6 +15,7 @@ from mlmgmt_nb.client.http.responses import REQUEST_ID, error_body
 from mlmgmt_nb.client.http.transport import Timeout, Transport
 from mlmgmt_nb.errors import ApiError, DriverError, ScoringError, UsageError
 from mlmgmt_nb.scoring.encoding.encoder import JsonFormError, encode_json
+from mlmgmt_nb.short_repr import short_repr
 
 __all__ = ["Scored", "Scorer", "as_json", "encode_input", "swagger_arguments"]
 
@@ -36,6 +37,9 @@ class Scored(NamedTuple):
     status: int
     seconds: float
     request_id: str
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 class Scorer(NamedTuple):

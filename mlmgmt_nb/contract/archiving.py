@@ -17,6 +17,7 @@ from mlmgmt_nb.contract.extensions import ArchivableImage
 from mlmgmt_nb.contract.operations import OPERATIONS, Answer, Operation, Parameter
 from mlmgmt_nb.contract.resolving import resolve
 from mlmgmt_nb.contract.resources import Manifest, Model
+from mlmgmt_nb.short_repr import ShortRepr
 
 __all__ = [
     "ARCHIVING",
@@ -95,7 +96,7 @@ class VersionName(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     version: int
 
 
-class Archived(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class Archived(ShortRepr, msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What was archived, or is listed again.
 
     Attributes:

@@ -13,6 +13,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from mlmgmt_nb.contract.extensions import Service, ServiceUpdate
+from mlmgmt_nb.contract.limits import Offset
 from mlmgmt_nb.contract.operations import Answer, Operation, Parameter
 from mlmgmt_nb.contract.resolving import resolve
 from mlmgmt_nb.contract.resources import ErrorResponse, UtcTime
@@ -145,7 +146,7 @@ _TABLE = (
         path="/services/{id}/candidate/mirror/pairs",
         summary="Get the pairs of answers of a mirror",
         description="In the order of the requests, as many as fit into a response; bodies are in Base64.",
-        query=(Parameter("skip", "Number of pairs to leave out at the beginning."),),
+        query=(Parameter("skip", "Number of pairs to leave out at the beginning.", Offset),),
         answers={200: Answer("The pairs.", MirroredPairs), 404: _NOT_FOUND},
     ),
     Operation(

@@ -26,6 +26,7 @@ from mlmgmt_nb.contract.resources import (
     Wire,
 )
 from mlmgmt_nb.contract.variables import check_variables, hidden
+from mlmgmt_nb.short_repr import ShortRepr
 
 __all__ = [
     "AUDIT_LIST",
@@ -224,7 +225,7 @@ BODIES: Mapping[str, type[msgspec.Struct]] = MappingProxyType(
 """Bodies of operations of the contract with the properties of extensions, by id."""
 
 
-class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class AuditEntry(ShortRepr, msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Who did what, when, to which resource, and with which result.
 
     Attributes:
@@ -267,7 +268,7 @@ class _ServicePage(msgspec.Struct, rename="camel"):
     next_link: str | msgspec.UnsetType = msgspec.UNSET
 
 
-class DockerImage(msgspec.Struct, frozen=True, rename="camel"):
+class DockerImage(ShortRepr, msgspec.Struct, frozen=True, rename="camel"):
     """A Docker image, built on an engine or without one.
 
     Attributes:

@@ -20,6 +20,7 @@ __all__ = [
     "Memory",
     "Name",
     "NonEmpty",
+    "Offset",
     "exceeded",
     "explain",
     "explained",
@@ -42,6 +43,9 @@ NonEmpty = Annotated[str, Meta(min_length=1)]
 
 Count = Annotated[str, Meta(pattern=matching("[1-9][0-9]*"))]
 """A number of items, at least 1, in the query string."""
+
+Offset = Annotated[str, Meta(pattern=matching("[0-9]{1,9}"))]
+"""A number of items to leave out, in the query string."""
 
 Cpu = Annotated[str, Meta(pattern=matching(r"([0-9]+m|[0-9]+(\.[0-9]{1,3})?)"))]
 """CPUs in Kubernetes notation: `500m` and `0.5` are half a CPU."""
@@ -111,6 +115,7 @@ _EXPLANATIONS = {
     "with a letter or digit at both ends",
     matching("[A-Za-z0-9-]{1,64}"): "the name of a header: letters, digits and '-'",
     matching("[1-9][0-9]*"): "a whole number of at least 1",
+    matching("[0-9]{1,9}"): "a whole number of at most 9 digits",
     matching(r"([0-9]+m|[0-9]+(\.[0-9]{1,3})?)"): "CPUs in Kubernetes notation, such as '500m' or '0.5'",
     matching(r"[0-9]+(\.[0-9]+)?(k|Ki|[MGTPE]i?)?"): "bytes in Kubernetes notation, such as '300Mi' or '1G'",
 }

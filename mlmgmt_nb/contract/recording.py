@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from mlmgmt_nb.contract.resolving import resolve
 from mlmgmt_nb.contract.resources import Wire
+from mlmgmt_nb.short_repr import ShortRepr
 
 __all__ = [
     "COPY_HEADER",
@@ -98,7 +99,7 @@ class RecordedRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel")
     redacted: bool = False
 
 
-class RecordedRequests(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class RecordedRequests(ShortRepr, msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Recorded requests of a service.
 
     Attributes:

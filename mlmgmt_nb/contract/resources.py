@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from mlmgmt_nb.contract.limits import Cpu, Memory, Name, NonEmpty
+from mlmgmt_nb.short_repr import ShortRepr
 
 __all__ = [
     "Asset",
@@ -60,6 +61,17 @@ class Wire(Struct, rename="camel", frozen=True):
     """Base of all wire types: immutable values with camelCase names and keyword-only constructors."""
 
 
+class _Resource(ShortRepr):
+    """Base of the resources, whose `repr` has what identifies them, and their state."""
+
+    __slots__ = ()
+
+    SHOWN = (
+        *("operation_type", "name", "service_name", "version", "archived"),
+        *("state", "creation_state", "status", "id", "scoring_uri"),
+    )
+
+
 class ErrorDetail(Wire, frozen=True, kw_only=True):
     """One part of an error."""
 
@@ -85,7 +97,7 @@ class Asset(Wire, frozen=True, kw_only=True):
     url: Annotated[str | None, _about("URL of the content.")] = None
 
 
-class Model(Wire, frozen=True, kw_only=True):
+class Model(_Resource, Wire, frozen=True, kw_only=True):
     """A registered model: one version of a named model."""
 
     mime_type: Annotated[str, _about("Media type of the content.")]
@@ -106,7 +118,7 @@ class TargetRuntime(Wire, frozen=True, kw_only=True):
     runtime_type: Annotated[Literal["SparkPython", "Python"], _about("Kind of runtime.")]
 
 
-class Manifest(Wire, frozen=True, kw_only=True):
+class Manifest(_Resource, Wire, frozen=True, kw_only=True):
     """The input of an image build: models, driver, files and runtime."""
 
     assets: Annotated[list[Asset], _about("Files of the image.")]
@@ -132,7 +144,7 @@ class ImageRequest(Wire, frozen=True, kw_only=True):
     description: Annotated[str | None, _about("Free text.")] = None
 
 
-class Image(Wire, frozen=True, kw_only=True):
+class Image(_Resource, Wire, frozen=True, kw_only=True):
     """An image: one version of a named image."""
 
     id: Annotated[str | None, _about("Id.")] = None
@@ -221,7 +233,7 @@ class ServiceUpdateRequest(_RequestedSettings, frozen=True, kw_only=True):
     image_id: Annotated[str | None, _about("Image to run.")] = None
 
 
-class ServiceResponse(_Settings, frozen=True, kw_only=True):
+class ServiceResponse(_Resource, _Settings, frozen=True, kw_only=True):
     """A service."""
 
     compute_resource: Annotated[ComputeResource, _about("Compute that runs the service.")]
@@ -257,7 +269,7 @@ class AuthKeys(Wire, frozen=True, kw_only=True):
         yield "secondary_key", "***"
 
 
-class Deployment(Wire, frozen=True, kw_only=True):
+class Deployment(_Resource, Wire, frozen=True, kw_only=True):
     """One deployment of a service: the image that ran during a period of time."""
 
     id: Annotated[str | None, _about("Id.")] = None
@@ -268,7 +280,7 @@ class Deployment(Wire, frozen=True, kw_only=True):
     expired_at: Annotated[UtcTime | None, _about("Time of expiry (UTC).", read_only=True)] = None
 
 
-class AsyncOperationStatus(Wire, frozen=True, kw_only=True):
+class AsyncOperationStatus(_Resource, Wire, frozen=True, kw_only=True):
     """An operation: the progress of an asynchronous request."""
 
     id: Annotated[str | None, _about("Id.")] = None

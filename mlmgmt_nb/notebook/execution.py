@@ -15,6 +15,7 @@ import msgspec
 from mlmgmt_nb.client import Pager, Poller, ScoringReport, ScoringTest
 from mlmgmt_nb.client.deploying.verification import DeployedService
 from mlmgmt_nb.client.monitoring.conditions import condition_of
+from mlmgmt_nb.client.services.candidates import ProposedChange
 from mlmgmt_nb.commands import COMMANDS, Command, Help, Outcome, Session
 from mlmgmt_nb.commands.completion import Completer
 from mlmgmt_nb.commands.flags import CommonArguments, ServiceArguments, WaitingArguments
@@ -25,6 +26,7 @@ from mlmgmt_nb.notebook.display.cards import deployed_bundle
 from mlmgmt_nb.notebook.display.shown import note_shown
 from mlmgmt_nb.notebook.line import read_line
 from mlmgmt_nb.notebook.panels import (
+    ChangePanel,
     DeployPanel,
     OperationPanel,
     ScoringPanel,
@@ -247,6 +249,9 @@ class CommandExecutor:
         if isinstance(steps, DeploySteps) and isinstance(service, DeployedService):
             steps.show(deployed_bundle(service))
             note_shown(poller)  # the result of the cell does not repeat it
+        if isinstance(service, ProposedChange):
+            ChangePanel(service).show()
+            note_shown(poller)
 
 
 def _frame(pager: Pager[Any]) -> Any:

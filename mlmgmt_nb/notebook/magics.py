@@ -53,7 +53,7 @@ class MlmgmtMagics(Magics):
     def attach(self) -> None:
         """Add completion, help with `?`, and rich display."""
         shell: Any = self.shell
-        register(shell)
+        register(shell, _open_change)
         shell.input_transformers_cleanup.append(_help_lines)
         shell.Completer.custom_matchers.append(self.matcher)
 
@@ -100,6 +100,12 @@ class MlmgmtMagics(Magics):
         fragment, candidates = self.executor.complete(call["text"])
         start = len(fragment) - len(token)
         return [candidate[start:] for candidate in candidates] if start >= 0 else candidates
+
+
+def _open_change(change: Any) -> None:
+    from mlmgmt_nb.notebook.panels import ChangePanel
+
+    ChangePanel(change).show()
 
 
 def _help_lines(lines: list[str]) -> list[str]:

@@ -30,14 +30,15 @@ from mlmgmt_nb.packaging.written_model import (
 )
 from mlmgmt_nb.scoring.encoding.encoder import encode_value
 from mlmgmt_nb.scoring.schema import ArgumentType, DataTypes, ServiceSchema, save_schema
+from mlmgmt_nb.short_repr import ShortRepr
 
 __all__ = ["Package", "package", "write_package"]
 
 DRIVER, REQUIREMENTS = "score.py", "requirements.txt"
 
 
-@dataclass(frozen=True)
-class Package:
+@dataclass(frozen=True, repr=False)
+class Package(ShortRepr):
     """An application folder that is ready to be deployed: edit it as you like, and deploy it by hand.
 
     Attributes:

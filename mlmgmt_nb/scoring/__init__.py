@@ -9,6 +9,7 @@ needs only uvicorn and msgspec; NumPy and pandas are imported only if a driver, 
     telemetry    traces and logs for Application Insights
     http/        uvicorn on our socket; heads, bodies, hosts, keys, responses
     fast_path/   less work for plain requests: direct answers, cached heads, loop lending; can be switched off
+    handover/    connections that the front door of the service hands over
     calls/       admission, the thread of the driver, batches
     driver/      load the driver, call `run`; its output; streams
     batching     several requests in one call of `run`: the decorator

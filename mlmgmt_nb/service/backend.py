@@ -11,10 +11,9 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import select
 
 from mlmgmt_nb import __version__
-from mlmgmt_nb.contract.extensions import ServiceCreate
 from mlmgmt_nb.service.access.audit_log import AuditLog
 from mlmgmt_nb.service.building.build_steps import BuildSteps
 from mlmgmt_nb.service.building.builder import Builder, build_log, release_builds
@@ -25,45 +24,46 @@ from mlmgmt_nb.service.building.fetch import Fetcher
 from mlmgmt_nb.service.building.image_builders import ImageBuilders
 from mlmgmt_nb.service.building.oci.builder import DaemonlessBuilder
 from mlmgmt_nb.service.building.packages.environments import Environments
-from mlmgmt_nb.service.clock import now
 from mlmgmt_nb.service.cluster_settings import ClusterSettings
 from mlmgmt_nb.service.compute.computes import Computes
+from mlmgmt_nb.service.compute.directory import ComputeDirectory
 from mlmgmt_nb.service.compute.docker import DockerCompute
 from mlmgmt_nb.service.compute.kubernetes.cluster import KubernetesCluster
 from mlmgmt_nb.service.compute.kubernetes.clusters import Clusters
 from mlmgmt_nb.service.compute.listeners import Listeners
 from mlmgmt_nb.service.compute.local import LocalCompute
+from mlmgmt_nb.service.compute.processes.records import ReplicaProcesses
 from mlmgmt_nb.service.compute.processes.spares import Preparation, Spares
-from mlmgmt_nb.service.compute_ids import DOCKER, LOCAL, ChosenCompute, chosen_compute
+from mlmgmt_nb.service.compute_ids import DOCKER, LOCAL
 from mlmgmt_nb.service.coordination.leader import ask_leader
 from mlmgmt_nb.service.coordination.membership import Membership
 from mlmgmt_nb.service.coordination.notifications import Notifications
-from mlmgmt_nb.service.docker_engine import Engine, EngineError
+from mlmgmt_nb.service.docker_engine import Engine
 from mlmgmt_nb.service.files.artifacts import ArtifactStore
 from mlmgmt_nb.service.files.home import Home
 from mlmgmt_nb.service.files.logs import Log
 from mlmgmt_nb.service.files.mirrors import Mirrors
+from mlmgmt_nb.service.files.recording_files import LocalFiles, StoredFiles
 from mlmgmt_nb.service.files.recordings import Recordings
+from mlmgmt_nb.service.gateway.handover import HandoverChannel, HandoverChannels
 from mlmgmt_nb.service.gateway.router import Router
 from mlmgmt_nb.service.housekeeping.check import missing_files
 from mlmgmt_nb.service.housekeeping.pruning import Pruner
 from mlmgmt_nb.service.http.messages import Request
-from mlmgmt_nb.service.http.problems import conflict, not_found
+from mlmgmt_nb.service.reconciling.admission import ServiceAdmission
 from mlmgmt_nb.service.reconciling.candidates import CandidateController
-from mlmgmt_nb.service.reconciling.capacity import check_capacity, reserved_replicas
 from mlmgmt_nb.service.reconciling.declared.controller import DeclaredController
 from mlmgmt_nb.service.reconciling.declared.declarations import Declarations
 from mlmgmt_nb.service.reconciling.recorder import ServiceRecorder, service_log
 from mlmgmt_nb.service.reconciling.replicas.controller import ReplicaController
 from mlmgmt_nb.service.reconciling.replicas.launches import Launches
-from mlmgmt_nb.service.reconciling.specs import check_supported_by_clusters
 from mlmgmt_nb.service.reconciling.supervisor import Supervisor
 from mlmgmt_nb.service.settings import Settings
 from mlmgmt_nb.service.store import schema
 from mlmgmt_nb.service.store.installation import bind, check_database
 from mlmgmt_nb.service.store.store import PASSING, Store
 from mlmgmt_nb.service.store.transitions import forget_kept
-from mlmgmt_nb.service.system.processes import end_group, ownership, started
+from mlmgmt_nb.service.system.processes import ownership
 from mlmgmt_nb.service.system.sockets import is_free
 
 __all__ = ["Backend"]
@@ -117,14 +117,19 @@ class Backend:
             on_interpreter=self.prepare_replica,
         )
         self._builder = Builder(self.store, home, steps, process_id=lambda: self._membership.id)
-        self._replica_processes = _ReplicaProcesses(self.store, home)
+        self._replica_processes = ReplicaProcesses(self.store, home)
         self._spares = Spares(self.home.runtime, ownership(self.home.path), settings.warm_start_seconds)
         self._supervisor = Supervisor(self.store, leads=lambda: self._membership.leads, adopt=self._adopt)
         self._listeners = Listeners(settings.service_host, settings.service_ports, self._supervisor.computes_changed)
         self._computes = self._make_computes(self._supervisor.computes_changed)
         self._clusters = Clusters(settings.clusters_file, settings.registry, self._make_cluster)
+        self.computes = ComputeDirectory(
+            self.store, self._computes, self._clusters, self.engine, self._image_builders.check
+        )
+        self.admission = ServiceAdmission(self._computes, self._clusters, self.engine, home, settings)
         self._router = Router()
-        self.recordings = Recordings(home.recordings)
+        self.recording_files = recording_files(home, settings.recording_storage)
+        self.recordings = Recordings(self.recording_files)
         self.mirrors = Mirrors(home.mirrors)
         self._pruner = Pruner(
             self.store, settings.operation_days, self.recordings, leads=lambda: self._membership.leads
@@ -142,10 +147,19 @@ class Backend:
             self.home.identity(),
             on_change,
         )
-        local = LocalCompute(
-            self._listeners, self._replica_processes, on_change, ownership(self.home.path), self._spares
+        self._local = LocalCompute(
+            self._listeners,
+            self._replica_processes,
+            on_change,
+            ownership(self.home.path),
+            self._spares,
+            HandoverChannels(is_enabled=self.settings.hands_over and not self.settings.tls),
         )
-        return Computes({LOCAL: local, DOCKER: self._containers})
+        return Computes({LOCAL: self._local, DOCKER: self._containers})
+
+    def handover_channel(self, service_id: str) -> HandoverChannel | None:
+        """Return where the replicas of a service take connections from the front door, or None if none does now."""
+        return self._local.handover_channel(service_id)
 
     def _make_cluster(self, name: str, settings: ClusterSettings) -> KubernetesCluster:
         return KubernetesCluster(
@@ -166,8 +180,8 @@ class Backend:
         return DeclaredController(
             self._clusters.current,
             self._router,
-            ServiceRecorder(self.store, self.home, self._supervisor.services_changed),
-            Declarations(self.store, self.home, self.settings),
+            ServiceRecorder(self.store, self.home, self.recordings, self._supervisor.services_changed),
+            Declarations(self.store, self.home, self.settings, self.recording_files),
             self.settings,
             clock=time.monotonic,
         )
@@ -175,15 +189,19 @@ class Backend:
     def _candidate_controller(self) -> CandidateController:
         on_change = self._supervisor.services_changed
         return CandidateController(
-            self.store, self._router, ServiceRecorder(self.store, self.home, on_change), self.mirrors, on_change
+            self.store,
+            self._router,
+            ServiceRecorder(self.store, self.home, self.recordings, on_change),
+            self.mirrors,
+            on_change,
         )
 
     def _replica_controller(self) -> ReplicaController:
         return ReplicaController(
             self._computes,
             self._router,
-            ServiceRecorder(self.store, self.home, self._supervisor.services_changed),
-            Launches(self.store, self.home, self.settings),
+            ServiceRecorder(self.store, self.home, self.recordings, self._supervisor.services_changed),
+            Launches(self.store, self.home, self.settings, self.recording_files),
             self.settings,
             run_again=self._supervisor.computes_changed,
             clock=time.monotonic,
@@ -306,78 +324,6 @@ class Backend:
     def service_log(self, service_id: str) -> Log:
         return service_log(self.home, service_id)
 
-    def compute(
-        self, db: Connection, account: str, given: str | None, path: str, *, is_for_image: bool = False
-    ) -> ChosenCompute:
-        """Return the compute that a request names.
-
-        Args:
-            db: transaction to use.
-            account: the account, whose aliases count.
-            given: id or alias of the compute in the request.
-            path: field of the request.
-            is_for_image: whether an image is created for it, which may be possible while it cannot run services.
-
-        Raises:
-            Problem: 404 for an unknown compute; 409 when it is not available.
-        """
-        aliases = self._aliases(db, account)
-        clusters = self._clusters.current()
-        ids = [*self._computes.ids, *clusters]
-        chosen = chosen_compute(given, ids, aliases)
-        if chosen is None:
-            known = ", ".join(sorted({*ids, *aliases}))
-            raise not_found("compute", str(given), path, f"The computes are: {known}.")
-        if chosen.id == DOCKER:
-            try:
-                self._image_builders.check() if is_for_image else self.engine.check()
-            except EngineError as error:
-                raise conflict(error.code, f"{path}: {error.message}") from error
-        if (cluster := clusters.get(chosen.id)) and (problem := cluster.problem()):
-            raise conflict(problem.code, f"{path}: {problem.message}")
-        return chosen
-
-    def has_compute(self, compute_id: str) -> bool:
-        return compute_id in self._computes or compute_id in self._clusters.current()
-
-    def is_exposed(self, compute_id: str) -> bool:
-        """Return whether scoring URLs lead to a cluster itself."""
-        cluster = self._clusters.current().get(compute_id)
-        return cluster is not None and cluster.is_exposed
-
-    def exposed_url(self, compute_id: str, service_id: str) -> str | None:
-        """Return the scoring URL of a service at its cluster itself, if it has one by now."""
-        cluster = self._clusters.current().get(compute_id)
-        return cluster.url(service_id) if cluster else None
-
-    def _aliases(self, db: Connection, account: str) -> dict[str, str]:
-        table = schema.compute_aliases
-        rows = db.execute(select(table.c.name, table.c.compute_id).where(table.c.account == account))
-        return {row.name: row.compute_id for row in rows}
-
-    def computes(self, account: str) -> list[dict[str, str | None]]:
-        """Return the computes, with the reason if they are not available, and their aliases in an account."""
-        found: list[dict[str, str | None]] = []
-        for compute_id in self._computes.ids:
-            try:
-                if compute_id == DOCKER:
-                    self.engine.check()
-                found.append({"id": compute_id, "state": "ready", "reason": None})
-            except EngineError as error:
-                found.append({"id": compute_id, "state": "unavailable", "reason": error.message})
-        for name, cluster in self._clusters.current().items():
-            problem = cluster.problem()
-            reason = problem.message if problem else None
-            found.append({"id": name, "state": "unavailable" if problem else "ready", "reason": reason})
-        by_id = {each["id"]: each for each in found}
-        with self.store.reading() as db:
-            aliases = self._aliases(db, account)
-        return found + [
-            {**by_id[compute_id], "id": name, "aliasOf": compute_id}
-            for name, compute_id in sorted(aliases.items())
-            if compute_id in by_id
-        ]
-
     def _uses_docker(self) -> bool:
         """Return whether the Docker engine may have containers or images of this service."""
         with self.store.reading() as db:
@@ -385,84 +331,12 @@ class Backend:
                 db.scalar(select(schema.images.c.id).where(schema.images.c.compute_id == DOCKER).limit(1)) is not None
             )
 
-    def check_capacity(self, db: Connection, spec: ServiceCreate, compute_id: str, service_id: str) -> None:
-        """Refuse replicas and reservations that exceed the capacity left by other services. On a cluster, its scheduler
-        decides on these, and settings that need our own replicas are refused.
 
-        Raises:
-            Problem: 409, with the capacity and the amount that is already reserved.
-        """
-        if not self.has_compute(compute_id):
-            where = self.settings.clusters_file
-            raise conflict("NoCompute", f"Cluster {compute_id!r} is no longer in {where}: restore it there.")
-        if compute_id not in self._computes:
-            cluster = self._clusters.current()[compute_id]
-            check_supported_by_clusters(
-                spec,
-                self.settings.data_storage,
-                scales_itself=cluster.scales_itself,
-                is_exposed=cluster.is_exposed,
-            )
-            return
-        if spec.recording is not None and spec.recording.enabled:
-            self._check_recording(spec.image_id, compute_id)
-        services, deployments = schema.services, schema.deployments
-        others = db.execute(
-            select(deployments.c.spec, services.c.scale, deployments.c.change)
-            .join(services, func.coalesce(services.c.target_id, services.c.deployment_id) == deployments.c.id)
-            .where(services.c.compute_id == compute_id, services.c.id != service_id, ~services.c.deleting)
-            .where(services.c.target_id.is_not(None) | (deployments.c.status == "Active"))
-        ).all()
-        reserved = [(other.spec, reserved_replicas(other.spec, other.scale)) for other in others]
-        kept = [other.change.replaces for other in others if other.change is not None and other.change.keeps(now())]
-        of_kept = select(deployments.c.spec).where(deployments.c.id.in_(kept))
-        reserved += [(spec, reserved_replicas(spec, None)) for spec in (db.scalars(of_kept) if kept else ())]
-        check_capacity(spec, reserved, self._computes[compute_id].capacity())
+def recording_files(home: Home, storage: str | None) -> LocalFiles | StoredFiles:
+    """Return the place of recorded requests.
 
-    def _check_recording(self, image_id: str, compute_id: str) -> None:
-        """Refuse to record requests where that is not possible."""
-        if compute_id == DOCKER and not self.engine.shares_files():
-            message = "$.recording.enabled: the Docker engine runs elsewhere, and its containers cannot write here."
-            raise conflict("NoRecording", message)
-        runtime = self.home.images / image_id / "runtime" / "mlmgmt_nb"
-        if runtime.exists() and not (runtime / "scoring" / "recording").exists():
-            message = (
-                "$.recording.enabled: this image was built by an earlier version, which does not record requests; "
-                "create a new image from its manifest."
-            )
-            raise conflict("NoRecording", message)
-
-
-class _ReplicaProcesses:
-    """The processes of replicas, recorded in the store."""
-
-    def __init__(self, store: Store, home: Home) -> None:
-        self._store = store
-        self._home = home
-
-    def add(self, pid: int, service_id: str) -> None:
-        replicas = schema.replicas
-        try:
-            with self._store.writing() as db:
-                db.execute(delete(replicas).where(replicas.c.pid == pid))
-                db.execute(insert(replicas).values(pid=pid, started=started(pid), service_id=service_id))
-        except PASSING:
-            # A replica ends with its service in any case; only its own child processes could remain after a crash.
-            log.warning("cannot record the start of replica %s in the store", pid)
-
-    def remove(self, pid: int) -> None:
-        try:
-            with self._store.writing() as db:
-                db.execute(delete(schema.replicas).where(schema.replicas.c.pid == pid))
-        except PASSING:
-            log.warning("cannot record the end of replica %s in the store", pid)
-
-    def sweep(self) -> None:
-        """End replicas that outlived the service process that started them."""
-        replicas = schema.replicas
-        with self._store.reading() as db:
-            rows = db.execute(select(replicas)).all()
-        for row in rows:
-            if end_group(row.pid, row.started, f"{self._home.path}{os.sep}"):
-                log.warning("ended replica %s of service %s, left over from a crash", row.pid, row.service_id)
-            self.remove(row.pid)
+    Args:
+        storage: an fsspec URL or the connection string of an Azure storage account; None for the state folder.
+    """
+    # Other state folders may use the same storage.
+    return LocalFiles(home.recordings) if storage is None else StoredFiles(storage, f"requests/{home.identity()}")

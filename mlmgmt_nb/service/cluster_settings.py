@@ -124,7 +124,16 @@ def read_clusters(path: Path) -> dict[str, ClusterSettings]:
         raise ClusterSettingsError(f"{path} cannot be read: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ClusterSettingsError(f"{path} is not valid TOML: {error}.") from error
-    return {name: _cluster(path, name, table) for name, table in tables.items()}
+    found = {name: _cluster(path, name, table) for name, table in tables.items()}
+    places: dict[tuple[str | None, ...], str] = {}
+    for name, settings in found.items():
+        place = settings.kubeconfig, settings.context, settings.namespace
+        if (other := places.setdefault(place, name)) != name:
+            # Each would remove the services of the other, as left over from a crash.
+            raise ClusterSettingsError(
+                f"{path}: [{other}] and [{name}] are the same namespace of the same cluster. Use another namespace."
+            )
+    return found
 
 
 def _cluster(path: Path, name: str, table: object) -> ClusterSettings:

@@ -27,6 +27,7 @@ from mlmgmt_nb.service.api.resources import EXTENSIONS, HANDLERS
 from mlmgmt_nb.service.backend import Backend
 from mlmgmt_nb.service.files.disk import DISK_FULL, READ_ONLY
 from mlmgmt_nb.service.files.home import Home
+from mlmgmt_nb.service.gateway.handover import Handover
 from mlmgmt_nb.service.settings import Settings
 from mlmgmt_nb.service.store.database_file import StoreMissing
 from mlmgmt_nb.service.store.errors import store_error
@@ -69,7 +70,7 @@ def serve(settings: Settings, on_ready: Callable[[str], None] = lambda _: None) 
         try:
             config = _configured(app, settings)
             announce = partial(_announce, home, base_url, port, backend, on_ready)
-            _Server(config, announce, partial(_keep, home, backend)).run(sockets=[listener])
+            _Server(config, app.gateway.handover, announce, partial(_keep, home, backend)).run(sockets=[listener])
         finally:
             backend.stop()
     except OSError as error:
@@ -110,7 +111,7 @@ def _configured(app: App, settings: Settings) -> uvicorn.Config:
     """
     config = uvicorn.Config(
         app,
-        http=ApiConnection,
+        http=_connection(app, settings),  # type: ignore[arg-type]  # it is only called
         ws="none",
         lifespan="off",
         log_config=None,
@@ -134,17 +135,36 @@ def _configured(app: App, settings: Settings) -> uvicorn.Config:
     return config
 
 
+def _connection(app: App, settings: Settings) -> Callable[..., ApiConnection]:
+    """Return how connections are made. Replicas do not know TLS, so its connections stay here."""
+    return partial(ApiConnection, hand_over=None if settings.tls else app.gateway.take)
+
+
 class _Server(uvicorn.Server):
     """uvicorn with a callback when it listens, and an end for connections of clients that make no progress."""
 
-    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None], keep: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        handover: Handover,
+        on_started: Callable[[], None],
+        keep: Callable[[], None],
+    ) -> None:
         super().__init__(config)
+        self._handover = handover
         self._on_started, self._keep = on_started, keep
         self._checked = time.monotonic()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        self._handover.start(self._returned)
         self._on_started()
+
+    def _returned(self, early: bytes, may_offer: bool) -> asyncio.Protocol:
+        """Return the protocol of a connection that a replica gave back."""
+        make = self.config.http_protocol_class
+        of_server = {"config": self.config, "server_state": self.server_state, "app_state": self.lifespan.state}
+        return make(**of_server, early=early, may_offer=may_offer)  # type: ignore[call-arg]
 
     async def on_tick(self, counter: int) -> bool:
         moment = time.monotonic()

@@ -47,6 +47,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             which include `file` only for a service that listens on loopback.
         url_hosts: hosts (in lower case) that such URLs, and their redirects, may name; None for any, but on a shared
             service none at loopback and link-local addresses.
+        recording_storage: the place for recorded requests, an fsspec URL or the connection string of an Azure storage
+            account; None for the state folder.
         data_storage: destination of collected data: a folder, an fsspec URL, or the connection string of an Azure
             storage account, which is a secret; None for the state folder.
         service_ports: first and last port for scoring services.
@@ -67,6 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         calm_seconds: seconds of low load before an autoscaler removes a replica.
         warm_start_seconds: seconds that a process with the scoring runtime waits to become the next replica on this
             machine; 0 for none.
+        hands_over: whether the front door hands connections over to replicas on this machine.
         hang_timeout: seconds without any response before a replica is replaced; slow drivers are not affected.
     """
 
@@ -81,6 +84,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     url_schemes: frozenset[str] | None = None
     url_hosts: frozenset[str] | None = None
     data_storage: str | None = None
+    recording_storage: str | None = None
     service_ports: tuple[int, int] = (20000, 29999)
     issuer: IssuerSettings | None = None
     grants: tuple[Grant, ...] = ()
@@ -99,6 +103,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     hang_timeout: float = 60.0
     calm_seconds: float = 30.0
     warm_start_seconds: float = 600.0
+    hands_over: bool = True
 
     @property
     def clusters_file(self) -> Path:

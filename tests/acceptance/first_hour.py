@@ -1,6 +1,6 @@
 """Walk through the first hour of a new user: a real JupyterLab, a shell beside it, and pictures of each step.
 
-python -m tests.acceptance.first_hour FOLDER
+python -m tests.acceptance.first_hour FOLDER [--notebook-7]
 
 Each step is photographed in two widths and two themes. The walk fails where a step does not show what a user has to
 see, where a part of it is cut off, and where JavaScript raises an error.
@@ -24,7 +24,7 @@ from typing import NamedTuple
 from playwright.sync_api import Browser, Locator, expect, sync_playwright
 
 from mlmgmt_nb import local
-from tests.acceptance.panels.lab import CHROMIUM_ARGUMENTS, Lab, Notebook
+from tests.acceptance.panels.lab import CHROMIUM_ARGUMENTS, Lab, Notebook, Notebook7
 from tests.support.environment import use_own_programs
 from tests.support.waiting import DEADLINE, eventually
 
@@ -36,22 +36,6 @@ _ALL_CELLS = {"windowingMode": "none"}
 """A setting: otherwise, JupyterLab takes cells out of the page that are not in sight."""
 _HIDE_SIDEBAR = "() => { const { shell } = window.jupyterapp; shell.collapseLeft(); shell.collapseRight(); }"
 _DRAWN = "() => new Promise(done => requestAnimationFrame(() => setTimeout(done, 100, true)))"
-_CUT_OFF = """number => {
-    const cell = document.querySelectorAll('.jp-Notebook .jp-Cell')[number];
-    const [left, right] = [cell.getBoundingClientRect().left, cell.getBoundingClientRect().right];
-    return [...cell.querySelectorAll('.jp-OutputArea *')]
-        .filter(part => part.getClientRects().length && !part.closest('.mlmgmt-spoken, svg'))
-        .filter(part => part.clientWidth > 0 && getComputedStyle(part).overflowX === 'hidden'
-            ? part.scrollWidth > part.clientWidth + 1 && getComputedStyle(part).textOverflow !== 'ellipsis'
-            : part.getBoundingClientRect().right > right + 1 && !scrolls(part))
-        .map(part => part.tagName + ': ' + part.textContent.trim().slice(0, 80));
-    function scrolls(part) {
-        for (let up = part.parentElement; up && up !== cell; up = up.parentElement)
-            if (['auto', 'scroll'].includes(getComputedStyle(up).overflowX)) return true;
-        return false;
-    }
-}"""
-
 SETUP = "%load_ext mlmgmt_nb\nfrom mlmgmt_nb import connect\n\nws = connect()\nws"
 FIT = """\
 from sklearn.datasets import load_iris
@@ -153,7 +137,7 @@ class Walk:
             cell = page.locator(".jp-Notebook .jp-Cell").nth(number)
             cell.scroll_into_view_if_needed()
             cell.screenshot(path=self._folder / f"{self._count:02}-{name}-{width}-{theme}.png")
-            cut_off = page.evaluate(_CUT_OFF, number)
+            cut_off = self.notebook.cut_off(number, may_scroll=True)
             assert not cut_off, f"{name} at {width} px, {theme}: cut off: {cut_off}"
         assert self.notebook.errors == [], f"{name}: {self.notebook.errors}"
 
@@ -272,17 +256,22 @@ def _return(walk: Walk) -> None:
 
 
 @contextmanager
-def new_user(browser: Browser, place: Path, looks: Sequence[Look], folder: Path) -> Iterator[Walk]:
+def new_user(
+    browser: Browser, place: Path, looks: Sequence[Look], folder: Path, kind: type[Lab] = Lab
+) -> Iterator[Walk]:
     """Open the notebook of the hour in a JupyterLab of its own, for an account with nothing in it."""
     home = place / "home"
     settings = place / "settings" / "@jupyterlab" / "notebook-extension"
     settings.mkdir(parents=True)
     (settings / "tracker.jupyterlab-settings").write_text(json.dumps(_ALL_CELLS))
-    lab = Lab(place, {"MLMGMT_HOME": str(home), "MLMGMT_CONFIG": str(place / "config.toml")})
+    lab = kind(place, {"MLMGMT_HOME": str(home), "MLMGMT_CONFIG": str(place / "config.toml")})
     try:
         notebook = lab.open(browser, lab.write("first-hour", CELLS))
         notebook.page.evaluate(_HIDE_SIDEBAR)
         notebook.page.set_viewport_size({"width": looks[0].width, "height": _HEIGHT})
+        for theme in dict.fromkeys(look.theme for look in reversed(looks)):
+            notebook.set_theme(theme)
+        notebook.errors.clear()  # of the front end itself: no cell has run
         yield Walk(notebook, looks, folder)
         notebook.close()
     finally:
@@ -294,14 +283,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Walk once, take all pictures, and print the seconds of each step."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="where pictures are written")
-    folder: Path = parser.parse_args(arguments).folder
+    parser.add_argument("--notebook-7", action="store_true", help="in Notebook 7 instead of JupyterLab")
+    given = parser.parse_args(arguments)
+    folder: Path = given.folder
     folder.mkdir(parents=True, exist_ok=True)
     use_own_programs()
     expect.set_options(timeout=DEADLINE * 1000)
     program = shutil.which("chromium") or shutil.which("google-chrome")
     with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=list(CHROMIUM_ARGUMENTS))
-        with new_user(browser, Path(place), LOOKS, folder) as walk:
+        with new_user(browser, Path(place), LOOKS, folder, Notebook7 if given.notebook_7 else Lab) as walk:
             try:
                 walk_through(walk)
             finally:

@@ -17,6 +17,7 @@ from sklearn.linear_model import LogisticRegression
 import mlmgmt_nb
 from mlmgmt_nb import connect, schema
 from tests.conftest import ServiceProcess
+from tests.support.searches import long_search
 
 PACKAGE = Path(mlmgmt_nb.__file__).parent
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -82,7 +83,12 @@ def workspace(
             ws.services.delete("iris")
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+def _param(name: str) -> Any:
+    comes_first = any(name.endswith(f".{one}") for one in MUST_HAVE)
+    return pytest.param(name, marks=[] if comes_first else long_search)
+
+
+@pytest.mark.parametrize("name", [_param(name) for name in EXAMPLES])
 def test_an_example_is_as_it_stands(name: str, workspace: mlmgmt_nb.Workspace) -> None:
     test = EXAMPLES[name]
     test.globs["ws"] = workspace

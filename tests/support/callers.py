@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import requests
@@ -14,25 +15,24 @@ __all__ = ["Callers"]
 
 
 class Callers:
-    """Programs that call a service all the time, each on a connection that it keeps."""
+    """Programs that call a service all the time at its URLs, each on a connection that it keeps."""
 
-    def __init__(self, url: str, key: str, number: int = 3) -> None:
+    def __init__(self, urls: Sequence[str], key: str, number: int = 4) -> None:
         self.body = "{}"
-        self._url = url
         self._key = key
         self._done = threading.Event()
         self._lock = threading.Lock()
         self._said: Counter[str] = Counter()
         self.failed: list[str] = []
         self._pool = ThreadPoolExecutor(number)
-        self._calls = [self._pool.submit(self._call) for _ in range(number)]
+        self._calls = [self._pool.submit(self._call, urls[index % len(urls)]) for index in range(number)]
 
-    def _call(self) -> None:
+    def _call(self, url: str) -> None:
         with requests.Session() as session:
             session.trust_env = False
             while not self._done.is_set():
                 headers = {"authorization": f"Bearer {self._key}"}
-                answer = session.post(self._url, data=self.body, headers=headers, timeout=30)
+                answer = session.post(url, data=self.body, headers=headers, timeout=30)
                 with self._lock:
                     if answer.status_code == 200:
                         self._said[answer.text.strip('"')] += 1

@@ -6,12 +6,13 @@ project. Its README names the packages of Debian that it needs.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +31,19 @@ class ClusterProcess:
 
     Args:
         folder: for its files, which go with it.
+        reached: other ports of this machine that pods can reach, at the address `GATEWAY`.
     """
 
-    def __init__(self, folder: Path) -> None:
+    GATEWAY = "10.77.0.10"
+
+    def __init__(self, folder: Path, reached: Sequence[int] = ()) -> None:
         self._program = Path(os.environ.get("MLMGMT_TEST_KUBERNETES") or _FOLDER) / "cluster"
         # Sockets in it: their paths have to be short.
         self._work = folder
-        self._ports = {"--port": free_port(), "--registry": free_port()}
+        self._ports = {"--port": free_port(), "--registry": free_port(), "--node-ports": _free_node_ports()}
         self.registry = f"127.0.0.1:{self._ports['--registry']}"
+        self.index_port = free_port()
+        self._reached = [self._ports["--registry"], self.index_port, *reached]
         self.kubeconfig = folder / "kubeconfig"
 
     def __enter__(self) -> ClusterProcess:
@@ -48,7 +54,9 @@ class ClusterProcess:
             pytest.skip(f"there is no cluster program at {self._program}: set MLMGMT_TEST_KUBERNETES to its folder")
         if lacking or os.getuid() != 0:
             missing("the cluster of the tests", f"run as root, and install: {', '.join(lacking) or 'nothing'}")
-        self.run("up", "--nodes", "2", "--metrics")
+        self.run(
+            "up", "--nodes", "2", "--metrics", *(word for port in self._reached for word in ("--to-host", str(port)))
+        )
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -56,8 +64,9 @@ class ClusterProcess:
 
     def run(self, *words: str) -> str:
         """Run a command of the program `cluster`."""
-        ports = [word for name, port in self._ports.items() for word in (name, str(port))]
-        command = [str(self._program), *words, "--work", str(self._work), *ports]
+        ports = [word for option, port in self._ports.items() for word in (option, str(port))]
+        name, *more = words  # its own options end where those of another command begin
+        command = [str(self._program), name, "--work", str(self._work), *ports, *more]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -86,6 +95,15 @@ class ClusterProcess:
             **more,
         }
         return f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in given.items())
+
+
+def _free_node_ports() -> int:
+    """Return the first of a hundred node ports of which no other cluster on this machine has the first."""
+    for first in range(30000, 32700, 100):
+        with socket.socket() as tried, contextlib.suppress(OSError):
+            tried.bind(("127.0.0.1", first))
+            return first
+    pytest.fail("all node ports are taken")
 
 
 def free_port() -> int:

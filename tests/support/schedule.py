@@ -11,8 +11,11 @@ from xdist.scheduler import LoadScopeScheduling
 
 __all__ = ["LongestFirst", "number_of_workers", "sort_longest_first"]
 
+_SHARED = ("integration/docker/", "::test_the_one_of_docker", "integration/kubernetes/", "acceptance/panels/")
+"""Parts of the ids of tests that share a session's fixtures, which take long to start."""
+
 LONGEST = (
-    "docker",
+    "integration/docker/",
     "acceptance/panels/",
     "integration/kubernetes/",
     "tests/acceptance/test_notebooks.py",
@@ -22,31 +25,38 @@ LONGEST = (
     "tests/acceptance/test_client_of_2017.py",
     "tests/integration/client/test_flavours.py",
     "tests/unit/packaging/test_package.py",
-    "tests/unit/packaging/test_flavours.py",
-    "tests/acceptance/test_schemathesis.py",
+    "tests/integration/scoring/test_drivers.py",
     "tests/acceptance/test_readme.py",
+    "tests/unit/packaging/test_flavours.py",
+    "tests/integration/client/test_state_files.py",
+    "tests/integration/commands/test_shell.py",
+    "tests/integration/scoring/test_framing.py",
     "tests/integration/service/test_requirements.py",
+    "tests/integration/service/test_check.py",
+    "tests/acceptance/test_schemathesis.py",
+    "tests/acceptance/test_faults_of_the_store.py",
+    "tests/integration/client/test_packaged_models.py",
+    "tests/acceptance/test_several_processes.py",
+    "tests/integration/scoring/test_forks.py",
+    "tests/integration/scoring/test_http.py",
+    "tests/integration/service/test_replicas.py",
+    "tests/acceptance/test_examples.py",
+    "tests/integration/service/test_scaling.py",
+    "tests/integration/notebook/test_kernel.py",
+    "tests/integration/service/test_upgrade.py",
     "tests/integration/service/test_access.py",
     "tests/integration/service/test_housekeeping.py",
-    "tests/integration/service/test_check.py",
-    "tests/integration/service/test_scaling.py",
-    "tests/integration/service/test_replicas.py",
     "tests/acceptance/test_crash_safety.py",
-    "tests/acceptance/test_several_processes.py",
-    "tests/acceptance/test_faults_of_the_store.py",
     "tests/acceptance/test_binder.py",
     "tests/acceptance/test_demo.py",
 )
-"""Groups of tests that take half a minute or more, the longest first. `pytest --durations 25` shows it."""
-
-_SHARED = ("docker", "integration/kubernetes/", "acceptance/panels/")
-"""Parts of the ids of tests that share a session's fixtures, which take long to start."""
+"""Groups of tests that take longest, the longest first. `pytest --durations 25` shows it."""
 
 
 def number_of_workers() -> int:
-    """Return one more than the cores: a third of a test's time is waiting for processes to start, end or time out."""
+    """Return two for each core: more than half of a test's time is waiting for processes to start, end or time out."""
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    return cores + 1
+    return 2 * cores
 
 
 class LongestFirst(LoadScopeScheduling):  # type: ignore[misc]
@@ -68,4 +78,5 @@ def sort_longest_first(items: list[pytest.Item]) -> None:
 
 def _group(nodeid: str) -> str:
     """Return the tests that share fixtures: those of a file, or all those of an engine, a cluster or a JupyterLab."""
-    return next((group for group in _SHARED if group in nodeid), nodeid.partition("::")[0])
+    group = next((part for part in _SHARED if part in nodeid), nodeid.partition("::")[0])
+    return _SHARED[0] if group == _SHARED[1] else group  # the notebook uses the same engine

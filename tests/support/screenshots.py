@@ -8,6 +8,7 @@ All have one width and the light theme. None is taken while something in it is c
 from __future__ import annotations
 
 import pickle
+import re
 import shutil
 import sys
 import tempfile
@@ -31,16 +32,12 @@ PAGE: ViewportSize = {"width": 1060, "height": 2000}
 WIDTH = 964
 """The width of each picture: that of a cell in such a page."""
 _HIDE_SIDEBAR = "() => { const { shell } = window.jupyterapp; shell.collapseLeft(); shell.collapseRight(); }"
-_CUT_OFF = """numbers => numbers.map(number => document.querySelectorAll('.jp-Notebook .jp-Cell')[number])
-    .flatMap(cell => [cell, ...cell.querySelectorAll('.jp-OutputArea *')])
-    .filter(part => part.scrollWidth > part.clientWidth + 1 && part.clientWidth > 0)
-    .filter(part => getComputedStyle(part).overflowX !== 'visible')
-    .map(part => part.textContent.trim().slice(0, 80))"""
 _ROW = "'[[5.1, 3.5, 1.4, 0.2]]'"
 _LOAD = "%load_ext mlmgmt_nb"
 _DRIVER = """\
 import json
 import pickle
+import re
 
 
 def init():
@@ -53,13 +50,28 @@ def run(http_body):
     return model.predict(json.loads(http_body)).tolist()
 """
 _CALLS = """\
+import time
 from mlmgmt_nb import connect
 ws = connect()
 for number in range(400):
+    time.sleep(0.02)
     try:
         ws.services.run("iris", [[5.1, 3.5, 1.4, 0.2]] if number % 25 else [[5.1]])
     except Exception:
         pass  # a wrong request, on purpose
+"""
+
+_CHANGE = """\
+from mlmgmt_nb import connect
+ws = connect()
+change = ws.services.propose("flowers", max_concurrent_requests=20, reason="more callers")
+change"""
+_CANARY = """\
+import pandas as pd
+change.canary(25)
+flowers = pd.read_csv("cases.csv").drop(columns="species")
+while change.candidate.canary.state != "Passed":
+    ws.services.run("flowers", flowers.sample(3))
 """
 
 Shoot = Callable[["Studio"], None]
@@ -89,7 +101,7 @@ class Studio:
         """Write the picture of some cells, and of what hangs below them; fail if a part of them is cut off."""
         page = notebook.page
         shown = [page.locator(".jp-Notebook .jp-Cell").nth(number) for number in cells]
-        cut_off = page.evaluate(_CUT_OFF, list(cells))
+        cut_off = [part for number in cells for part in notebook.cut_off(number)]
         assert not cut_off, f"{name}: cut off: {cut_off}"
         page.mouse.move(0, 0)
         boxes = [box for part in [*shown, *([below] if below else [])] if (box := part.bounding_box())]
@@ -146,7 +158,7 @@ def service_panel(studio: Studio) -> None:
     notebook = studio.open("service", f"{_LOAD}\n%mlmgmt service panel -n iris", _CALLS)
     notebook.run(0)
     notebook.run(1)
-    notebook.outputs(0).get_by_role("img", name="Latency: p50").wait_for()
+    notebook.outputs(0).get_by_role("img", name=re.compile(r"Latency: p50.*last ([89]|\d\d) s")).wait_for()
     studio.take(notebook, "service-panel", [0])
     notebook.close()
 
@@ -156,9 +168,9 @@ def scoring(studio: Studio) -> None:
     notebook = studio.open("try", f"{_LOAD}\npanel = %mlmgmt service try -n flowers\npanel")
     notebook.run(0)
     panel = notebook.outputs(0)
-    for _ in range(2):
+    for number in (1, 2):
         panel.get_by_role("button", name="Send").click()
-        expect(panel.get_by_role("region", name="answer")).to_contain_text("200 OK")
+        expect(panel.get_by_role("region", name="answer")).to_contain_text(f"request {number} at")
     studio.take(notebook, "scoring", [0])
     notebook.close()
 
@@ -176,12 +188,26 @@ def scoring_test(studio: Studio) -> None:
     notebook.close()
 
 
+def change_panel(studio: Studio) -> None:
+    """Take the canary of a change that is good enough."""
+    notebook = studio.open("change", f"{_LOAD}\n{_CHANGE}", _CANARY)
+    notebook.run(0)
+    panel = notebook.outputs(0)
+    panel.get_by_role("tab", name="Canary").click()
+    notebook.run(1)
+    notebook.wait_to_see(0, "good enough")
+    studio.take(notebook, "change-panel", [0])
+    studio.ws.services.discard("flowers")
+    notebook.close()
+
+
 PICTURES: dict[str, Shoot] = {
     "service-create": service_create,
     "error-and-completion": service_create,
     "workspace-panel": workspace_panel,
     "deploy-panel": deploy_panel,
     "service-panel": service_panel,
+    "change-panel": change_panel,
     "scoring": scoring,
     "scoring-test": scoring_test,
 }

@@ -11,11 +11,12 @@ from mlmgmt_nb.client.http.responses import decode
 from mlmgmt_nb.client.http.transport import Transport
 from mlmgmt_nb.contract.resolving import resolve
 from mlmgmt_nb.errors import NotFoundError
+from mlmgmt_nb.short_repr import ShortRepr
 
 __all__ = ["Identity", "identity_of", "whoami"]
 
 
-class Identity(msgspec.Struct, frozen=True, kw_only=True):
+class Identity(ShortRepr, msgspec.Struct, frozen=True, kw_only=True):
     """The signed-in user or application.
 
     Attributes:

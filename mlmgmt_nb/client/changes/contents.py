@@ -12,6 +12,7 @@ import msgspec
 from mlmgmt_nb.client.bodies import ServiceSettings, settings_fields
 from mlmgmt_nb.contract import Image, Model, ServiceResponse
 from mlmgmt_nb.contract.contents import ContentFile, ImageContents
+from mlmgmt_nb.short_repr import ShortRepr
 
 __all__ = ["Contents", "changed_settings", "of_image", "service_settings"]
 
@@ -28,8 +29,8 @@ _SETTINGS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Contents:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Contents(ShortRepr):
     """The parts to compare.
 
     Attributes:

@@ -14,6 +14,7 @@ from mlmgmt_nb.client.changes.schema import consequences, schema_of
 from mlmgmt_nb.client.http.urls import content_of
 from mlmgmt_nb.contract import Model
 from mlmgmt_nb.contract.contents import ContentFile
+from mlmgmt_nb.short_repr import cut
 from mlmgmt_nb.terminal import printable
 
 if TYPE_CHECKING:
@@ -107,7 +108,8 @@ class Difference:
                 lines += [f"    {line}" for line in change.detail.splitlines()]
         return printable("\n".join([*lines, *self.notes]))
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return f"<Difference {cut(self.old)} -> {cut(self.new)}: {len(self.changes):,} changes>"
 
     def _of(self, kind: Kind) -> Iterator[Change]:
         return (change for change in self.changes if change.kind == kind)

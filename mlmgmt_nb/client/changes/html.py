@@ -53,7 +53,7 @@ def page(old: str, new: str, sections: Sequence[tuple[str, Sequence[Shown]]], no
 
 def _section(title: str, changes: Sequence[Shown]) -> str:
     rows = "".join(map(_row, changes))
-    head = "".join(f'<th scope="col" style="{_LEFT}">{word}</th>' for word in (title, "old", "new", ""))
+    head = "".join(f'<th scope="col" style="{_LEFT}">{word}</th>' for word in (title, "old", "new", "detail"))
     return f'<table style="margin-top:6px"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
 
 

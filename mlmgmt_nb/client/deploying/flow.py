@@ -2,45 +2,28 @@
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from typing import Literal, NamedTuple, TypeVar
 
-from mlmgmt_nb.client.applications.application import Application
-from mlmgmt_nb.client.bodies import ServiceSettings, is_uuid
+from mlmgmt_nb.client.bodies import ServiceSettings
 from mlmgmt_nb.client.changes.contents import changed_settings
 from mlmgmt_nb.client.changes.difference import Difference, compare
+from mlmgmt_nb.client.deploying.account import Account
 from mlmgmt_nb.client.deploying.made_versions import MadeVersions
-from mlmgmt_nb.client.deploying.packaged_models import (
-    TOLERANCE,
-    PackageOptions,
-    application_of,
-    check_not_packaged,
-    check_packageable,
-    local_dependencies,
-    packaged,
-)
+from mlmgmt_nb.client.deploying.packaged_models import check_not_packaged, check_packageable
+from mlmgmt_nb.client.deploying.preparation import SourcePreparation
+from mlmgmt_nb.client.deploying.progress import DeployEvents, DeployProgress
 from mlmgmt_nb.client.deploying.source_contents import source_contents
-from mlmgmt_nb.client.deploying.sources import DeploySource, ModelSource
+from mlmgmt_nb.client.deploying.sources import DeploySource
 from mlmgmt_nb.client.deploying.verification import Verification
-from mlmgmt_nb.client.http.files import as_source, check_readable, is_url
-from mlmgmt_nb.client.http.uploads import Progress
-from mlmgmt_nb.client.images import Images
-from mlmgmt_nb.client.manifests import Manifests
-from mlmgmt_nb.client.models import Models
-from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.polling import Poller
-from mlmgmt_nb.client.services import Services
 from mlmgmt_nb.client.services.candidates import ProposedChange
-from mlmgmt_nb.contract import Image, Manifest, Model
+from mlmgmt_nb.contract import Image, Manifest
 from mlmgmt_nb.contract.extensions import Service
-from mlmgmt_nb.errors import ConflictError, NotFoundError, UsageError
+from mlmgmt_nb.errors import ConflictError, UsageError
 
-__all__ = ["BuiltImage", "DeployEvents", "DeployFlow", "IfExists"]
+__all__ = ["BuiltImage", "DeployFlow", "IfExists"]
 
 IfExists = Literal["update", "reuse", "fail"]
 """What happens to an existing service of the name."""
@@ -48,54 +31,10 @@ IfExists = Literal["update", "reuse", "fail"]
 T = TypeVar("T")
 
 
-class Account(Protocol):
-    """The resources of a workspace that a deployment is made of."""
-
-    models: Models
-    manifests: Manifests
-    images: Images
-    operations: Operations
-
-    @property
-    def services(self) -> Services: ...
-
-    @property
-    def connect_arguments(self) -> Mapping[str, str]: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeployEvents:
-    """Callbacks of a deployment.
-
-    Attributes:
-        on_package: called with a summary of the package and its seconds.
-        on_step: called with `model`, `manifest`, `image` or `service` and its seconds when the step is done.
-        on_operation: called with the poller of the build, and with that of the start of the service.
-        on_reuse: called with a model or manifest that is used as it is, because it has the content to be registered.
-        upload_progress: returns the progress callback for the upload of a model, or None.
-    """
-
-    on_package: Callable[[str, float], None] | None = None
-    on_step: Callable[[str, float], None] | None = None
-    on_operation: Callable[[Poller[Any]], None] | None = None
-    on_reuse: Callable[[Model | Manifest], None] | None = None
-    upload_progress: Callable[[str], Progress | None] | None = None
-
-
 class BuiltImage(NamedTuple):
     """An image to run, and how to verify the service that runs it."""
 
     image: Image | str | None
-    verification: Verification | None = None
-
-
-class _Prepared(NamedTuple):
-    """A source whose models were found or packaged, before any file is sent."""
-
-    models: Sequence[Model | str]
-    application: Application
-    source: DeploySource
-    description: str | None
     verification: Verification | None = None
 
 
@@ -127,9 +66,9 @@ class DeployFlow:
         self._name = name
         self._compute = compute_resource_id
         self._description = description
-        self._events = events or DeployEvents()
         self._made = MadeVersions(account)
-        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._progress = DeployProgress(events or DeployEvents(), timeout)
+        self._sources = SourcePreparation(account, name, compute_resource_id, description, self._made, self._progress)
 
     def run(self, source: DeploySource, settings: ServiceSettings, *, if_exists: IfExists) -> Service:
         """Deploy, and return the service when it runs. The arguments are those of `Workspace.deploy`."""
@@ -140,7 +79,7 @@ class DeployFlow:
         if existing is not None and if_exists == "reuse":
             return existing
         built = self._build(source)
-        return self._step("service", lambda: self._result(self.start(built, settings, existing)))
+        return self._step_of("service", lambda: self.start(built, settings, existing))
 
     def check(self, source: DeploySource) -> None:
         """Check a source, as far as possible on this machine. Nothing is sent.
@@ -192,8 +131,8 @@ class DeployFlow:
     def manifest(self, source: DeploySource) -> Manifest:
         """Register the models, then the manifest."""
         self.check(source)
-        with self._made.withdrawn_on_failure(), self._prepared(source) as prepared:
-            return self._manifest(prepared)
+        with self._made.withdrawn_on_failure(), self._sources.prepared(source) as prepared:
+            return self._sources.register(prepared)
 
     def diff(self, source: DeploySource, settings: ServiceSettings) -> Difference:
         """Return how a deployment would change the service. Nothing is sent.
@@ -204,9 +143,8 @@ class DeployFlow:
         self._check_settings(settings, "update")
         self.check(source)
         old = self._account.services.contents(self._account.services.get(self._name))
-        with self._prepared(source) as prepared:
-            models = [self._previewed(model, prepared.source) for model in prepared.models]
-            new = source_contents(self._name, models, prepared.application)
+        with self._sources.prepared(source) as prepared:
+            new = source_contents(self._name, self._sources.preview(prepared), prepared.application)
         return compare(old, replace(new, settings=changed_settings(old.settings or {}, settings)))
 
     def start_build(self, source: DeploySource | Manifest) -> Poller[Image]:
@@ -224,9 +162,9 @@ class DeployFlow:
 
     def _build(self, source: DeploySource) -> BuiltImage:
         with self._made.withdrawn_on_failure():
-            with self._prepared(source, self._prepare_replica) as prepared:
-                manifest = self._manifest(prepared)
-            image = self._step("image", lambda: self._result(self._start_build(manifest, prepared.description)))
+            with self._sources.prepared(source, self._prepare_replica) as prepared:
+                manifest = self._sources.register(prepared)
+            image = self._step_of("image", lambda: self._start_build(manifest, prepared.description))
         return BuiltImage(self._made.add(image), prepared.verification)
 
     def start(self, built: BuiltImage, settings: ServiceSettings, existing: Service | None) -> Poller[Service]:
@@ -264,108 +202,18 @@ class DeployFlow:
         self._made.hand_over(starting.operation_id)
         return (starting if check is None else starting.verified(check)).undone(self._made.withdraw)
 
+    def _step_of(self, name: str, start: Callable[[], Poller[T]]) -> T:
+        """Return the result of a step that is an operation."""
+        return self._progress.step(name, lambda: self._progress.result(start()))
+
     @property
     def seconds_left(self) -> float | None:
         """The seconds until the time limit of all waits; None if there is none."""
-        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
-
-    @contextmanager
-    def _prepared(
-        self, source: DeploySource, on_modules: Callable[[Collection[str]], None] = lambda _: None
-    ) -> Iterator[_Prepared]:
-        """Look up the models. Without a driver, package the model for the block instead."""
-        if source.driver is not None:
-            models = [self._checked_model(model) for model in source.models]
-            yield _Prepared(models, source.application, source, self._description)
-            return
-        started = time.perf_counter()
-        options: PackageOptions = {**source.packaging, "dependencies": local_dependencies(source.dependencies)}
-        with packaged(source.models[0], options, on_modules) as package:
-            if self._events.on_package:
-                self._events.on_package(package.summary, time.perf_counter() - started)
-            application = application_of(package, source)
-            self._account.manifests.check(application, self._compute)
-            named = DeploySource(
-                model_name=source.model_name or self._name,
-                model_description=source.model_description or package.description,
-                tags=[*package.tags, *(source.tags or ())],
-                new_version=source.new_version,
-            )
-            tolerance = source.packaging.get("tolerance", TOLERANCE)
-            verification = Verification(package.request, package.expected, package.proof, tolerance)
-            description = self._description or package.description
-            yield _Prepared([str(package.model)], application, named, description, verification)
+        return self._progress.seconds_left
 
     def _prepare_replica(self, modules: Collection[str]) -> None:
         """Let the service import the modules of a driver while its package is verified here."""
         self._account.services.prepare(self._name, modules, compute_resource_id=self._compute)
-
-    def _checked_model(self, model: ModelSource) -> Model | str:
-        """Return the registered model; or the readable path or URL that is to be registered."""
-        if isinstance(model, Model):
-            return model
-        source = as_source(model, "model")
-        if is_url(source):
-            return source
-        path = Path(source).expanduser()
-        if isinstance(model, os.PathLike) or path.exists() or path.is_symlink():
-            check_readable(path, "model")
-            return source
-        try:
-            return self._account.models.get(source)
-        except NotFoundError as error:
-            what = "id" if is_uuid(source) else "name"
-            raise UsageError(
-                f"model: file not found: {source!r}, and no registered model has this {what}",
-                field="model",
-                fix=f"Check the path (it is taken from {Path.cwd()}); `ws.models.list()` lists the registered models.",
-            ) from error
-
-    def _manifest(self, prepared: _Prepared) -> Manifest:
-        models = self._step("model", lambda: [self._registered(model, prepared.source) for model in prepared.models])
-        manifest = self._step(
-            "manifest",
-            lambda: self._account.manifests.create(
-                self._name,
-                prepared.application,
-                model_ids=[model.id or "" for model in models],
-                description=prepared.description,
-                new_version=prepared.source.new_version,
-                on_reuse=self._reuse,
-            ),
-        )
-        return self._made.add(manifest)
-
-    def _registered(self, model: Model | str, source: DeploySource) -> Model:
-        if isinstance(model, Model):
-            return model
-        progress = self._events.upload_progress
-        registered = self._account.models.register(
-            model,
-            source.model_name,
-            tags=source.tags,
-            description=source.model_description,
-            progress=progress(model) if progress else None,
-            new_version=source.new_version,
-            on_reuse=self._reuse,
-        )
-        return self._made.add(registered)
-
-    def _previewed(self, model: Model | str, source: DeploySource) -> Model:
-        if isinstance(model, Model):
-            return model
-        return self._account.models.preview(
-            model,
-            source.model_name,
-            tags=source.tags,
-            description=source.model_description,
-            new_version=source.new_version,
-        )
-
-    def _reuse(self, resource: Model | Manifest) -> None:
-        self._made.reuse(resource)
-        if self._events.on_reuse:
-            self._events.on_reuse(resource)
 
     def _start_build(self, manifest: Manifest, description: str | None) -> Poller[Image]:
         building = self._account.images.create(
@@ -373,15 +221,3 @@ class DeployFlow:
         )
         self._made.hand_over(building.operation_id, builds=True)
         return building.undone(self._made.withdraw)
-
-    def _result(self, poller: Poller[T]) -> T:
-        if self._events.on_operation:
-            self._events.on_operation(poller)
-        return poller.result(self.seconds_left)
-
-    def _step(self, name: str, call: Callable[[], T]) -> T:
-        started = time.perf_counter()
-        result = call()
-        if self._events.on_step:
-            self._events.on_step(name, time.perf_counter() - started)
-        return result

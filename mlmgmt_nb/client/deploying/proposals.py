@@ -6,8 +6,9 @@ from typing import Any, Unpack
 
 from mlmgmt_nb.client.bodies import ServiceSettings
 from mlmgmt_nb.client.computes import Computes
+from mlmgmt_nb.client.deploying.account import Account
 from mlmgmt_nb.client.deploying.arguments import DeployArguments, SourceArguments, source_of
-from mlmgmt_nb.client.deploying.flow import Account, BuiltImage, DeployFlow
+from mlmgmt_nb.client.deploying.flow import BuiltImage, DeployFlow
 from mlmgmt_nb.client.http.transport import Transport
 from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.services import Services

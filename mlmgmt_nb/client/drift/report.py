@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mlmgmt_nb.charts import Bars, histogram, short, still
 from mlmgmt_nb.client.drift.stability import ColumnDrift, categorical, numeric
 from mlmgmt_nb.errors import UsageError
+from mlmgmt_nb.short_repr import cut
 from mlmgmt_nb.terminal import printable
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ class Drift:
         lines = [f"  {each.name:<{width}}  {_numbers(each)}" for each in self.columns]
         return printable("\n".join([self._title, *lines, *self.notes, _FORMULA]))
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return f"<{cut(self._title, 200)}>"
 
 
 def _numbers(column: ColumnDrift) -> str:

@@ -12,6 +12,7 @@ from mlmgmt_nb.client.http.responses import decode
 from mlmgmt_nb.client.http.transport import Transport, origin
 from mlmgmt_nb.contract import OPERATIONS, Operation
 from mlmgmt_nb.errors import ServerError, UsageError
+from mlmgmt_nb.short_repr import cut
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,6 +30,9 @@ class Page(NamedTuple, Generic[T]):
 
     value: Sequence[T]
     continuation_token: str | None
+
+    def __repr__(self) -> str:
+        return f"<Page of {len(self.value):,} items{', and more' if self.continuation_token else ''}>"
 
 
 class Pager(Generic[T]):
@@ -67,6 +71,11 @@ class Pager(Generic[T]):
         self._operation = OPERATIONS[operation] if isinstance(operation, str) else operation
         self.item = item
         self._query = {**query, "count": None if count is None else str(count)}
+
+    @property
+    def title(self) -> str:
+        """What it lists, such as `models`."""
+        return self._operation.path.strip("/")
 
     def __iter__(self) -> Iterator[T]:
         for page in self.by_page():
@@ -114,7 +123,9 @@ class Pager(Generic[T]):
 
     def __repr__(self) -> str:
         filters = "".join(
-            f" {name}={value!r}" for name, value in self._query.items() if value and name not in {"count", "archived"}
+            f" {name}={cut(repr(value), 40)}"
+            for name, value in self._query.items()
+            if value and name not in {"count", "archived"}
         )
         return f"<Pager of {self._operation.path}{filters}>"
 

@@ -35,6 +35,8 @@ def read_collected(transport: Transport, url: str, *, model: str | None, identif
         if not _is_of(file, model, identifier):
             continue
         text = transport.send("GET", url, query={"path": file["path"]}).content
+        if not text:  # a replica has just created it
+            continue
         frame = pd.read_csv(io.BytesIO(text), dtype=_TEXT, keep_default_na=True)
         frame[_TIME] = pd.to_datetime(frame[_TIME], utc=True, format="ISO8601")  # on the full second: no fraction
         frame.insert(0, "model", file["model"])

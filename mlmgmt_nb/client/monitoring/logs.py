@@ -11,6 +11,7 @@ import requests
 from mlmgmt_nb.client.http.transport import Transport, origin
 from mlmgmt_nb.contract import Image
 from mlmgmt_nb.errors import UsageError
+from mlmgmt_nb.short_repr import short_repr
 
 __all__ = ["LogPart", "build_log_url", "read_log"]
 
@@ -28,6 +29,9 @@ class LogPart(NamedTuple):
 
     text: str
     next_offset: int
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 def build_log_url(base_url: str, image: Image) -> str:

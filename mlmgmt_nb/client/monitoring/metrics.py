@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from mlmgmt_nb.short_repr import ShortRepr
+
 __all__ = ["ServiceMetrics", "parse_metrics"]
 
 _NUMBERS = {
@@ -20,8 +22,8 @@ _NUMBERS = {
 }
 
 
-@dataclass(frozen=True)
-class ServiceMetrics:
+@dataclass(frozen=True, repr=False)
+class ServiceMetrics(ShortRepr):
     """The metrics of a service at one moment, or between two.
 
     Attributes:
@@ -45,7 +47,7 @@ class ServiceMetrics:
     slots: int = 0
     wanted: int = 0
     replicas: dict[str, int] = field(default_factory=dict)
-    latency: tuple[tuple[float, int], ...] = ()
+    latency: tuple[tuple[float, int], ...] = field(default=(), repr=False)
     recorded: int = 0
     not_recorded: int = 0
     memory: int | None = None

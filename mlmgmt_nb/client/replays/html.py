@@ -78,7 +78,7 @@ def _numbers(report: Report) -> str:
         for name, old, new in sides
         if old is not None or new is not None
     ]
-    return _table(("", f"old: {report.old}", f"new: {report.new}"), rows, "numbers of both")
+    return _table(("number", f"old: {report.old}", f"new: {report.new}"), rows, "numbers of both")
 
 
 def _fields(pairs: Pairs) -> str:

@@ -6,8 +6,8 @@ from array import array
 from typing import Any, NamedTuple
 
 from mlmgmt_nb.client.replays.fields import FieldChanges, pairs_of
-from mlmgmt_nb.client.scoring_tests.generator import Batch, Outcome
 from mlmgmt_nb.client.scoring_tests.judging import answer_of
+from mlmgmt_nb.load_generator.messages import Batch, Outcome
 
 __all__ = ["DifferentPair", "Pairs"]
 

@@ -1,6 +1,6 @@
 """Send the same requests to two scoring URLs, and compare the answers.
 
-A separate process sends them (see `scoring_tests.generator`). It asks one after the other for each request, and
+A separate process sends them (see `mlmgmt_nb.load_generator`). It asks one after the other for each request, and
 alternates which of the two is asked first, so that neither is favored.
 """
 
@@ -13,11 +13,11 @@ from typing import TypedDict, Unpack
 
 from mlmgmt_nb.client.replays.pairs import Pairs
 from mlmgmt_nb.client.replays.report import ReplayReport
-from mlmgmt_nb.client.scoring_tests.generator import Plan, Target
 from mlmgmt_nb.client.scoring_tests.options import check_options
 from mlmgmt_nb.client.scoring_tests.processes import Load
 from mlmgmt_nb.contract.recording import COPY_HEADER
 from mlmgmt_nb.errors import UsageError
+from mlmgmt_nb.load_generator.messages import Plan, Target
 
 __all__ = ["Endpoint", "ReplayOptions", "replay"]
 

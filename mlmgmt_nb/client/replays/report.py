@@ -22,6 +22,7 @@ from mlmgmt_nb.client.scoring_tests.gate import (
 )
 from mlmgmt_nb.client.scoring_tests.junit import TestCase, gate_junit, junit
 from mlmgmt_nb.contract.limits import MAX_CHARACTERS
+from mlmgmt_nb.short_repr import cut
 from mlmgmt_nb.terminal import printable
 
 if TYPE_CHECKING:
@@ -250,7 +251,9 @@ class ReplayReport:
             lines.append(f"stopped after {len(self._pairs)} of {self.goal} requests")
         return printable("\n".join(lines))
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        counts = f"{self.summary['equal']} equal, {self.summary['different']} different"
+        return f"<ReplayReport {cut(str(self.old))} -> {cut(str(self.new))}: {counts}>"
 
 
 def _case(pair: DifferentPair) -> int:

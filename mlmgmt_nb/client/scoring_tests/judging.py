@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from mlmgmt_nb.client.scoring_tests.cases import Cases
-from mlmgmt_nb.client.scoring_tests.generator import Outcome
 from mlmgmt_nb.client.scoring_tests.results import JudgedOutcome
+from mlmgmt_nb.load_generator.messages import Outcome
 
 __all__ = ["Check", "Judge", "answer_of", "same"]
 

@@ -14,9 +14,8 @@ from typing import Any
 
 import msgspec
 
-from mlmgmt_nb.client.scoring_tests import generator
-from mlmgmt_nb.client.scoring_tests.generator import Batch, Plan
 from mlmgmt_nb.errors import MlmgmtError
+from mlmgmt_nb.load_generator.messages import Batch, Plan
 
 __all__ = ["Load"]
 
@@ -49,9 +48,9 @@ class Load:
         return self
 
     def _start(self, plan: Plan) -> None:
-        # -P: the program's own folder has modules whose names others may have, too.
+        # -P: the current folder may have modules of these names, too.
         process = subprocess.Popen(
-            [sys.executable, "-P", generator.__file__],
+            [sys.executable, "-P", "-m", "mlmgmt_nb.load_generator"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,

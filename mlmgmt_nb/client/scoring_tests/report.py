@@ -22,6 +22,7 @@ from mlmgmt_nb.client.scoring_tests.junit import TestCase, gate_junit, junit
 from mlmgmt_nb.client.scoring_tests.results import Result, ResultStore
 from mlmgmt_nb.client.scoring_tests.timeline import percentile
 from mlmgmt_nb.errors import ScoringTestFailed
+from mlmgmt_nb.short_repr import cut
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -214,7 +215,10 @@ class ScoringReport:
             lines.append(CLIENT_BOUND)
         return "\n".join([*lines, *(f"  {_line(result)}" for result in self._store.failures(_SHOWN_FAILURES))])
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        known = self._store.numbers
+        counts = f"{known.passed:,} passed, {known.failed:,} failed, {known.errored:,} errored"
+        return f"<ScoringReport of {cut(self.name)}: {known.requests:,} requests, {counts}>"
 
 
 def _line(result: Result) -> str:

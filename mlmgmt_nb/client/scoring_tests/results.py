@@ -8,8 +8,8 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from mlmgmt_nb.client.http.forks import ForkLock
-from mlmgmt_nb.client.scoring_tests.generator import Batch, Outcome
 from mlmgmt_nb.client.scoring_tests.timeline import Slice, Timeline
+from mlmgmt_nb.load_generator.messages import Batch, Outcome
 from mlmgmt_nb.scoring.histogram import Histogram
 
 __all__ = ["JudgedOutcome", "Result", "ResultStore", "TestCounts"]

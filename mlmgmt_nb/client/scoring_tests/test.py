@@ -14,7 +14,6 @@ from typing import Unpack
 from mlmgmt_nb.client.http.forks import renew_after_fork
 from mlmgmt_nb.client.scoring import Scorer
 from mlmgmt_nb.client.scoring_tests.cases import Cases
-from mlmgmt_nb.client.scoring_tests.generator import Plan, Target
 from mlmgmt_nb.client.scoring_tests.judging import Check, Judge
 from mlmgmt_nb.client.scoring_tests.options import LoadOptions, StopCondition, check_options, default_processes
 from mlmgmt_nb.client.scoring_tests.processes import Load
@@ -22,6 +21,8 @@ from mlmgmt_nb.client.scoring_tests.report import ScoringReport
 from mlmgmt_nb.client.scoring_tests.results import ResultStore
 from mlmgmt_nb.client.waiting import wait_for
 from mlmgmt_nb.errors import MlmgmtError, UsageError
+from mlmgmt_nb.load_generator.messages import Plan, Target
+from mlmgmt_nb.short_repr import cut
 
 __all__ = ["ScoringTest"]
 
@@ -202,7 +203,7 @@ class ScoringTest:
         counts = f"{known.passed:,} passed, {known.failed:,} failed, {known.errored:,} errored"
         speed = f"{rate:,.0f} a second, p95 {1000 * self.store.percentile(95):.3g} ms"
         state = "ended" if self.done() else "running"
-        return f"scoring test of {self.name}, {state}: {known.requests:,}{of} requests, {counts}, {speed}"
+        return f"scoring test of {cut(self.name)}, {state}: {known.requests:,}{of} requests, {counts}, {speed}"
 
     def __repr__(self) -> str:
         return f"<{self}>"

@@ -15,7 +15,6 @@ from mlmgmt_nb.client.replays.pairs import Pairs
 from mlmgmt_nb.client.replays.replay import ReplayOptions
 from mlmgmt_nb.client.replays.report import ReplayReport
 from mlmgmt_nb.client.scoring_tests.gate import Condition, passed
-from mlmgmt_nb.client.scoring_tests.generator import Outcome
 from mlmgmt_nb.client.scoring_tests.options import LoadOptions, check_options
 from mlmgmt_nb.client.scoring_tests.report import ScoringReport
 from mlmgmt_nb.client.services.changes import ServiceChanges
@@ -26,6 +25,8 @@ from mlmgmt_nb.contract.changes import Candidate
 from mlmgmt_nb.contract.extensions import Service, ServiceUpdate
 from mlmgmt_nb.contract.traffic import CanaryRequest, CanaryStep, MirroredPair, MirroredPairs, MirrorRequest
 from mlmgmt_nb.errors import UsageError
+from mlmgmt_nb.load_generator.messages import Outcome
+from mlmgmt_nb.short_repr import cut
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -281,7 +282,7 @@ class ProposedChange:
         return self.candidate.service_id or ""
 
     def __repr__(self) -> str:
-        return f"ProposedChange({self.name!r}, state={self.candidate.state!r}, url={self.url!r})"
+        return f"ProposedChange({self.name!r}, state={self.candidate.state!r}, url={cut(repr(self.url), 110)})"
 
 
 class ServiceCandidates(ServiceReplays, ServiceChanges):

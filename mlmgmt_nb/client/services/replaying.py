@@ -35,6 +35,9 @@ class ReplayCases:
     def __init__(self, bodies: Sequence[bytes], skipped: int = 0, redacted: int = 0) -> None:
         self.bodies, self.skipped, self.redacted = bodies, skipped, redacted
 
+    def __repr__(self) -> str:
+        return f"<ReplayCases: {len(self.bodies):,} requests, {self.skipped:,} skipped, {self.redacted:,} redacted>"
+
 
 class ServiceReplays(ServiceScoring, ServiceMonitoring):
     """Replay requests."""

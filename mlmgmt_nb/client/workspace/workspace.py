@@ -13,10 +13,11 @@ from mlmgmt_nb.client.audit import Audit
 from mlmgmt_nb.client.auth.identity import Identity, whoami
 from mlmgmt_nb.client.bodies import ServiceSettings
 from mlmgmt_nb.client.changes.difference import Difference
-from mlmgmt_nb.client.computes import Computes
+from mlmgmt_nb.client.computes import ComputeList, Computes
 from mlmgmt_nb.client.deploying.arguments import DeployArguments, SourceArguments, source_of
-from mlmgmt_nb.client.deploying.flow import DeployEvents, DeployFlow, IfExists
+from mlmgmt_nb.client.deploying.flow import DeployFlow, IfExists
 from mlmgmt_nb.client.deploying.packaged_models import TOLERANCE
+from mlmgmt_nb.client.deploying.progress import DeployEvents
 from mlmgmt_nb.client.deploying.proposals import AccountServices
 from mlmgmt_nb.client.deploying.sources import ModelSource
 from mlmgmt_nb.client.deployments import Deployments
@@ -284,7 +285,7 @@ class Workspace(metaclass=NamesReplacements):
             dependencies=dependencies,
         )
 
-    def computes(self) -> list[dict[str, str | None]]:
+    def computes(self) -> ComputeList:
         """Return the computes of the service: `id`, `state` (`ready` or `unavailable`) and the `reason` if unavailable.
 
         Example:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from mlmgmt_nb.client import Poller
-from mlmgmt_nb.client.deploying.flow import DeployEvents, DeployFlow
+from mlmgmt_nb.client.deploying.flow import DeployFlow
 from mlmgmt_nb.client.deploying.packaged_models import PackageOptions
+from mlmgmt_nb.client.deploying.progress import DeployEvents
 from mlmgmt_nb.client.deploying.sources import DeploySource
 from mlmgmt_nb.client.http.files import is_url
 from mlmgmt_nb.commands.flags import PACKAGING, DeployArguments, PackagingArguments, api_arguments

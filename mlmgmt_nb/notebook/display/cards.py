@@ -8,11 +8,13 @@ from typing import Any
 
 from mlmgmt_nb.charts import still
 from mlmgmt_nb.notebook.display.card import Card, Shown, bundle, html_cell, rows_of
+from mlmgmt_nb.notebook.display.records import records
 
-__all__ = ["POLLER", "card_of", "cards", "deployed_bundle", "service_card", "versioned"]
+__all__ = ["CHANGE", "POLLER", "candidate_card", "card_of", "cards", "deployed_bundle", "service_card", "versioned"]
 
 _RESOURCES, _VALUES = "mlmgmt_nb.contract.resources", "mlmgmt_nb.commands.values"
 POLLER = ("mlmgmt_nb.client.polling.poller", "Poller")
+CHANGE = ("mlmgmt_nb.client.services.candidates", "ProposedChange")
 _REPORT_USES = "ScoringReport: .summary, .results, .failures, .assert_ok(), .to_html(), .to_junit()"
 
 
@@ -44,8 +46,7 @@ def cards() -> Iterator[tuple[str, str, Callable[[Any], Shown | str]]]:
     yield "mlmgmt_nb.client.deploying.verification", "DeployedService", _Deployed
     yield *POLLER, _poller
     yield "mlmgmt_nb.contract.changes", "Candidate", candidate_card
-    yield "mlmgmt_nb.client.services.candidates", "ProposedChange", lambda change: candidate_card(change.candidate)
-    yield "mlmgmt_nb.contract.archiving", "Archived", str
+    yield *CHANGE, lambda change: candidate_card(change.candidate)
     yield _VALUES, "SecretText", repr
     yield _VALUES, "Text", lambda text: str(text).rstrip("\n")
     yield "mlmgmt_nb.commands.usage", "Usage", _Usage
@@ -56,6 +57,7 @@ def cards() -> Iterator[tuple[str, str, Callable[[Any], Shown | str]]]:
     yield "mlmgmt_nb.client.changes.difference", "Difference", _Comparison
     yield "mlmgmt_nb.client.drift.report", "Drift", _Comparison
     yield "mlmgmt_nb.client.replays.report", "ReplayReport", _Comparison
+    yield from records()
 
 
 class _Usage:
@@ -70,7 +72,7 @@ class _Usage:
 
     def html(self) -> str:
         """Return the HTML for a notebook."""
-        from mlmgmt_nb.notebook.display.code import highlighted
+        from mlmgmt_nb.notebook.display.code import CODE_CSS, highlighted
         from mlmgmt_nb.notebook.display.html import CSS
 
         facts = "".join(f"<div>{label} {html_cell(value)}</div>" for label, value in self._usage.facts)
@@ -79,7 +81,7 @@ class _Usage:
             f'<b>{html.escape(block.title)}</b><pre class="mlmgmt-code">{highlighted(block.code, block.language)}</pre>'
             for block in self._usage.blocks
         )
-        return f'<div class="mlmgmt"><style>{CSS}</style>{facts}{note}{blocks}</div>'
+        return f'<div class="mlmgmt"><style>{CSS}{CODE_CSS}</style>{facts}{note}{blocks}</div>'
 
 
 class _Report:

@@ -1,25 +1,46 @@
-"""Registration of the displays with IPython, by the names of types: their modules are not imported."""
+"""Registration of the displays with IPython, by the names of types: their modules are not imported.
+
+A display is one MIME bundle, made once: that of a list or a poller may ask the server. Values inside others, such as
+the items of a list, are shown by their short `repr`.
+"""
 
 from __future__ import annotations
 
 import html
+from collections.abc import Callable
 from typing import Any
 
-from mlmgmt_nb.notebook.display.card import Shown, printable_text
-from mlmgmt_nb.notebook.display.cards import POLLER, cards
+from mlmgmt_nb.notebook.display.card import Shown, bundle
+from mlmgmt_nb.notebook.display.cards import CHANGE, POLLER, cards
 
 __all__ = ["register", "unregister"]
 
 
-def register(shell: Any) -> None:
-    """Register the displays of all resources, without importing their types."""
-    itself = shell.display_formatter.ipython_display_formatter
+_BUILT_IN = frozenset({"ComputeList", "LogPart", "Page", "Scored", "SecretText", "Text"})
+"""Subclasses of built-in types, whose own text IPython prefers to that of a bundle."""
+
+
+def register(shell: Any, open_change: Callable[[Any], None]) -> None:
+    """Register the displays of all resources, without importing their types.
+
+    Args:
+        shell: the IPython shell.
+        open_change: displays the panel of a `ProposedChange`, in a notebook.
+    """
+    formatter = shell.display_formatter
+    itself = formatter.ipython_display_formatter
     itself.for_type_by_name(*POLLER, _leave_to_its_panel)
+    itself.for_type_by_name(*CHANGE, lambda change: _in_notebook(shell, change, open_change))
     for module, name, card in cards():
-        plain = shell.display_formatter.formatters["text/plain"]
-        plain.for_type_by_name(module, name, lambda value, printer, _, card=card: printer.text(_text(card(value))))
-        markup = shell.display_formatter.formatters["text/html"]
-        markup.for_type_by_name(module, name, lambda value, card=card: _markup(card(value)))
+        formatter.mimebundle_formatter.for_type_by_name(
+            module, name, lambda value, card=card, **_: _bundle(card(value))
+        )
+        if name in _BUILT_IN:
+            formatter.formatters["text/plain"].for_type_by_name(
+                module,
+                name,
+                lambda value, printer, _, card=card: printer.text(_bundle(card(value))["text/plain"]),
+            )
 
 
 def _leave_to_its_panel(poller: Any) -> None:
@@ -30,12 +51,21 @@ def _leave_to_its_panel(poller: Any) -> None:
         raise NotImplementedError
 
 
+def _in_notebook(shell: Any, value: Any, show: Callable[[Any], None]) -> None:
+    """Show a value in its panel; in a terminal, IPython goes on to the other displays."""
+    if not hasattr(shell, "kernel"):
+        raise NotImplementedError
+    show(value)
+
+
 def unregister(shell: Any) -> None:
     """Remove the displays."""
-    _remove(shell.display_formatter.ipython_display_formatter, *POLLER)
+    formatter = shell.display_formatter
+    for shown_by_itself in (POLLER, CHANGE):
+        _remove(formatter.ipython_display_formatter, *shown_by_itself)
     for module, name, _ in cards():
-        for kind in ("text/plain", "text/html"):
-            _remove(shell.display_formatter.formatters[kind], module, name)
+        _remove(formatter.mimebundle_formatter, module, name)
+        _remove(formatter.formatters["text/plain"], module, name)
 
 
 def _remove(formatter: Any, module: str, name: str) -> None:
@@ -44,9 +74,7 @@ def _remove(formatter: Any, module: str, name: str) -> None:
         formatter.pop(known)
 
 
-def _text(shown: Shown | str) -> str:
-    return printable_text(shown if isinstance(shown, str) else shown.text())
-
-
-def _markup(shown: Shown | str) -> str:
-    return f"<pre>{html.escape(shown)}</pre>" if isinstance(shown, str) else shown.html()
+def _bundle(shown: Shown | str) -> dict[str, str]:
+    if isinstance(shown, str):
+        return bundle(shown, f"<pre>{html.escape(shown)}</pre>")
+    return bundle(shown.text(), shown.html())

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from mlmgmt_nb.errors import MlmgmtError
 from mlmgmt_nb.notebook.display.card import badge
-from mlmgmt_nb.notebook.display.code import CODE_CSS
 
 __all__ = ["CSS", "ErrorText", "alert", "escape", "link", "log_lines", "progress_bar", "table"]
 
@@ -36,7 +35,6 @@ CSS = """\
   text-align: left; padding: 2px 1em 2px 0; border: 0; border-bottom: 1px solid var(--mlmgmt-line); max-width: none;
 }
 """
-CSS += CODE_CSS
 """Colors and fonts from the theme of JupyterLab, VS Code or Colab, light or dark, for elements of class `mlmgmt`."""
 
 

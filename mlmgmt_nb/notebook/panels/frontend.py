@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from mlmgmt_nb.notebook.display.code import CODE_CSS
+
 __all__ = ["frontend"]
 
 _PARTS = {"service": ("key_rows.js",), "keys": ("key_rows.js",)}
@@ -38,7 +40,7 @@ def _kind(name: str) -> Any:
 
     members = {
         "_esm": "".join(_asset(part) for part in ("common.js", *_PARTS.get(name, ()), f"{name}/{name}.js")),
-        "_css": _asset("common.css") + _asset(f"{name}/{name}.css"),
+        "_css": _asset("common.css") + CODE_CSS + _asset(f"{name}/{name}.css"),
         "shown": traitlets.Dict().tag(sync=True),
         "_repr_mimebundle_": lambda _, **__: None,  # the default repr contains `shown`
         "__repr__": lambda _: f"<{name}>",

@@ -194,19 +194,20 @@ class Panel(ABC):
         if self._is_displayed and not self._is_closed:
             self._refresh.follow(self._poll)
 
-    def do(self, work: Callable[[], None]) -> None:
+    def do(self, work: Callable[[], None], *, at_once: bool = False) -> None:
         """Run work in the thread of the panel, after earlier work. The panel shows its error.
 
         Whatever it asks for, it does not start a service that was stopped: the panel offers a button for that.
 
         Args:
             work: takes the lock where it changes the state.
+            at_once: do not wait for earlier work.
         """
         with self.lock:
             self._working += 1
             self._errors.pop("work", None)
         self.changed()
-        self._worker.do(lambda: self._done(work))
+        (Worker() if at_once else self._worker).do(lambda: self._done(work))
 
     def fail(self, error: ErrorText | None) -> None:
         """Show an error in the panel, or clear it."""
@@ -293,6 +294,7 @@ class Panel(ABC):
         self._alert.value = alert(self.error) if self.error else ""
         self._start_button.layout.display = "none" if self._stopped is None else ""
         self._start_button.disabled = self.is_working
+        (self._root.remove_class if self._stopped is None else self._root.add_class)("mlmgmt-outdated")
 
     def _draw_picture(self) -> None:
         if self._is_embedded:

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, ClassVar
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from mlmgmt_nb.scoring.fast_path.app import FastScoringApp
+from mlmgmt_nb.scoring.handover.connection import HandedConnection
 from mlmgmt_nb.scoring.http.connection import Connection
 from mlmgmt_nb.scoring.http.request import CALL, Scope
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
 
-__all__ = ["FastConnection"]
+__all__ = ["FastConnection", "FastHandedConnection"]
 
 _KNOWN_HEADS = 256
 _LARGEST_KNOWN = 2048
@@ -110,3 +111,9 @@ class FastConnection(Connection):
     def _start_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._unread = None
         super()._start_asgi_task(cycle, app)
+
+
+class FastHandedConnection(HandedConnection, FastConnection):
+    """A connection that came from the front door."""
+
+    _known: ClassVar[dict[bytes, tuple[Scope, int]]] = {}  # of its own: these requests are marked

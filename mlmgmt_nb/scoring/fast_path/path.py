@@ -10,9 +10,10 @@ import uvicorn
 
 from mlmgmt_nb.scoring.calls.runner import Admitted, Deliver, Runner
 from mlmgmt_nb.scoring.fast_path.app import FastScoringApp
-from mlmgmt_nb.scoring.fast_path.connection import FastConnection
+from mlmgmt_nb.scoring.fast_path.connection import FastConnection, FastHandedConnection
 from mlmgmt_nb.scoring.fast_path.loop_lending import SharedLoop
 from mlmgmt_nb.scoring.fast_path.runner import LendingRunner
+from mlmgmt_nb.scoring.handover.connection import HandedConnection
 from mlmgmt_nb.scoring.http.app import ScoringApp
 from mlmgmt_nb.scoring.http.connection import Connection
 
@@ -33,6 +34,9 @@ class RequestPath(Protocol):
     @property
     def connection(self) -> type[Connection]: ...
 
+    @property
+    def handed_connection(self) -> type[HandedConnection]: ...
+
     def run(self, main: Coroutine[Any, Any, int]) -> int:
         """Run a coroutine to its end, in the main thread."""
         ...
@@ -43,7 +47,7 @@ class RequestPath(Protocol):
 class PlainPath:
     """A task for each request and a queue for the calls."""
 
-    app, connection = ScoringApp, Connection
+    app, connection, handed_connection = ScoringApp, Connection, HandedConnection
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -56,7 +60,7 @@ class PlainPath:
 class FastPath:
     """The fast path."""
 
-    app, connection = FastScoringApp, FastConnection
+    app, connection, handed_connection = FastScoringApp, FastConnection, FastHandedConnection
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._shared_loop = SharedLoop(loop)

@@ -9,7 +9,7 @@ from typing import Any
 from mlmgmt_nb.scoring.compat.messages import WholeRequest
 from mlmgmt_nb.scoring.driver.results import Outcome
 
-__all__ = ["CALL", "Request", "Scope"]
+__all__ = ["CALL", "FORWARDED", "Request", "Scope"]
 
 Scope = MutableMapping[str, Any]
 _RARE = {
@@ -21,6 +21,8 @@ _RARE = {
 }
 CALL = "mlmgmt.call"
 """The key of the call in a request's scope."""
+FORWARDED = "mlmgmt.forwarded"
+"""The key in the scope of a request that came through the front door."""
 
 
 class Request:
@@ -106,4 +108,6 @@ class Request:
         scope = self.scope
         headers = [(name.decode("latin1"), value.decode("latin1")) for name, value in scope["headers"]]
         ends = scope.get("client"), scope.get("server")
+        if FORWARDED in scope and scope.get("client"):
+            headers.append(("x-forwarded-for", scope["client"][0]))
         return WholeRequest(scope["method"], scope["path"], scope["query_string"], headers, body, *ends)

@@ -17,7 +17,10 @@ import msgspec
 from mlmgmt_nb.scoring.calls.admission import Stats
 from mlmgmt_nb.scoring.http.access.hosts import LOOPBACK
 
-__all__ = ["Accept", "Accepting", "Channel", "Drain", "Failed", "Keys", "KeysSet", "Move", "Ready", "Start"]
+__all__ = ["HANDED", "Accept", "Accepting", "Channel", "Drain", "Failed", "Keys", "KeysSet", "Move", "Ready", "Start"]
+
+HANDED = "handed"
+"""The name of the socket that is not a listening one: the end of `handover.channel` for replicas."""
 
 
 class Start(msgspec.Struct, rename="camel", tag="start"):
@@ -35,8 +38,9 @@ class Start(msgspec.Struct, rename="camel", tag="start"):
         environment: additional variables of the driver. Secrets come this way because lists of processes and
             descriptions of containers do not show them.
         sockets: names of the listening sockets that it has, its own first: `service` of its service, `candidate` of a
-            deployment that is tried beside the one that serves, `private` of its deployment, for this machine only. It
-            accepts connections at its own and at the private one.
+            deployment that is tried beside the one that serves, `private` of its deployment, for this machine only, and
+            `HANDED` for connections that the front door hands over. It accepts connections at its own and at the
+            private one, and takes those of the front door while it accepts connections at `service`.
         descriptors: descriptors of the sockets after the first, if they were inherited.
     """
 
@@ -90,7 +94,7 @@ class Drain(msgspec.Struct, rename="camel", tag="drain"):
 class Ready(msgspec.Struct, rename="camel", tag="ready"):
     """`init` has returned and connections are accepted. `warning` is about versions that its model was made with, and
     `moves_connections` tells a supervisor that this runtime knows `Move`; `moves_sockets`, that it knows `Accept` and
-    has more than one socket.
+    has more than one socket, and `takes_connections`, that it takes those of the front door.
     """
 
     pid: int
@@ -98,6 +102,7 @@ class Ready(msgspec.Struct, rename="camel", tag="ready"):
     warning: str | None = None
     moves_connections: bool = True
     moves_sockets: bool = False
+    takes_connections: bool = False
 
 
 class Failed(msgspec.Struct, rename="camel", tag="failed"):

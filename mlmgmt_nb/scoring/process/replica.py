@@ -23,6 +23,7 @@ from mlmgmt_nb.scoring.driver.load_warnings import noted_warnings
 from mlmgmt_nb.scoring.driver.loading import load_driver
 from mlmgmt_nb.scoring.errors import LoadError
 from mlmgmt_nb.scoring.fast_path.path import RequestPath, choose_path
+from mlmgmt_nb.scoring.handover.entrance import Entrance
 from mlmgmt_nb.scoring.http.access.cors import allowed_origins
 from mlmgmt_nb.scoring.http.access.hosts import HostCheck, cross_origins
 from mlmgmt_nb.scoring.http.app import ScoringApp
@@ -30,6 +31,7 @@ from mlmgmt_nb.scoring.http.request_log import RequestLog
 from mlmgmt_nb.scoring.http.server import ReplicaServer
 from mlmgmt_nb.scoring.process.container import control_over_stdio
 from mlmgmt_nb.scoring.process.control import (
+    HANDED,
     Accept,
     Accepting,
     Channel,
@@ -95,7 +97,10 @@ class Replica:
         orchestration: Orchestration = NO_ORCHESTRATION,
     ) -> None:
         self._application = application
-        self._sockets = sockets
+        self._sockets = dict(sockets)
+        handed = self._sockets.pop(HANDED, None)
+        self._entrance = Entrance(handed, start.name, path.handed_connection) if handed is not None else None
+        self._handed = [] if handed is None else [handed]
         self._start = start
         self._path = path
         self._channel = channel
@@ -158,7 +163,15 @@ class Replica:
             return 0 if serving.result() else EXIT_NOT_DRAINED
         if self._channel:
             seconds = round(monotonic() - began, 3)
-            self._channel.send(Ready(os.getpid(), seconds, self._warning, moves_sockets="private" in self._sockets))
+            self._channel.send(
+                Ready(
+                    os.getpid(),
+                    seconds,
+                    self._warning,
+                    moves_sockets="private" in self._sockets,
+                    takes_connections=self._entrance is not None,
+                )
+            )
             self._start_task(self._report_stats(self._channel, admission))
         self._offer_stats(admission)
         self._start_task(self._flush_log())
@@ -223,7 +236,9 @@ class Replica:
         self._app.set_keys(start.keys)
         if self._telemetry:
             self._app.on_trace = self._telemetry.expect
-        self._server = ReplicaServer(self._app, self._sockets, start.client_timeout_seconds, self._path.connection)
+        self._server = ReplicaServer(
+            self._app, self._sockets, start.client_timeout_seconds, self._path.connection, self._entrance
+        )
         return self._server
 
     def _catch_signals(self) -> None:
@@ -234,8 +249,9 @@ class Replica:
     def _descriptors(self) -> list[int]:
         """Return the descriptors that belong only to this process, not to children of its driver."""
         channel = [self._channel.descriptor] if self._channel else []
-        listeners = [listener.fileno() for listener in self._sockets.values() if listener.fileno() >= 0]
-        return [*listeners, *channel, *(self._server.descriptors() if self._server else [])]
+        listeners = [listener.fileno() for listener in (*self._sockets.values(), *self._handed)]
+        opened = [*listeners, *channel, *(self._server.descriptors() if self._server else [])]
+        return [number for number in opened if number >= 0]
 
     async def _listen(self, channel: Channel) -> None:
         try:
@@ -356,6 +372,8 @@ def _run(
         channel.send(Failed(error.code, error.message))
         return EXIT_LOAD_FAILED
     listeners = [*listen(), *(socket.socket(fileno=descriptor) for descriptor in start.descriptors)]
+    for listener in listeners:
+        listener.set_inheritable(False)  # it was, to reach this process
     sockets = dict(zip(start.sockets, listeners, strict=False))  # a container may get only the first
     return run_in_loop(lambda path: Replica(application, sockets, start, path, channel).serve())
 

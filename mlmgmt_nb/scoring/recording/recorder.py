@@ -17,6 +17,7 @@ import msgspec
 
 from mlmgmt_nb.scoring.recording.redaction import Redactor
 from mlmgmt_nb.scoring.recording.ring import Ring
+from mlmgmt_nb.scoring.recording.stored_ring import StoredRing
 
 __all__ = ["LARGEST", "Recorder"]
 
@@ -56,7 +57,7 @@ class Recorder:
         recorded: number of requests that were written.
     """
 
-    def __init__(self, ring: Ring, sample: float = 1.0, redactor: Redactor | None = None) -> None:
+    def __init__(self, ring: Ring | StoredRing, sample: float = 1.0, redactor: Redactor | None = None) -> None:
         self.recorded = 0
         self._ring = ring
         self._sample = sample
@@ -128,11 +129,13 @@ class Recorder:
             except Empty:
                 self._prune()
                 continue
-            if batch is None:
-                self._ring.close()
-                return
-            if isinstance(batch, str):
-                self._ring.begin(batch)
+            if batch is None or isinstance(batch, str):
+                try:
+                    self._ring.close() if batch is None else self._ring.begin(batch)
+                except OSError as error:
+                    self._report(error)
+                if batch is None:
+                    return
                 continue
             self._write(batch)
             self._prune()

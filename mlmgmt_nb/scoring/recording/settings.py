@@ -9,13 +9,16 @@ import msgspec
 from mlmgmt_nb.scoring.recording.recorder import Recorder
 from mlmgmt_nb.scoring.recording.redaction import Redactor
 from mlmgmt_nb.scoring.recording.ring import Ring
+from mlmgmt_nb.scoring.recording.stored_ring import StoredRing
 
-__all__ = ["FOLDER", "SETTINGS", "RecordingSettings", "start_recorder"]
+__all__ = ["FOLDER", "SETTINGS", "STORAGE", "RecordingSettings", "start_recorder"]
 
 SETTINGS = "SCORING_RECORDING"
 """The variable with the settings, as JSON. Without it, nothing is recorded."""
 FOLDER = "SCORING_RECORDING_FOLDER"
-"""The variable with the folder, which must exist."""
+"""The variable with the folder, which must exist, or which is below the storage."""
+STORAGE = "SCORING_RECORDING_STORAGE"
+"""The variable with the storage, if it is not a folder: an fsspec URL, or the connection string of an Azure account."""
 
 
 class RecordingSettings(msgspec.Struct, rename="camel"):
@@ -41,5 +44,7 @@ def start_recorder(environment: Mapping[str, str]) -> Recorder | None:
     if not environment.get(SETTINGS) or not environment.get(FOLDER):
         return None
     settings = msgspec.json.decode(environment[SETTINGS], type=RecordingSettings)
-    ring = Ring(environment[FOLDER], settings.deployment_id, settings.max_bytes, settings.max_age_seconds)
+    limits = settings.deployment_id, settings.max_bytes, settings.max_age_seconds
+    folder, storage = environment[FOLDER], environment.get(STORAGE)
+    ring = StoredRing(storage, folder, *limits) if storage else Ring(folder, *limits)
     return Recorder(ring, settings.sample, Redactor(settings.redact) if settings.redact else None)

@@ -102,7 +102,7 @@ class App:
         self._routes = _routes(handlers)
         for pattern, methods in extensions.items():
             self._routes.setdefault(pattern, {}).update({method: (None, h) for method, h in methods.items()})
-        self._gateway = Gateway(backend.store, backend.settings.service_host)
+        self.gateway = Gateway(backend.store, backend.settings.service_host, backend.handover_channel)
         self._threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="request")
         # Separate threads: reads continue while writes wait for a busy store.
         self._writers = ThreadPoolExecutor(max_workers=32, thread_name_prefix="change")
@@ -116,7 +116,7 @@ class App:
             self._check_host(request, check_head(scope))
             if request.segments[:-1][:3] == PREFIX:
                 # Scoring requests: replicas check their keys.
-                await self._gateway(request.segments[3:], scope, receive, send)
+                await self.gateway(request.segments[3:], scope, receive, send)
                 return
             reply = await self._answer(request, audit_context)
         except Problem as problem:
@@ -128,6 +128,8 @@ class App:
         reply.headers.setdefault("x-ms-request-id", str(uuid.uuid4()))
         if given := request.headers.get("x-ms-client-request-id"):
             reply.headers["x-ms-client-request-id"] = given
+        if request.ends_connection:
+            reply.headers["connection"] = "close"
         audit_context.record(self._backend.audit, reply)
         await reply.send(send, head=request.method == "HEAD")
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import socket
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from mlmgmt_nb.scoring.http.protocol import HttpProtocol
+from mlmgmt_nb.service.http.body_socket import TAKE_BODY, BodySocket
 from mlmgmt_nb.service.http.framing import TARGET
 from mlmgmt_nb.service.http.problems import Problem
 
@@ -19,6 +23,8 @@ _SECONDS = {"head": 10.0, "body": 60.0, "answer": 60.0, "request": 75.0}
 """Maximum seconds for a head, for the next part of a body or answer, and until the first request of a connection."""
 _LEAST_BYTES = 32768
 """Bytes of a body or answer that count as progress."""
+_LARGE_BODY = 2**20
+"""Bytes of a body from which a thread may read it."""
 _TOO_LARGE = Problem(
     431, "HeadTooLarge", f"The request line and headers are larger than {_LARGEST_HEAD} bytes; send less."
 )
@@ -29,13 +35,49 @@ _MALFORMED = Problem(400, "MalformedRequest", "The request is not valid HTTP/1.1
 
 
 class ApiConnection(HttpProtocol):
-    """An API connection. Call `check` about once a second; it costs nothing per request."""
+    """An API connection. Call `check` about once a second; it costs nothing per request.
+
+    Args:
+        hand_over: is offered the connection in front of each request, with the data that was read; returns whether it
+            took it.
+        early: data that was read before this process got the connection back.
+        may_offer: whether the first request may be handed over.
+    """
 
     _step: tuple[Any, ...] = ()
     _since = 0.0
     _progress = 0
     _body_bytes = 0
+    _missing = 0
+    _taken: BodySocket | None = None
     _bytes_without_body = 0
+
+    def __init__(
+        self,
+        *args: Any,
+        hand_over: Callable[[ApiConnection, bytes], bool] | None = None,
+        early: bytes = b"",
+        may_offer: bool = True,
+        **options: Any,
+    ) -> None:
+        super().__init__(*args, **options)
+        self._hand_over = hand_over
+        self._early = early
+        self._may_offer = may_offer
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        if self._early:
+            self.loop.call_soon(self.data_received, b"")
+
+    @property
+    def descriptor(self) -> int:
+        """Return the descriptor of its socket."""
+        return int(self.transport.get_extra_info("socket").fileno())
+
+    def forget(self) -> None:
+        """End it in this process only: a replica has its socket too."""
+        self.transport.abort()
 
     def check(self, now: float) -> None:
         """Close the connection if its client took too long. `now` is monotonic time in seconds."""
@@ -62,16 +104,27 @@ class ApiConnection(HttpProtocol):
         if self.cycle is None:
             return ("request",), 0
         if self.cycle.more_body and not (self.flow.read_paused or self.cycle.waiting_for_100_continue):
-            return ("body", self.requests), self._body_bytes
+            return ("body", self.requests), self._body_bytes + (self._taken.received if self._taken else 0)
         return (), 0
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             return  # already refused; the parser has stopped
+        if self._early:
+            data, self._early = self._early + data, b""
+        if self._hand_over is not None and self._is_between():
+            if self._may_offer and self._hand_over(self, data):
+                return
+            self._may_offer = True
         self._bytes_without_body += len(data)
         super().data_received(data)
         if self._bytes_without_body > _LARGEST_HEAD:
             self._refuse(_TOO_LARGE)
+
+    def _is_between(self) -> bool:
+        """Return whether nothing of the next request has been read, and the response before it has been received."""
+        is_idle = self.cycle is None or (self.cycle.response_complete and not self.cycle.more_body)
+        return is_idle and not (self._in_head() or self.pipeline or self.transport.get_write_buffer_size())
 
     def send_400_response(self, _msg: str) -> None:
         """Refuse data that the parser rejected."""
@@ -93,6 +146,19 @@ class ApiConnection(HttpProtocol):
             cycle.message_event.set()
         self.transport.close()
 
+    def _take_body(self) -> BodySocket | None:
+        """Return the rest of a large body, which this connection then does not read; None if it has to."""
+        cycle = self.cycle
+        if self._missing < _LARGE_BODY or cycle.waiting_for_100_continue or self.transport.is_closing():
+            return None
+        self.transport.pause_reading()
+        self.flow.read_paused = False  # as seen by `check`: the client is still expected to send
+        early, cycle.body = bytes(cycle.body), bytearray()
+        connected = socket.socket(fileno=os.dup(self.descriptor))
+        connected.setblocking(False)
+        self._taken = BodySocket(connected, early, self._missing, self.transport.is_closing)
+        return self._taken
+
     # callbacks of the parser
 
     def on_headers_complete(self) -> None:
@@ -102,11 +168,16 @@ class ApiConnection(HttpProtocol):
             self._refuse(_TOO_LARGE)
             raise ValueError("the head is too large")
         self.scope["state"][TARGET] = self.url
+        self._missing = 0
+        if self.parser.get_method() == b"PATCH" and self.scheme == "http":
+            self._missing = next((int(value) for name, value in self.headers if name == b"content-length"), 0)
+            self.scope["state"][TAKE_BODY] = self._take_body
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         self._bytes_without_body = 0
         self._body_bytes += len(body)
+        self._missing -= len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:

@@ -10,15 +10,18 @@ from typing import Protocol
 
 import psutil
 
+from mlmgmt_nb.scoring.process.control import HANDED
 from mlmgmt_nb.service.compute.base import Capacity, Launch
 from mlmgmt_nb.service.compute.cgroups import find_groups
 from mlmgmt_nb.service.compute.listeners import Listeners
+from mlmgmt_nb.service.compute.observed import ReplicaState
 from mlmgmt_nb.service.compute.processes.replica import ReplicaProcess
 from mlmgmt_nb.service.compute.processes.spares import Spares
 from mlmgmt_nb.service.compute.processes.starting import start_replica
 from mlmgmt_nb.service.compute.shared_socket import SharingCompute
 from mlmgmt_nb.service.compute.supervised import SupervisedReplica
 from mlmgmt_nb.service.files.logs import Log
+from mlmgmt_nb.service.gateway.handover import HandoverChannel, HandoverChannels
 
 __all__ = ["LocalCompute", "ProcessRegister", "replicas_for"]
 
@@ -42,6 +45,7 @@ class LocalCompute(SharingCompute[ReplicaProcess]):
         register: notified of each process that starts and ends.
         marks: environment variables of each replica, which identify leftover processes for a later service.
         spares: processes for warm starts.
+        channels: where replicas take connections from the front door.
     """
 
     def __init__(
@@ -51,16 +55,36 @@ class LocalCompute(SharingCompute[ReplicaProcess]):
         on_change: Callable[[], None],
         marks: Mapping[str, str],
         spares: Spares,
+        channels: HandoverChannels,
     ) -> None:
         super().__init__("", listeners, on_change)
         self._register = register
         self._marks = marks
         self._spares = spares
+        self._channels = channels
         self._groups = find_groups()
 
     def capacity(self) -> Capacity:
         memory = psutil.virtual_memory().total
         return Capacity(cpus=float(os.cpu_count() or 1), memory_bytes=memory, replicas=replicas_for(memory))
+
+    def handover_channel(self, service_id: str) -> HandoverChannel | None:
+        """Return where the replicas of a service take connections from the front door, or None if none does now."""
+        is_taking = any(
+            replica.state is ReplicaState.READY and replica.is_open and replica.takes_connections
+            for replica in self._of(service_id)
+        )
+        return self._channels.of(service_id) if is_taking else None
+
+    def _sockets(self, launch: Launch) -> dict[str, socket.socket]:
+        sockets = super()._sockets(launch)
+        if self._channels.is_enabled:
+            sockets[HANDED] = self._channels.of(launch.candidate_of or launch.service_id).of_replicas
+        return sockets
+
+    def close(self, service_id: str) -> None:
+        super().close(service_id)
+        self._channels.close(service_id)
 
     def _make(self, replica_id: str, launch: Launch, sockets: Mapping[str, socket.socket]) -> ReplicaProcess:
         listeners = [*sockets.values()]

@@ -39,6 +39,7 @@ class SupervisedReplica(ABC):
         silence: seconds that `_watch` has waited for a message.
         moves_connections: whether its runtime can give up connections; those of earlier images cannot.
         moves_sockets: whether its runtime can accept connections at other sockets; those of earlier images cannot.
+        takes_connections: whether its runtime takes connections that the front door hands over.
         is_open: whether it accepts connections at the socket of its service or candidate.
         balanced: time of the last move of connections among the replicas of its service.
         counters: its counters since it started.
@@ -55,6 +56,7 @@ class SupervisedReplica(ABC):
         self.warning: str | None = None
         self.moves_connections = False
         self.moves_sockets = False
+        self.takes_connections = False
         self.is_open = True
         self.balanced = 0.0
         self.counters = Counters()
@@ -196,6 +198,7 @@ class SupervisedReplica(ABC):
                     self.warning = message.get("warning")  # before runtimes of earlier images it was not there
                     self.moves_connections = message.get("movesConnections", False)
                     self.moves_sockets = message.get("movesSockets", False)
+                    self.takes_connections = message.get("takesConnections", False)
                     self._enter(ReplicaState.READY)
                     self.launch.log.line(f"[mlmgmt] replica {self.id} is ready ({message['loadSeconds']:.2f} s)")
             case "accepting":

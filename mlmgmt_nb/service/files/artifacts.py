@@ -11,12 +11,13 @@ import fcntl
 import hashlib
 import os
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mlmgmt_nb.service.files.disk import DISK_FULL
 from mlmgmt_nb.service.files.receiving import HashedUploads, receive
+from mlmgmt_nb.service.http.messages import Request
 from mlmgmt_nb.service.http.problems import Problem
 
 __all__ = ["ArtifactStore", "DamagedContent", "digest_in"]
@@ -95,8 +96,8 @@ class ArtifactStore:
         except FileNotFoundError:
             return 0
 
-    async def append(self, digest: str, offset: int, total: int, chunks: AsyncIterator[bytes]) -> int:
-        """Add bytes to an upload; return how many have been received.
+    async def append(self, digest: str, offset: int, total: int, request: Request) -> int:
+        """Add the body of a request to an upload; return how many have been received.
 
         Raises:
             Problem: 409 when `offset` is not the current offset, or another upload of these bytes is in progress; 422
@@ -115,7 +116,7 @@ class ArtifactStore:
                         headers={"upload-offset": str(here)},
                     )
                 with (self._partial / digest).open("ab", buffering=0) as file:
-                    return await self._receive(digest, file.fileno(), total, chunks)
+                    return await self._receive(digest, file.fileno(), total, request)
         except OSError as error:
             if error.errno not in DISK_FULL:
                 raise
@@ -147,11 +148,11 @@ class ArtifactStore:
         finally:
             os.close(descriptor)
 
-    async def _receive(self, digest: str, descriptor: int, total: int, chunks: AsyncIterator[bytes]) -> int:
+    async def _receive(self, digest: str, descriptor: int, total: int, request: Request) -> int:
         """Append to the file of an upload and complete it, if that was the rest; return how many bytes it has."""
         sha256 = self._hashed.resume(digest, descriptor)
         try:
-            await receive(chunks, descriptor, sha256, total)
+            await receive(request, descriptor, sha256, total)
         finally:
             if sha256 is not None:
                 self._hashed.keep(digest, sha256, descriptor)

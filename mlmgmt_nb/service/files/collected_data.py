@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from mlmgmt_nb.scoring.remote_files import open_files
 
 __all__ = ["Collection"]
 
@@ -15,14 +15,7 @@ class Collection:
     """
 
     def __init__(self, where: str) -> None:
-        import fsspec
-
-        # listings are not cached: new data arrives all the time
-        options: dict[str, Any] = {"use_listings_cache": False}
-        if "AccountName=" in where or "BlobEndpoint=" in where:
-            where, options = "abfs://", {"connection_string": where}
-        self._files, root = fsspec.core.url_to_fs(where, **options)
-        self._root = f"{root.rstrip('/')}/" if root else ""
+        self._files, self._root = open_files(where)
 
     def files(self, folder: str) -> dict[str, int]:
         """Return the paths below a folder and their sizes; empty if the folder does not exist.

@@ -1,4 +1,4 @@
-"""Receive an upload: its bytes are written and hashed in a thread, while the next ones arrive."""
+"""Receive an upload. A thread reads, hashes and writes its bytes; over TLS, the event loop reads them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import os
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
-from mlmgmt_nb.service.http.problems import bad_field
+from mlmgmt_nb.service.http.body_socket import BodySocket, BodyThreads
+from mlmgmt_nb.service.http.messages import Request
+from mlmgmt_nb.service.http.problems import Problem, bad_field
 
 __all__ = ["HashedUploads", "receive"]
 
 _BATCH_BYTES = 2**20
 _MOST_UPLOADS = 64
+_threads = BodyThreads(8)
 
 
 class _Hashed(NamedTuple):
@@ -51,8 +54,8 @@ def _state(descriptor: int) -> tuple[int, int, int]:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-async def receive(chunks: AsyncIterator[bytes], descriptor: int, sha256: Any | None, total: int) -> None:
-    """Append all chunks to a file, also those before a failure: the upload resumes there.
+async def receive(request: Request, descriptor: int, sha256: Any | None, total: int) -> None:
+    """Append the body of a request to a file, also what arrives before a failure: the upload resumes there.
 
     Args:
         sha256: updated with them, if given.
@@ -64,13 +67,38 @@ async def receive(chunks: AsyncIterator[bytes], descriptor: int, sha256: Any | N
         OSError: they could not be written.
     """
     room = total - os.fstat(descriptor).st_size
+    body = request.take_body() if _threads.has_free else None
+    if body is None:
+        await _receive_chunks(request.chunks(), descriptor, sha256, room, total)
+    else:
+        await _threads.run(lambda: _receive_directly(body, descriptor, sha256, room, total))
+
+
+def _receive_directly(body: BodySocket, descriptor: int, sha256: Any | None, room: int, total: int) -> None:
+    try:
+        if body.size > room:
+            raise _too_long(total)
+        for part in body.parts():
+            _append(descriptor, part, sha256)
+    except ConnectionError:
+        raise
+    except (OSError, Problem):
+        body.discard()
+        raise
+    finally:
+        body.close()
+
+
+async def _receive_chunks(
+    chunks: AsyncIterator[bytes], descriptor: int, sha256: Any | None, room: int, total: int
+) -> None:
     writing: asyncio.Task[None] | None = None
     batch = bytearray()
     try:
         async for chunk in chunks:
             room -= len(chunk)
             if room < 0:
-                raise bad_field("Upload-Length", f"more than the announced {total} bytes were sent.")
+                raise _too_long(total)
             batch += chunk
             if len(batch) >= _BATCH_BYTES:
                 if writing is not None:
@@ -82,11 +110,15 @@ async def receive(chunks: AsyncIterator[bytes], descriptor: int, sha256: Any | N
         await asyncio.to_thread(_append, descriptor, batch, sha256)
 
 
+def _too_long(total: int) -> Problem:
+    return bad_field("Upload-Length", f"more than the announced {total} bytes were sent.")
+
+
 def _start(descriptor: int, data: bytearray, sha256: Any | None) -> asyncio.Task[None]:
     return asyncio.create_task(asyncio.to_thread(_append, descriptor, data, sha256))
 
 
-def _append(descriptor: int, data: bytearray, sha256: Any | None) -> None:
+def _append(descriptor: int, data: bytearray | memoryview, sha256: Any | None) -> None:
     view = memoryview(data)
     while view:
         written = os.write(descriptor, view)

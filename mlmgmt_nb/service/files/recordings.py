@@ -1,20 +1,19 @@
-"""Recorded requests of services: a folder for each service, with the files that its replicas write."""
+"""Recorded requests of services: what is in the files that their replicas write."""
 
 from __future__ import annotations
 
 import datetime as dt
 import heapq
-import shutil
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from mlmgmt_nb.contract.recording import RecordedRequest, RecordedRequests
 from mlmgmt_nb.contract.resolving import resolve
-from mlmgmt_nb.scoring.recording.ring import ENDING, HEADER
+from mlmgmt_nb.scoring.recording.ring import HEADER
+from mlmgmt_nb.service.files.recording_files import RecordingFiles
 
 __all__ = ["Recordings"]
 
@@ -64,26 +63,20 @@ class Recordings:
     """The recorded requests of all services.
 
     Args:
-        folder: has a folder for each service.
+        files: where they are.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def prepare(self, service_id: str) -> Path:
-        """Return the folder of a service; create it if necessary."""
-        folder = self._folder / service_id
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return folder
+    def __init__(self, files: RecordingFiles) -> None:
+        self._files = files
 
     def remove(self, service_id: str) -> None:
         """Remove everything of a service."""
-        shutil.rmtree(self._folder / service_id, ignore_errors=True)
+        self._files.remove_all(service_id)
 
     def clear(self, service_id: str) -> None:
         """Remove the requests that were recorded so far; its replicas go on with new files."""
-        for path in self._files(service_id):
-            path.unlink(missing_ok=True)
+        for file in self._files.list(service_id):
+            self._files.remove(service_id, file.name)
 
     def prune(self, ages: Mapping[str, float]) -> None:
         """Remove files that are too old: replicas do this for services that run, and nobody for others.
@@ -91,14 +84,14 @@ class Recordings:
         Args:
             ages: seconds that requests are kept, of all services that exist; others are removed.
         """
-        for folder in self._folder.iterdir() if self._folder.is_dir() else ():
-            if folder.name not in ages:
-                self.remove(folder.name)
+        for service_id in list(self._files.services()):
+            if service_id not in ages:
+                self.remove(service_id)
                 continue
-            before = time.time() - ages[folder.name]
-            for path in self._files(folder.name):
-                if _modified(path) < before:
-                    path.unlink(missing_ok=True)
+            before = time.time() - ages[service_id]
+            for file in self._files.list(service_id):
+                if file.modified < before:
+                    self._files.remove(service_id, file.name)
 
     def read(self, service_id: str, last: int, max_age: float, before: float | None = None) -> RecordedRequests:
         """Return the newest requests.
@@ -113,33 +106,19 @@ class Recordings:
         newer = None if before is None else _microseconds(before)
         newest: list[_Found] = []
         kept = dropped = size = 0
-        for path in sorted(self._files(service_id), key=_modified, reverse=True):
-            is_needed = len(newest) <= last or _microseconds(_modified(path)) >= newest[0].microsecond
-            for frame in _frames(path):
+        for file in sorted(self._files.list(service_id), key=lambda file: file.modified, reverse=True):
+            is_needed = len(newest) <= last or _microseconds(file.modified) >= newest[0].microsecond
+            for frame in _frames(self._files.read(service_id, file.name) or b""):
                 kept, dropped, size = kept + frame.records, dropped + frame.dropped, size + len(frame.content)
-                for found in _records(path, frame) if is_needed else ():
+                for found in _records(file.name, frame) if is_needed else ():
                     if found.microsecond >= oldest and (newer is None or found.microsecond < newer):
                         _keep(newest, found, last + 1)
         return _bounded(sorted(newest), last, kept, dropped, size)
 
-    def _files(self, service_id: str) -> list[Path]:
-        return list((self._folder / service_id).glob(f"*{ENDING}"))
 
-
-def _modified(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:  # removed meanwhile
-        return 0.0
-
-
-def _frames(path: Path) -> Iterator[_Frame]:
+def _frames(file: bytes) -> Iterator[_Frame]:
     """Yield the frames of a file, up to one that is not complete."""
-    try:
-        content = memoryview(path.read_bytes())
-    except FileNotFoundError:
-        return
-    place = 0
+    content, place = memoryview(file), 0
     while place + HEADER.size <= len(content):
         size, count, dropped, clock = HEADER.unpack_from(content, place)
         place += HEADER.size
@@ -149,8 +128,8 @@ def _frames(path: Path) -> Iterator[_Frame]:
         place += size
 
 
-def _records(path: Path, frame: _Frame) -> Iterator[_Found]:
-    deployment_id = path.name.split("_")[1]
+def _records(name: str, frame: _Frame) -> Iterator[_Found]:
+    deployment_id = name.split("_")[1]
     try:
         for record in _RECORDS.decode(frame.content):
             yield _Found(_microseconds(record.began + frame.clock), record.request_id, deployment_id, record)

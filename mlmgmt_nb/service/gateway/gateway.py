@@ -2,19 +2,22 @@
 
 A request for `/api/v1/service/NAME/...` is streamed to the service's own port, and the response back; neither is
 buffered as a whole. The replica checks keys, as at its own port. Clients also wait as they would there: a sleeping
-service is woken, and nothing is lost when a service is updated. Accounts may use the same name: the oldest service is
+service is woken, and nothing is lost when a service is updated. Where it can, it hands the connection over to a replica
+instead (`handover`). Accounts may use the same name: the oldest service is
 reached by name, and any service by its id.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select
 
+from mlmgmt_nb.scoring.handover.heads import plain_head
 from mlmgmt_nb.service.gateway.exchange import Exchange
+from mlmgmt_nb.service.gateway.handover import Handover, HandoverChannel, Offer
 from mlmgmt_nb.service.gateway.pool import UpstreamPool
 from mlmgmt_nb.service.gateway.upstream import ConnectionLostError, Upstream
 from mlmgmt_nb.service.http.messages import Receive, Scope, Send
@@ -28,6 +31,8 @@ PREFIX = ("api", "v1", "service")
 CANDIDATE = "candidate"
 """The segment of the path between the name of a service and the rest that leads to its candidate."""
 
+_PATH = b" /%b/" % "/".join(PREFIX).encode()
+_PATH_END = 5 + len(_PATH)
 _ADDRESS_SECONDS = 1.0
 """Seconds to cache a port before the store is read again."""
 
@@ -45,10 +50,17 @@ def first_of_names(db: Connection, names: Sequence[str]) -> dict[str, str]:
 
 
 class _ServiceAddress(NamedTuple):
-    """The name of a service, as in the paths of its replicas, its port, and the number of segments before the rest."""
+    """The address of a service.
+
+    Attributes:
+        name: its name, as in the paths of its replicas.
+        segments: the number of segments of the path before the rest.
+        channel: where its replicas take connections, if they do.
+    """
 
     name: str
     port: int
+    channel: HandoverChannel | None
     segments: int = len(PREFIX) + 1
 
 
@@ -57,10 +69,16 @@ class Gateway:
 
     Args:
         host: the address that scoring services listen on.
+        channel_of: returns where the replicas of a service (its id) take connections now, or None.
+
+    Attributes:
+        handover: the connections that are handed over.
     """
 
-    def __init__(self, store: Store, host: str) -> None:
+    def __init__(self, store: Store, host: str, channel_of: Callable[[str], HandoverChannel | None]) -> None:
         self._store = store
+        self._channel_of = channel_of
+        self.handover = Handover()
         self._addresses: dict[str, tuple[_ServiceAddress, float]] = {}
         self._pool = UpstreamPool(host)
 
@@ -91,6 +109,15 @@ class Gateway:
         finally:
             self._pool.release(upstream, address.port, reusable=exchange.complete)
 
+    def take(self, offer: Offer, data: bytes) -> bool:
+        """Hand a connection over whose next request begins with this data; return False if it has to be forwarded."""
+        if data.find(_PATH, 3, _PATH_END) < 0 or (head := plain_head(data)) is None:
+            return False
+        address, until = self._addresses.get(head.service.decode(), (None, 0.0))
+        if address is None or address.channel is None or asyncio.get_running_loop().time() > until:
+            return False
+        return self.handover.send(address.channel, offer, data)
+
     async def _connected(self, name: str, port: int) -> Upstream:
         try:
             return await self._pool.take(port)
@@ -106,18 +133,18 @@ class Gateway:
         """
         loop = asyncio.get_running_loop()
         cached = self._addresses.pop(name, None)
-        if cached and loop.time() - cached[1] < _ADDRESS_SECONDS:
+        if cached and loop.time() < cached[1]:
             self._addresses[name] = cached
             return cached[0]
         found = await loop.run_in_executor(None, self._look_up, name)
         if found is None:
             raise _unreachable(name)
-        self._addresses[name] = (found, loop.time())
+        self._addresses[name] = (found, loop.time() + _ADDRESS_SECONDS)
         return found
 
     def _look_up(self, name: str) -> _ServiceAddress | None:
         services = schema.services
-        query = select(services.c.name, services.c.port).where(~services.c.deleting)
+        query = select(services.c.id, services.c.name, services.c.port).where(~services.c.deleting)
         plain, _, candidate = name.partition("/")
         with self._store.reading() as db:
             # Ids are longer than any name.
@@ -128,8 +155,11 @@ class Gateway:
             raise Problem(404, "NoCandidate", f"The service {plain!r} does not exist here, or it has no candidate.")
         if row is None:
             raise Problem(404, "ServiceNotFound", f"A service named {name!r} does not exist here.")
+        if row.port is None:
+            return None
         segments = len(PREFIX) + (2 if candidate else 1)
-        return None if row.port is None else _ServiceAddress(row.name.partition("/")[0], row.port, segments)
+        channel = self._channel_of(row.id) if row.name == name else None  # a replica knows only this name
+        return _ServiceAddress(row.name.partition("/")[0], row.port, channel, segments)
 
 
 def _target(scope: Scope, address: _ServiceAddress) -> bytes:

@@ -31,7 +31,6 @@ from mlmgmt_nb.service.building.oci.blobs import BlobStore
 from mlmgmt_nb.service.building.packages.environments import PINNED
 from mlmgmt_nb.service.building.packages.lock import LOCK_FILE
 from mlmgmt_nb.service.clock import now
-from mlmgmt_nb.service.compute_ids import DOCKER, LOCAL
 from mlmgmt_nb.service.docker_engine import Engine, EngineError
 from mlmgmt_nb.service.files.home import Home
 from mlmgmt_nb.service.store import schema
@@ -55,12 +54,14 @@ class Garbage(msgspec.Struct, frozen=True, rename="camel"):
         name: a name for display.
         path: location of its files.
         bytes: size of its files.
+        pushed: name of an image in a registry, where it stays.
     """
 
     kind: str
     name: str
     path: str
     bytes: int
+    pushed: str | None = None
 
 
 def find(store: Store, home: Home, older_than: dt.timedelta) -> list[Garbage]:
@@ -75,7 +76,7 @@ def find(store: Store, home: Home, older_than: dt.timedelta) -> list[Garbage]:
         building = _builds(db)
         environments = [] if building else [*_unused_environments(home, used, before), *_pins(home, kept, before)]
         contents = list(_unused_contents(db, home, before))
-    found = [_garbage("image", name, home.images / image_id) for image_id, name in images.items()]
+    found = [_image(name, home.images / image_id) for image_id, name in images.items()]
     found += [
         _garbage("leftovers", path.name, path)
         for path in _folders(home.images)
@@ -88,6 +89,14 @@ def find(store: Store, home: Home, older_than: dt.timedelta) -> list[Garbage]:
         logs = [path for path in _folders(home.logs / kind) if path.name not in living and _is_old(path, before)]
         found += [_garbage("log", f"{kind}/{path.name}", path) for path in logs]
     return found
+
+
+def _image(name: str, path: Path) -> Garbage:
+    try:
+        built = BuiltImage.of(path)
+    except BuildError:  # its removal says so
+        built = None
+    return msgspec.structs.replace(_garbage("image", name, path), pushed=built and built.pull_reference)
 
 
 def remove(store: Store, home: Home, garbage: Iterable[Garbage]) -> list[Garbage]:
@@ -177,7 +186,6 @@ def _unused_images(db: Connection, before: dt.datetime) -> Iterator[tuple[str, s
     )
     query = select(images.c.id, images.c.name, images.c.version).where(
         images.c.state == "Succeeded",
-        images.c.compute_id.in_([LOCAL, DOCKER]),
         images.c.collected_at.is_(None),
         images.c.created_at < before,
         images.c.id.not_in(used),

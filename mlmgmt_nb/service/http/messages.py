@@ -13,6 +13,7 @@ import msgspec
 from mlmgmt_nb.contract.limits import MAX_BODY_BYTES
 from mlmgmt_nb.scoring.errors import RequestError
 from mlmgmt_nb.scoring.http.decoding import as_utf8, inflater, most_encoded
+from mlmgmt_nb.service.http.body_socket import TAKE_BODY, BodySocket
 from mlmgmt_nb.service.http.problems import Problem, bad_field
 
 __all__ = ["Receive", "Reply", "Request", "Scope", "Send"]
@@ -23,7 +24,11 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class Request:
-    """A request: `method`, `segments` of the path (decoded), `query`, headers by lower-case name, client `address`."""
+    """A request: `method`, `segments` of the path (decoded), `query`, headers by lower-case name, client `address`.
+
+    Attributes:
+        ends_connection: whether its response has to end the connection.
+    """
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.method: str = scope["method"]
@@ -35,6 +40,14 @@ class Request:
         self.address: str = client[0] if client else ""
         self._query_string: bytes = scope["query_string"]
         self._receive = receive
+        self._take_body: Callable[[], BodySocket | None] | None = scope.get("state", {}).get(TAKE_BODY)
+        self.ends_connection = False
+
+    def take_body(self) -> BodySocket | None:
+        """Return the rest of the body, to be read in a thread; None if it has to be read by `chunks`."""
+        body = self._take_body() if self._take_body is not None else None
+        self.ends_connection = body is not None
+        return body
 
     def query(self) -> dict[str, str]:
         """Return the parameters of the query.

@@ -20,7 +20,9 @@ __all__ = ["OwnSettings", "build_manifests"]
 Object = dict[str, Any]
 
 _PORT = 8443
-_STATE, _HOME, _CLUSTERS, _TLS = "/var/lib/mlmgmt", "/home/mlmgmt", "/etc/mlmgmt", "/etc/mlmgmt-tls"
+_VOLUME, _HOME, _CLUSTERS, _TLS = "/var/lib/mlmgmt", "/home/mlmgmt", "/etc/mlmgmt", "/etc/mlmgmt-tls"
+_STATE = f"{_VOLUME}/state"
+"""The state folder. The root of a volume belongs to the cluster, and a state folder has to belong to the service."""
 _PROGRAM = ("python3", "-m", "mlmgmt_nb.cli", "serve")
 
 
@@ -148,8 +150,7 @@ def _volumes(settings: OwnSettings) -> Iterable[tuple[str, str, Object]]:
 
 
 def _container(settings: OwnSettings, volumes: Sequence[tuple[str, str, Object]]) -> Object:
-    probe = {"tcpSocket": {"port": _PORT}, "periodSeconds": 5}
-    mounts = [{"name": "state", "mountPath": _STATE}, *({"name": n, "mountPath": path} for n, path, _ in volumes)]
+    mounts = [{"name": "state", "mountPath": _VOLUME}, *({"name": n, "mountPath": path} for n, path, _ in volumes)]
     return {
         "name": "mlmgmt",
         "image": settings.image,
@@ -158,11 +159,15 @@ def _container(settings: OwnSettings, volumes: Sequence[tuple[str, str, Object]]
         "ports": [{"name": "api", "containerPort": _PORT, "protocol": "TCP"}],
         "resources": {"requests": {"cpu": "250m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}},
         "securityContext": container_security(),
-        "startupProbe": {**probe, "failureThreshold": 60},
-        "readinessProbe": probe,
-        "livenessProbe": {**probe, "periodSeconds": 20},
+        "startupProbe": _probe(5, failureThreshold=60),
+        "readinessProbe": _probe(5),
+        "livenessProbe": _probe(20),
         "volumeMounts": mounts,
     }
+
+
+def _probe(seconds: int, **more: int) -> Object:
+    return {"tcpSocket": {"port": _PORT}, "periodSeconds": seconds, **more}
 
 
 def _flags(settings: OwnSettings) -> list[str]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import NamedTuple
+
 import msgspec
 
 from mlmgmt_nb.contract.extensions import ServiceCreate
-from mlmgmt_nb.scoring.recording.settings import SETTINGS, RecordingSettings
+from mlmgmt_nb.scoring.recording.settings import FOLDER, SETTINGS, STORAGE, RecordingSettings
+from mlmgmt_nb.service.files.recording_files import LocalFiles, StoredFiles
 from mlmgmt_nb.service.reconciling.specs import cpus
 
-__all__ = ["driver_environment", "recording_environment"]
+__all__ = ["driver_environment", "recording_of"]
 
 
 def driver_environment(spec: ServiceCreate, version: int, data_storage: str | None) -> dict[str, str]:
@@ -35,11 +39,26 @@ def driver_environment(spec: ServiceCreate, version: int, data_storage: str | No
     return threads | chosen | known
 
 
-def recording_environment(spec: ServiceCreate, deployment_id: str) -> dict[str, str]:
-    """Return the variable with the settings for recording requests; empty if they are not recorded."""
+class RecordingParameters(NamedTuple):
+    """What a replica needs to record requests: variables, some of which are secret, and a folder of this machine."""
+
+    environment: dict[str, str]
+    secrets: dict[str, str]
+    folder: Path | None = None
+
+
+def recording_of(
+    spec: ServiceCreate, deployment_id: str, service_id: str, files: LocalFiles | StoredFiles
+) -> RecordingParameters:
+    """Return the parameters for recording requests; empty if they are not recorded.
+
+    Args:
+        service_id: the service that they are recorded for.
+        files: where they go.
+    """
     recording = spec.recording
     if recording is None or not recording.enabled:
-        return {}
+        return RecordingParameters({}, {})
     settings = RecordingSettings(
         deployment_id,
         sample=1.0 if recording.sample is None else recording.sample,
@@ -47,4 +66,7 @@ def recording_environment(spec: ServiceCreate, deployment_id: str) -> dict[str, 
         max_age_seconds=recording.age,
         max_bytes=recording.size,
     )
-    return {SETTINGS: msgspec.json.encode(settings).decode()}
+    variables = {SETTINGS: msgspec.json.encode(settings).decode()}
+    if isinstance(files, LocalFiles):
+        return RecordingParameters(variables, {}, files.prepare(service_id))
+    return RecordingParameters(variables | {FOLDER: files.folder_of(service_id)}, {STORAGE: files.where})

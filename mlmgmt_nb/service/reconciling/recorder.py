@@ -30,9 +30,12 @@ class ServiceRecorder:
         on_change: called after each change of the store, with the id if only the row of one service has changed.
     """
 
-    def __init__(self, store: Store, home: Home, on_change: Callable[[str | None], None]) -> None:
+    def __init__(
+        self, store: Store, home: Home, recordings: Recordings, on_change: Callable[[str | None], None]
+    ) -> None:
         self._store = store
         self._home = home
+        self._recordings = recordings
         self._on_change = on_change
         self._logs: dict[str, Log] = {}
 
@@ -99,7 +102,7 @@ class ServiceRecorder:
         self._on_change(None)
         self._logs.pop(service_id, None)
         service_log(self._home, service_id).remove()
-        Recordings(self._home.recordings).remove(service_id)
+        self._recordings.remove(service_id)
         Mirrors(self._home.mirrors).remove(service_id)
 
     def clear(self) -> None:

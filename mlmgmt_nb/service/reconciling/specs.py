@@ -170,12 +170,18 @@ def check_supported(spec: ServiceCreateRequest) -> None:
 
 
 def check_supported_by_clusters(
-    spec: ServiceCreate, data_storage: str | None, *, scales_itself: bool, is_exposed: bool
+    spec: ServiceCreate,
+    data_storage: str | None,
+    recording_storage: str | None,
+    *,
+    scales_itself: bool,
+    is_exposed: bool,
 ) -> None:
     """Refuse settings that a cluster does not support, instead of ignoring them.
 
     Args:
         data_storage: the place for collected data, if not the folder of the service.
+        recording_storage: the place for recorded requests, if not the folder of the service.
         scales_itself: whether the autoscaler of the cluster decides.
         is_exposed: whether requests come to the cluster itself, and so cannot wake a service.
 
@@ -188,10 +194,10 @@ def check_supported_by_clusters(
     if is_exposed and auto is not None and auto.minimum == 0:
         message = "$.autoScaler.minReplicas: only requests at the front door wake a service; use 1 with expose."
         raise conflict("NoAutoscaler", message)
-    if spec.recording is not None and spec.recording.enabled:
+    if spec.recording is not None and spec.recording.enabled and recording_storage is None:
         message = (
-            "$.recording.enabled: pods of a cluster cannot write to a folder of this service, so requests are not "
-            "recorded there; use dataCollection with a storage URL, or replay other cases."
+            "$.recording.enabled: pods of a cluster cannot write to a folder of this service; start it with a storage "
+            "URL in MLMGMT_RECORDING_STORAGE."
         )
         raise conflict("NoRecording", message)
     collects = spec.data_collection is not None and spec.data_collection.storage_enabled

@@ -21,7 +21,7 @@ from playwright.sync_api import Error as PlaywrightError
 from tests.acceptance.panels.kernels import VERSIONS, install_kernels
 from tests.support.waiting import DEADLINE, eventually
 
-__all__ = ["CHROMIUM_ARGUMENTS", "Lab", "Notebook", "Server", "Voila"]
+__all__ = ["CHROMIUM_ARGUMENTS", "Lab", "Notebook", "Notebook7", "Server", "Voila"]
 
 CHROMIUM_ARGUMENTS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -104,21 +104,26 @@ class Server:
 class Lab:
     """A JupyterLab server with a kernel of each version.
 
+    Class attributes are what differs in other front ends: the Python module, its settings, and the page of a notebook.
+
     Args:
         folder: for its files.
         environment: what kernels have besides, such as `MLMGMT_HOME`.
     """
 
+    module, application, page = "jupyterlab", "LabApp", "lab/tree"
+
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        app = f"--{self.application}"
         self.environment = jupyter_environment(folder, environment)
         settings = folder / "settings" / "@jupyterlab" / "apputils-extension"
         settings.mkdir(parents=True)
         (settings / "notification.jupyterlab-settings").write_text(json.dumps(_QUIET))
         arguments = [
-            *("jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", "--port={port}"),
-            *("--ServerApp.port_retries=0", f"--IdentityProvider.token={TOKEN}", "--LabApp.expose_app_in_browser=True"),
+            *(self.module, "--no-browser", "--allow-root", "--ip=127.0.0.1", "--port={port}"),
+            *("--ServerApp.port_retries=0", f"--IdentityProvider.token={TOKEN}", f"{app}.expose_app_in_browser=True"),
             *("--ServerApp.root_dir=.", "--LabApp.news_url=None", "--ServerApp.terminals_enabled=False"),
-            *(f"--LabApp.user_settings_dir={folder / 'settings'}", f"--LabApp.workspaces_dir={folder / 'workspaces'}"),
+            *(f"{app}.user_settings_dir={folder / 'settings'}", f"{app}.workspaces_dir={folder / 'workspaces'}"),
         ]
         self.server = Server(folder, arguments, f"/api?token={TOKEN}", self.environment)
         self.work = self.server.work
@@ -154,6 +159,12 @@ class Lab:
         self.server.stop()
 
 
+class Notebook7(Lab):
+    """A server of Notebook 7, with the same kernels. Tests do not install it: `pip install notebook`."""
+
+    module, application, page = "notebook", "JupyterNotebookApp", "notebooks"
+
+
 class Notebook:
     """A notebook in JupyterLab. `page` is Playwright's."""
 
@@ -169,7 +180,7 @@ class Notebook:
 
     def load(self, *, kernel: bool = True) -> None:
         """Load the page anew. Without `kernel` the notebook's kernel is ended, and it is opened with none."""
-        address = f"{self.lab.server.url}/lab/tree/{self.path.name}?reset&token={TOKEN}"
+        address = f"{self.lab.server.url}/{self.lab.page}/{self.path.name}?reset&token={TOKEN}"
         if kernel:
             self.page.goto(address)
             self.wait_until_idle()
@@ -284,6 +295,16 @@ class Notebook:
             self.page.evaluate(f"window.jupyterapp.commands.execute({_SAVE_STATE})")
             self.page.wait_for_function(is_kept, arg=keep)
 
+    def cut_off(self, number: int, *, may_scroll: bool = False) -> list[str]:
+        """Return the parts of a cell that are not shown in their full width, but for texts that end in an ellipsis.
+
+        Args:
+            number: of the cell.
+            may_scroll: whether parts in which one can scroll are no problem.
+        """
+        found: list[str] = self.page.evaluate(_CUT_OFF, [number, may_scroll])
+        return found
+
     def screenshot(self, name: str, number: int | None = None) -> Path:
         """Take a picture of the page, or of one cell's outputs. `MLMGMT_SCREENSHOTS` names the folder."""
         folder = Path(os.environ.get("MLMGMT_SCREENSHOTS") or self.lab.work.parent / "screenshots")
@@ -328,6 +349,24 @@ class Voila:
         self.server.stop()
 
 
+_CUT_OFF = """([number, mayScroll]) => {
+    const cell = document.querySelectorAll('.jp-Notebook .jp-Cell')[number];
+    const right = cell.getBoundingClientRect().right;
+    const overflow = part => getComputedStyle(part).overflowX;
+    const scrolls = part => ['auto', 'scroll'].includes(overflow(part));
+    const isInScrolling = part => {
+        for (let up = part.parentElement; up && up !== cell; up = up.parentElement) if (scrolls(up)) return true;
+        return false;
+    };
+    const isCutOff = part => {
+        if (!part.clientWidth || part.scrollWidth <= part.clientWidth + 1 || overflow(part) === 'visible')
+            return part.getBoundingClientRect().right > right + 1 && !(mayScroll && isInScrolling(part));
+        return scrolls(part) ? !mayScroll : getComputedStyle(part).textOverflow !== 'ellipsis';
+    };
+    return [...cell.querySelectorAll('.jp-OutputArea *')]
+        .filter(part => part.getClientRects().length && !part.closest('.mlmgmt-spoken, svg') && isCutOff(part))
+        .map(part => part.tagName + ': ' + part.textContent.trim().slice(0, 80));
+}"""
 _OPEN = "window.jupyterapp.commands.execute('docmanager:open', {path, factory: 'Notebook'});"
 _CLOSE_ALL = "() => { for (const each of [...window.jupyterapp.shell.widgets('main')]) each.dispose() }"
 _OPEN_WITHOUT_KERNEL = """async path => {

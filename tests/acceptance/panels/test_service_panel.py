@@ -290,8 +290,10 @@ def test_a_panel_of_a_service_that_was_stopped_says_so_and_starts_it_again(
     assert local.stop(home) is True
     notebook.wait_to_see(0, "is stopped")
     start.wait_for()
+    expect(notebook.outputs(0).locator(".mlmgmt-outdated")).to_contain_text("1 of 1 ready")
     assert local.find(home) is None
     start.click()
     eventually(lambda: local.find(home), what="the service")
     start.wait_for(state="hidden")
+    expect(notebook.outputs(0).locator(".mlmgmt-outdated")).to_have_count(0)
     notebook.wait_to_see(0, "1 of 1 ready")

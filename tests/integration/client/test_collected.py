@@ -43,14 +43,15 @@ def test_what_was_collected_comes_back(ws: Workspace, home: Path, tmp_path: Path
 
 
 def test_it_can_be_kept_in_azure(start_service: Callable[..., ServiceProcess], tmp_path: Path) -> None:
-    """Two replicas append to the same blob; the connection string is a secret."""
+    """Two replicas append to the same blob, and recorded requests go there too; the connection string is a secret."""
     (tmp_path / "blobs").mkdir()
     with azurite(tmp_path / "blobs") as account:
-        service = start_service(environment={"MLMGMT_DATA_STORAGE": account})
+        service = start_service(environment={"MLMGMT_DATA_STORAGE": account, "MLMGMT_RECORDING_STORAGE": account})
         with connect(home=service.home) as ws:
             check_collection(ws, tmp_path, num_replicas=2)
             files = service.get(f"/services/{ws.services.get('collects').id}/data")["value"]
             assert sorted(file["identifier"] for file in files) == ["answers", "inputs"]
+            check_recording(ws, account)
             log = ws.services.logs("collects").text
         service.stop()
         blobs = BlobServiceClient.from_connection_string(account).get_container_client("modeldata")
@@ -59,6 +60,27 @@ def test_it_can_be_kept_in_azure(start_service: Callable[..., ServiceProcess], t
     assert secret not in log
     kept = [path for path in (tmp_path / "home").rglob("*") if path.is_file()]
     assert not any(secret.encode() in path.read_bytes() for path in kept)
+
+
+def check_recording(ws: Workspace, account: str) -> None:
+    """Check that requests are recorded in the account, and that what a service recorded is removed with it."""
+    ws.services.update("collects", recording=True, num_replicas=1).result()
+    image: Any = ws.services.get("collects").image
+    service: Any = ws.services.create("records", image.id, recording=True).result()
+    for _ in range(2):
+        ws.services.run("collects", [{"a": 1}])
+        ws.services.run("records", [{"a": 1}])
+    for name in ("collects", "records"):
+        eventually(lambda: len(ws.services.requests(name)) == 2, 30, "the recorded requests")  # noqa: B023 - at once
+    container = BlobServiceClient.from_connection_string(account).get_container_client("requests")
+    assert ws.services.requests("records")["answer"].tolist() == [1, 1]
+    ws.services.delete(service)
+
+    def left() -> list[str]:
+        return [blob.name for blob in container.list_blobs() if service.id in blob.name]
+
+    eventually(lambda: not left(), 30, "the end of what it recorded")
+    assert len(ws.services.requests("collects")) == 2
 
 
 def check_collection(ws: Workspace, tmp_path: Path, **more: Any) -> None:

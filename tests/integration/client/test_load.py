@@ -20,10 +20,10 @@ import trustme
 
 from mlmgmt_nb.client.scoring import Scorer
 from mlmgmt_nb.client.scoring_tests.cases import cases_of
-from mlmgmt_nb.client.scoring_tests.generator import Target
 from mlmgmt_nb.client.scoring_tests.options import LoadOptions
 from mlmgmt_nb.client.scoring_tests.test import ScoringTest
 from mlmgmt_nb.errors import MlmgmtError
+from mlmgmt_nb.load_generator.messages import Target
 from tests.integration.client.scripted import ScriptedServer, plain
 from tests.support.waiting import DEADLINE, eventually
 
@@ -194,7 +194,7 @@ def test_large_answers_that_all_differ_are_not_all_kept() -> None:
 
 def _is_generator(process: psutil.Process) -> bool:
     try:
-        return "generator.py" in " ".join(process.cmdline())
+        return "mlmgmt_nb.load_generator" in " ".join(process.cmdline())
     except (psutil.NoSuchProcess, psutil.ZombieProcess):
         return False
 

@@ -17,6 +17,7 @@ from mlmgmt_nb.client import Workspace, connect
 from mlmgmt_nb.client.http.passive import passive
 from tests.conftest import mlmgmt
 from tests.support.components import missing
+from tests.support.searches import long_search
 from tests.support.waiting import eventually
 
 
@@ -59,7 +60,9 @@ LOSSES: dict[str, Callable[[Path], None]] = {
 }
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize(
+    "loss", [pytest.param(loss, marks=[long_search] if loss.startswith("its") else []) for loss in LOSSES]
+)
 def test_a_service_that_lost_a_file_is_found_and_stopped(home: Path, loss: str) -> None:
     pid = local.ensure(home).pid
     LOSSES[loss](home)
@@ -93,7 +96,9 @@ def test_a_lost_lock_file_is_made_again(home: Path) -> None:
     assert (home / "service.lock").stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("content", [None, b"", b"\xff\0", b"short", b"another" * 9])
+@pytest.mark.parametrize(
+    "content", [None, b"short", *(pytest.param(text, marks=long_search) for text in (b"", b"\xff\0", b"another" * 9))]
+)
 def test_a_lost_token_is_written_again(home: Path, content: bytes | None) -> None:
     local.ensure(home)
     token = home / "token"
@@ -122,7 +127,7 @@ def test_stop_returns_when_the_process_has_ended(home: Path) -> None:
         assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
-@pytest.mark.parametrize("garbage", [b"", b"\xff\0\xfe{"])
+@pytest.mark.parametrize("garbage", [pytest.param(b"", marks=long_search), b"\xff\0\xfe{"])
 @pytest.mark.parametrize("name", ["mlmgmt.db", "port", "installation", "id", "service.json", "database"])
 def test_garbage_in_a_state_file_is_one_sentence_or_mended(home: Path, name: str, garbage: bytes) -> None:
     local.ensure(home)

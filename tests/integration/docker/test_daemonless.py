@@ -27,6 +27,7 @@ from tests.integration.docker.helpers import (
 )
 from tests.support.engine import Registry, write_base
 from tests.support.package_index import build_backend, package_index, source_archive, wheel
+from tests.support.searches import long_search
 from tests.unit.service.test_oci import tar, write_layout
 
 NO_ENGINE = "unix:///nowhere/docker.sock"
@@ -235,6 +236,7 @@ def test_upkeep(
     assert list((restored.home / "oci" / "blobs").iterdir()) == []
 
 
+@long_search
 def test_a_private_index(
     base: Path,
     start_service: Callable[..., ServiceProcess],
@@ -264,6 +266,7 @@ def test_a_private_index(
             assert b"canary-password" not in (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data), entry.name
 
 
+@long_search
 def test_a_registry_that_asks_who_it_is(
     base: Path, start_service: Callable[..., ServiceProcess], write_driver: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -297,6 +297,7 @@ subprocess.run([sys.executable, "-m", "venv", "--copies", prefix], check=True)
 """Create an environment as the real tool does; conda channels are not available here."""
 
 
+@long_search
 def test_packages_of_conda(
     engine_process: EngineProcess,
     service: ServiceProcess,

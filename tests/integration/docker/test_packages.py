@@ -145,7 +145,7 @@ PRIVATE_NAMES = {
     ),
 }
 """Configurations of pip and requirements that name a package of the private index, its module and what it says."""
-FIRST = ("source, pip.conf", "pinned")
+FIRST = ("pinned",)
 """Those that are built without CI, too."""
 
 

@@ -11,13 +11,18 @@ import pytest
 
 from tests.conftest import ServiceProcess
 from tests.integration.kubernetes.helpers import build
+from tests.support import postgresql
 from tests.support.engine import write_base
 from tests.support.kubernetes import ClusterProcess
 
 
 @pytest.fixture(scope="package")
 def cluster() -> Iterator[ClusterProcess]:
-    with tempfile.TemporaryDirectory(prefix="kc", dir="/tmp") as folder, ClusterProcess(Path(folder) / "c") as process:
+    reached = [postgresql.server().port]
+    with (
+        tempfile.TemporaryDirectory(prefix="kc", dir="/tmp") as folder,
+        ClusterProcess(Path(folder) / "c", reached) as process,
+    ):
         yield process
 
 

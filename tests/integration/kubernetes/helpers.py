@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,9 +27,9 @@ def run(body):
 """
 
 
-def build(api: ServiceProcess, folder: Path, name: str) -> Any:
+def build(api: ServiceProcess, folder: Path, name: str, compute: str = "kubernetes") -> Any:
     manifest = api.manifest(folder, name=name)
-    request = {"name": name, "manifestId": manifest["id"], "imageType": "Docker", "computeResourceId": "kubernetes"}
+    request = {"name": name, "manifestId": manifest["id"], "imageType": "Docker", "computeResourceId": compute}
     ended = api.operation(api.request("POST", "/images", json=request), timeout=120)
     assert ended["state"] == "Succeeded", (ended, api.log(ended["resourceLocation"] + "/buildLog"))
     return api.get("/images/" + ended["resourceLocation"].rpartition("/")[2])
@@ -64,11 +65,13 @@ class Load:
     Attributes:
         answers: the results.
         failures: what was no result.
+        failed_at: when these requests began, as `time.monotonic` tells.
     """
 
     def __init__(self, api: ServiceProcess, service: Any, url: str | None = None, key: str | None = None) -> None:
         self.answers: list[Any] = []
         self.failures: list[str] = []
+        self.failed_at: list[float] = []
         self._url = url or service["scoringUri"]
         self._key = key or api.get(f"/services/{service['id']}/keys")["primaryKey"]
         self._ended = threading.Event()
@@ -85,15 +88,20 @@ class Load:
     def _run(self) -> None:
         headers = {"authorization": f"Bearer {self._key}", "content-type": "application/json"}
         while not self._ended.wait(0.01):
+            began = time.monotonic()
             try:
                 answer = requests.post(self._url, data="1", headers=headers, timeout=30)
             except requests.RequestException as error:
-                self.failures.append(str(error))
+                self._fail(began, str(error))
                 continue
             if answer.status_code == 200:
                 self.answers.append(answer.json())
             else:
-                self.failures.append(answer.text)
+                self._fail(began, answer.text)
+
+    def _fail(self, began: float, failure: str) -> None:
+        self.failures.append(failure)
+        self.failed_at.append(began)
 
 
 @contextmanager

@@ -29,7 +29,7 @@ def test_a_candidate_answers_an_exact_share_and_is_promoted_or_discarded(
     assert service.score(candidate, "1").json() == "new"
     assert service.score(made, "1").json() == "old"
 
-    callers = Callers(made["scoringUri"], service.get(f"{path}/keys")["primaryKey"])
+    callers = Callers([made["scoringUri"]], service.get(f"{path}/keys")["primaryKey"])
     try:
         assert set(callers.count(20)) == {"old"}
         _canary(service, path, 25)

@@ -189,7 +189,7 @@ def test_displays(echo: Notebook) -> None:
     ("text", "expected"),
     [
         ("%mlmgmt serv", ["service"]),
-        ("x = %mlmgmt model ", ["register", "show", "list"]),
+        ("x = %mlmgmt model ", ["register", "show", "list", "archive", "unarchive"]),
         ("  %%mlmgmt service cr", ["create"]),
         ("%mlmgmt service create --if-exists ", ["update", "reuse", "fail"]),
         ("%mlmgmt service create -f sc", ["score.py"]),

@@ -38,7 +38,7 @@ def python_3_13(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.mark.parametrize(
-    "case", [pytest.param(case, marks=long_search if place % 10 else []) for place, case in enumerate(CASES)]
+    "case", [pytest.param(case, marks=long_search if place % 30 else []) for place, case in enumerate(CASES)]
 )
 def test_driver_on_python_3_13(case: str, spawn: Callable[..., Any], python_3_13: str) -> None:
     check_driver(case, partial(spawn, python=python_3_13))

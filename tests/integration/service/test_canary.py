@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.integration.service.drivers import at_front_door
 from tests.support.callers import Callers
 from tests.support.waiting import eventually
 
@@ -34,7 +35,8 @@ def test_a_canary_from_its_first_step_to_its_promotion_and_one_that_is_taken_bac
     assert refused.status_code == 400
     assert api.operation(api.request("PUT", f"{path}/candidate", json={"imageId": new}))["state"] == "Succeeded"
 
-    callers = Callers(service["scoringUri"], api.get(f"{path}/keys")["primaryKey"])
+    urls = [one["scoringUri"] for one in (service, at_front_door(api, service))]
+    callers = Callers(urls, api.get(f"{path}/keys")["primaryKey"])
     try:
         assert set(callers.count(20)) == {"old"}
         lenient = {"maxP95": None, "maxErrors": 0.2}

@@ -102,7 +102,7 @@ def test_a_busy_candidate_drops_copies_only(api: Any, name: str, write_driver: C
     change = change_of(api, name)
     change.mirror(minutes=60)
     key = api.get(f"/services/{service['id']}/keys")["primaryKey"]
-    callers = Callers(service["scoringUri"], key)
+    callers = Callers([service["scoringUri"]], key)
     callers.body = '{"n": 1}'
     try:
         eventually(lambda: mirror_of(change).dropped > 20, what="dropped copies")

@@ -6,9 +6,9 @@ from array import array
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
-from mlmgmt_nb.client.scoring_tests.generator import Batch, Outcome
 from mlmgmt_nb.client.scoring_tests.report import ScoringReport
 from mlmgmt_nb.client.scoring_tests.results import JudgedOutcome, ResultStore
+from mlmgmt_nb.load_generator.messages import Batch, Outcome
 
 
 def judge(outcome: Outcome) -> JudgedOutcome:

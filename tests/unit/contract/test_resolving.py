@@ -12,7 +12,7 @@ import mlmgmt_nb
 from mlmgmt_nb.contract.resources import Wire
 
 # What these read is read before there are threads.
-LEFT_OUT = ("mlmgmt_nb.scoring", "mlmgmt_nb.packaging", "mlmgmt_nb.client.scoring_tests.generator")
+LEFT_OUT = ("mlmgmt_nb.scoring", "mlmgmt_nb.packaging", "mlmgmt_nb.load_generator")
 found = {}
 
 

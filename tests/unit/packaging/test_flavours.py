@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mlmgmt_nb.packaging import package
+from tests.support.searches import long_search
 from tests.unit.packaging.models import SERVED, Example, examples
 
 DRIVERS = Path(__file__).parents[3] / ".docs" / "guides" / "generated"
@@ -19,7 +20,14 @@ EXAMPLES = {name: one for name, one in examples().items() if name not in SERVED 
 """The others are deployed, which does the same first."""
 
 
-@pytest.mark.parametrize(("name", "example"), EXAMPLES.items(), ids=list(EXAMPLES))
+LEFT_TO_CI = ("sklearn-series", "sklearn-proba", "sklearn-text")
+"""Further kinds of samples of scikit-learn."""
+
+
+@pytest.mark.parametrize(
+    ("name", "example"),
+    [pytest.param(*one, id=one[0], marks=[long_search] if one[0] in LEFT_TO_CI else []) for one in EXAMPLES.items()],
+)
 def test_a_fresh_process_answers_as_the_object(name: str, example: Example, tmp_path: Path) -> None:
     missing = [module for module in example.modules if importlib.util.find_spec(module) is None]
     if missing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import uvicorn
 
 from mlmgmt_nb.service.api.connection import ApiConnection
+from mlmgmt_nb.service.http.body_socket import TAKE_BODY
 
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"
 ANSWER = b"x" * 40_000_000
@@ -21,6 +23,9 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     """Read the body, then answer with a stream; `/unread` answers at once, `/busy` does neither."""
     if scope["path"] == "/busy":
         await asyncio.Event().wait()
+    if scope["path"] == "/taken":
+        await _read_in_a_thread(scope, send)
+        return
     more = scope["path"] != "/unread"
     while more:
         message = await receive()
@@ -32,6 +37,16 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     for begin in range(0, size, 2**18):
         await send({"type": "http.response.body", "body": ANSWER[begin : min(begin + 2**18, size)], "more_body": True})
     await send({"type": "http.response.body", "body": b""})
+
+
+async def _read_in_a_thread(scope: Any, send: Any) -> None:
+    body = scope["state"][TAKE_BODY]()
+    with contextlib.suppress(ConnectionResetError):
+        size = await asyncio.to_thread(lambda: sum(map(len, body.parts())))
+        headers = [(b"connection", b"close"), (b"content-length", b"%d" % len(str(size)))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": str(size).encode()})
+    body.close()
 
 
 def with_connection(act: Callable[[ApiConnection, Client], Awaitable[None]]) -> None:
@@ -107,6 +122,35 @@ def test_a_body_that_arrives_slowly_but_does() -> None:
         assert (await client[0].readuntil(b"\r\n")).startswith(b"HTTP/1.1 200 ")
 
     with_connection(act)
+
+
+def test_a_body_that_a_thread_reads() -> None:
+    async def act(connection: ApiConnection, client: Client) -> None:
+        client[1].write(b"PATCH /taken HTTP/1.1\r\nHost: x\r\nContent-Length: 4001000\r\n\r\n" + b"x" * 1000)
+        for number in range(10):
+            client[1].write(b"x" * 400_000)
+            await until(lambda sent=number: _arrived(connection) >= (sent + 1) * 350_000)  # type: ignore[misc]
+            connection.check(number * 50)  # slow, but it makes progress
+        answer = await end_of(client[0])
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert answer.endswith(b"\r\n\r\n4001000")
+
+    with_connection(act)
+
+
+def test_a_body_that_a_thread_waits_for_in_vain() -> None:
+    async def act(connection: ApiConnection, client: Client) -> None:
+        client[1].write(b"PATCH /taken HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000\r\n\r\n" + b"x" * 400_000)
+        await until(lambda: _arrived(connection) >= 300_000)
+        connection.check(0)
+        connection.check(61)
+        assert (await end_of(client[0])).startswith(b"HTTP/1.1 408 ")
+
+    with_connection(act)
+
+
+def _arrived(connection: ApiConnection) -> int:
+    return connection._body_bytes + (connection._taken.received if connection._taken else 0)
 
 
 def test_the_rest_of_a_body_that_was_refused() -> None:

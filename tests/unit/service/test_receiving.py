@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterator
+import socket
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mlmgmt_nb.service.files.artifacts import ArtifactStore
 from mlmgmt_nb.service.files.receiving import HashedUploads
+from mlmgmt_nb.service.http.body_socket import TAKE_BODY, BodySocket
+from mlmgmt_nb.service.http.messages import Request
 from mlmgmt_nb.service.http.problems import Problem
 
 CONTENT = bytes(range(256)) * 16_384  # several batches
@@ -19,16 +24,42 @@ DIGEST = hashlib.sha256(CONTENT).hexdigest()
 HALF = len(CONTENT) // 2 + 1
 
 
-def append(store: ArtifactStore, offset: int, data: bytes, *, breaks: bool = False) -> int:
-    """Append data that arrives in chunks. With `breaks`, the client then disconnects."""
+@pytest.fixture(params=["event loop", "thread"])
+def append(request: pytest.FixtureRequest) -> Callable[..., int]:
+    """Append data that arrives in parts, and is read by the event loop or by a thread. With `breaks`, the client then
+    disconnects.
+    """
 
-    async def chunks() -> AsyncIterator[bytes]:
-        for begin in range(0, len(data), 300_000):
-            yield data[begin : begin + 300_000]
-        if breaks:
-            raise ConnectionResetError
+    def append(store: ArtifactStore, offset: int, data: bytes, *, breaks: bool = False) -> int:
+        parts = [data[begin : begin + 300_000] for begin in range(0, len(data), 300_000)]
+        return asyncio.run(store.append(DIGEST, offset, len(CONTENT), _request(parts, breaks=breaks)))
 
-    return asyncio.run(store.append(DIGEST, offset, len(CONTENT), chunks()))
+    def _request(parts: list[bytes], *, breaks: bool) -> Request:
+        scope = {"method": "PATCH", "headers": [], "raw_path": b"/", "query_string": b"", "state": {}}
+        messages: list[dict[str, Any]] = [{"type": "http.request", "body": part, "more_body": True} for part in parts]
+        messages.append({"type": "http.disconnect" if breaks else "http.request"})
+        if request.param == "thread":
+            scope["state"] = {TAKE_BODY: lambda: _socket(parts, breaks=breaks)}
+
+        async def receive() -> dict[str, Any]:
+            return messages.pop(0)
+
+        return Request(scope, receive)
+
+    def _socket(parts: list[bytes], *, breaks: bool) -> BodySocket:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+
+        def send() -> None:
+            with theirs:
+                for part in parts[1:]:
+                    theirs.sendall(part)
+
+        threading.Thread(target=send, daemon=True).start()
+        early = parts[0] if parts else b""
+        return BodySocket(ours, early, sum(map(len, parts[1:])) + breaks, lambda: False)
+
+    return append
 
 
 @pytest.fixture
@@ -41,14 +72,14 @@ def stored(store: ArtifactStore) -> bytes | None:
     return None if path is None else path.read_bytes()
 
 
-def test_parts_of_one_upload(store: ArtifactStore) -> None:
+def test_parts_of_one_upload(append: Callable[..., int], store: ArtifactStore) -> None:
     assert append(store, 0, CONTENT[:HALF]) == HALF
     assert stored(store) is None
     assert append(store, HALF, CONTENT[HALF:]) == len(CONTENT)
     assert stored(store) == CONTENT
 
 
-def test_after_a_broken_connection(store: ArtifactStore) -> None:
+def test_after_a_broken_connection(append: Callable[..., int], store: ArtifactStore) -> None:
     with pytest.raises(ConnectionResetError):
         append(store, 0, CONTENT[:HALF], breaks=True)
     assert store.offset(DIGEST) == HALF
@@ -56,7 +87,7 @@ def test_after_a_broken_connection(store: ArtifactStore) -> None:
     assert stored(store) == CONTENT
 
 
-def test_parts_at_two_processes(store: ArtifactStore, tmp_path: Path) -> None:
+def test_parts_at_two_processes(append: Callable[..., int], store: ArtifactStore, tmp_path: Path) -> None:
     """Neither has hashed all of them."""
     other, third = ArtifactStore(tmp_path), HALF // 2
     append(store, 0, CONTENT[:third])
@@ -65,7 +96,9 @@ def test_parts_at_two_processes(store: ArtifactStore, tmp_path: Path) -> None:
     assert stored(store) == CONTENT
 
 
-def test_other_bytes_of_the_same_size_that_another_process_received(store: ArtifactStore, tmp_path: Path) -> None:
+def test_other_bytes_of_the_same_size_that_another_process_received(
+    append: Callable[..., int], store: ArtifactStore, tmp_path: Path
+) -> None:
     append(store, 0, CONTENT[:HALF])
     os.utime(tmp_path / "partial" / DIGEST, ns=(0, 0))
     (tmp_path / "partial" / DIGEST).write_bytes(b"x" * HALF)
@@ -76,7 +109,7 @@ def test_other_bytes_of_the_same_size_that_another_process_received(store: Artif
     assert stored(store) is None
 
 
-def test_wrong_bytes_are_discarded(store: ArtifactStore) -> None:
+def test_wrong_bytes_are_discarded(append: Callable[..., int], store: ArtifactStore) -> None:
     append(store, 0, b"x" * HALF)
     with pytest.raises(Problem) as refused:
         append(store, HALF, CONTENT[HALF:])
@@ -85,7 +118,7 @@ def test_wrong_bytes_are_discarded(store: ArtifactStore) -> None:
     assert stored(store) == CONTENT
 
 
-def test_more_bytes_than_announced(store: ArtifactStore) -> None:
+def test_more_bytes_than_announced(append: Callable[..., int], store: ArtifactStore) -> None:
     with pytest.raises(Problem, match="Upload-Length"):
         append(store, 0, CONTENT + b"x")
 

@@ -15,6 +15,7 @@ from mlmgmt_nb.scoring.recording.recorder import LARGEST, Recorder
 from mlmgmt_nb.scoring.recording.redaction import Redactor
 from mlmgmt_nb.scoring.recording.ring import ENDING, HEADER, Ring
 from mlmgmt_nb.scoring.recording.settings import FOLDER, SETTINGS, start_recorder
+from mlmgmt_nb.service.files.recording_files import LocalFiles
 from mlmgmt_nb.service.files.recordings import Recordings
 
 SERVICE, DEPLOYMENT = "s-1", "d-1"
@@ -25,8 +26,9 @@ class Place:
     """The folder of a service."""
 
     def __init__(self, top: Path) -> None:
-        self.recordings = Recordings(top / "requests")
-        self.folder = self.recordings.prepare(SERVICE)
+        files = LocalFiles(top / "requests")
+        self.recordings = Recordings(files)
+        self.folder = files.prepare(SERVICE)
 
     def ring(self, max_bytes: int = 10**6, max_age: float = WEEK, deployment: str = DEPLOYMENT) -> Ring:
         return Ring(str(self.folder), deployment, max_bytes, max_age)

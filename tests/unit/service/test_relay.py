@@ -27,9 +27,14 @@ class Pod(ThreadingHTTPServer):
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
+            def do_GET(self) -> None:
+                self._say(b"healthy")
+
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
-                said = f"{name} {len(body)}".encode()
+                self._say(f"{name} {len(body)}".encode())
+
+            def _say(self, said: bytes) -> None:
                 self.send_response(200)
                 self.send_header("content-length", str(len(said)))
                 self.end_headers()

@@ -122,6 +122,10 @@ def _propose(session: Session, arguments: _Propose) -> object:
         return changing.propose(built, settings, service)
 
 
+def _candidate(session: Session, arguments: ServiceArguments) -> object:
+    return session.workspace.services.change(arguments.service)
+
+
 def _promote(session: Session, arguments: _Promote) -> object:
     services = session.workspace.services
     minutes = None if arguments.keep_warm is None else _number("keep_warm", arguments.keep_warm)
@@ -154,6 +158,14 @@ COMMANDS: tuple[Command[Any], ...] = (
         ),
         waits=True,
         arguments=_Propose,
+    ),
+    Command(
+        ("service", "candidate"),
+        "Show the candidate of a service; a notebook shows it in a panel, to try, promote or discard it",
+        "mlmgmt service candidate -n iris",
+        _candidate,
+        (SERVICE,),
+        arguments=ServiceArguments,
     ),
     Command(
         ("service", "promote"),

@@ -49,7 +49,10 @@ function header(send) {
   const error = h("div", { role: "alert", class: "mlmgmt-alert" });
   const progress = h("div", {});
   const cancel = h("button", { type: "button", onclick: () => send("cancel") }, "Cancel the operation");
-  const element = h("div", {}, h("div", { class: "mlmgmt-row" }, title, state, last, replicas, image), link, versions, error, progress, cancel);
+  const candidate = h("span", {});
+  const change = h("button", { type: "button", onclick: () => send("change") });
+  const proposed = h("div", { class: "mlmgmt-row" }, candidate, change);
+  const element = h("div", {}, h("div", { class: "mlmgmt-row" }, title, state, last, replicas, image), link, proposed, versions, error, progress, cancel);
   const draw = (shown) => {
     setText(title, shown.name);
     setMarkup(state, shown.state);
@@ -58,6 +61,9 @@ function header(send) {
     setText(image, shown.image);
     setText(url, shown.uri);
     link.hidden = !shown.uri || shown.gone;
+    setText(candidate, shown.candidate && `Proposed change: ${shown.candidate}`);
+    setText(change, shown.changeShown ? "Hide the change" : "Show the change");
+    proposed.hidden = shown.gone || !(shown.candidate || shown.changeShown);
     setText(versions, shown.versions);
     versions.hidden = !shown.versions;
     setText(error, shown.error);

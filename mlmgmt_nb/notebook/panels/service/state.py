@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from mlmgmt_nb.client import Poller, Workspace
 from mlmgmt_nb.client.kernel_versions import version_difference
+from mlmgmt_nb.client.services.candidates import ProposedChange
 from mlmgmt_nb.contract import Image, ServiceResponse, ServiceUpdateRequest
 from mlmgmt_nb.contract.extensions import DeploymentRecord, Service
 from mlmgmt_nb.errors import NotFoundError, UsageError
@@ -94,6 +95,16 @@ class ServiceState:
     def is_open(self) -> bool:
         """Whether an operation started here is running, or its result was not read yet."""
         return self._poller is not None
+
+    @property
+    def candidate(self) -> str:
+        """The candidate of the service in words, or ""."""
+        candidate = getattr(self.service, "candidate", None)
+        return candidate.summary if candidate is not None else ""
+
+    def change(self) -> ProposedChange:
+        """Return the proposed change of the service."""
+        return self._workspace.services.change(self.service)
 
     def replicas(self) -> str:
         """Return the ready and the requested number of replicas, in words."""

@@ -14,6 +14,7 @@ from mlmgmt_nb.notebook.display.card import Card, badge
 from mlmgmt_nb.notebook.display.cards import service_card
 from mlmgmt_nb.notebook.display.html import escape, log_lines, table
 from mlmgmt_nb.notebook.panels import limits
+from mlmgmt_nb.notebook.panels.change.view import ChangePanel
 from mlmgmt_nb.notebook.panels.frontend import frontend
 from mlmgmt_nb.notebook.panels.panel import Panel
 from mlmgmt_nb.notebook.panels.service.image_choice import ImageRelation
@@ -64,6 +65,8 @@ class ServicePanel(Panel):
         self._first = {"tab": tab, "image": image}
         self.state = ServiceState(workspace, service, on_change=self.look_now, clock=self._clock)
         self._frontend: Any = None
+        self._below: Any = None
+        self._change: ChangePanel | None = None
 
     def text(self) -> str:
         """Return the text for a terminal: the service and its metrics."""
@@ -109,11 +112,29 @@ class ServicePanel(Panel):
         self.state.poll()
 
     def build(self) -> Any:
+        import ipywidgets
+
         self._frontend = frontend("service", self.shown(), self._on_message)
-        return self._frontend
+        self._below = ipywidgets.VBox()
+        return ipywidgets.VBox([self._frontend, self._below])
 
     def draw(self) -> None:
         self._frontend.shown = self.shown()
+
+    def close(self) -> None:
+        super().close()
+        if self._change is not None:
+            self._change.close()
+
+    def _toggle_change(self) -> None:
+        """Show the panel of the proposed change below, or hide it."""
+        before = self._change
+        after = ChangePanel(self.state.change()) if before is None else None
+        widgets = [] if after is None else [after.embed()]
+        with self.lock:
+            self._change, self._below.children = after, widgets
+        if before is not None:
+            before.close()
 
     @passive()
     def look(self) -> float | None:
@@ -139,6 +160,8 @@ class ServicePanel(Panel):
             "uri": service.scoring_uri or "",
             "versions": state.versions,
             "error": service.error.message if service.error else "",
+            "candidate": state.candidate,
+            "changeShown": self._change is not None,
             "progress": state.progress.html() if state.progress else "",
             "note": state.note,
             "open": state.is_open,
@@ -205,7 +228,9 @@ class ServicePanel(Panel):
         if act == "key":
             self._show_key(message)
             return
-        if act == "search":
+        if act == "change":
+            self._toggle_change()
+        elif act == "search":
             state.log.search(str(message["request"]))
         elif act == "scale":
             values = {name: _number(message["values"].get(name), name) for name in _NUMBERS}

@@ -49,7 +49,7 @@ async def append(call: Call) -> Reply:
     offset, total = (_number(call, header) for header in ("upload-offset", "upload-length"))
     store = call.backend.artifacts
     if store.path(digest) is None:
-        arrived = await store.append(digest, offset, total, call.request.chunks())
+        arrived = await store.append(digest, offset, total, call.request)
         if arrived < total:
             return Reply(204, headers={"upload-offset": str(arrived)})
     store.touch(digest)

@@ -25,16 +25,18 @@ def list_(call: Call) -> Reply:
 
     Aliases follow, with the id of their compute as `aliasOf`.
     """
-    return Reply(200, {"value": call.backend.computes(call.account)})
+    return Reply(200, {"value": call.backend.computes.all_of(call.account)})
 
 
 def alias(call: Call) -> Reply:
     """Make `id`, such as a cluster or a resource id of 2017, another name of the compute `computeId` (in the query)."""
     compute_id = call.query.get("computeId", "")
-    if not call.backend.has_compute(compute_id):
-        known = ", ".join(each["id"] or "" for each in call.backend.computes(call.account) if "aliasOf" not in each)
+    if not call.backend.computes.has(compute_id):
+        known = ", ".join(
+            each["id"] or "" for each in call.backend.computes.all_of(call.account) if "aliasOf" not in each
+        )
         raise not_found("compute", compute_id, "computeId", f"The computes are: {known}.")
-    if call.backend.has_compute(call.id):
+    if call.backend.computes.has(call.id):
         raise bad_field("id", f"{call.id!r} is a compute; choose another name for the alias.")
     if len(call.id) > MAX_CHARACTERS[OTHERWISE]:
         raise bad_field("id", f"has {len(call.id)} characters; the maximum is {MAX_CHARACTERS[OTHERWISE]}.", "TooLong")

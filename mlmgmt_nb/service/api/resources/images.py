@@ -36,7 +36,7 @@ def create(call: Call) -> Reply:
         if db.scalar(known.where(manifests.c.withdrawn_at.is_(None))) is None:
             raise not_found("manifest", request.manifest_id, "$.manifestId")
         path = "$.computeResourceId"
-        compute = call.backend.compute(db, call.account, request.compute_resource_id, path, is_for_image=True)
+        compute = call.backend.computes.choose(db, call.account, request.compute_resource_id, path, is_for_image=True)
         image_id = str(uuid.uuid4())
         db.execute(
             insert(schema.images).values(

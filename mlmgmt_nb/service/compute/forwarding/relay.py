@@ -13,14 +13,15 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
+from mlmgmt_nb.service.compute.forwarding.answered import Streams, first_to_answer
 from mlmgmt_nb.service.compute.forwarding.relayed_connection import RelayedConnection, Take, TakenError
 from mlmgmt_nb.service.compute.unavailable import refuse
 
 __all__ = ["Relay", "Target", "Wait"]
 
 _BACKLOG = 1024
-_CONNECT_SECONDS = 10.0
-_ATTEMPT_SECONDS = 2.0
+_ANSWER_SECONDS = 30.0
+"""Seconds until a pod has to answer. A cluster needs some of them to notice that a node is lost."""
 _PAUSE_SECONDS = 0.1
 _WAIT_SECONDS = 300.0
 """Seconds that a connection waits for the first pod of a service."""
@@ -44,6 +45,10 @@ class Wait(NamedTuple):
     """The way to pods comes later: connections wait for it."""
 
     reason: str
+
+
+class _ChangedError(Exception):
+    """The way to pods has changed: they may sleep now."""
 
 
 class Relay:
@@ -152,22 +157,26 @@ class Relay:
         find_taker = (lambda: None) if is_private else (lambda: self._takers.get(service_id))
         await RelayedConnection((reader, writer), (there_reader, there_writer), find_taker).run()
 
-    async def _connected(self, service_id: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Connect to a pod. A pod may just have ended: try again for a while.
+    async def _connected(self, service_id: str) -> Streams:
+        """Connect to a pod that answers.
 
         Raises:
-            OSError: no pod is ready, or the connection cannot be made.
+            OSError: no pod is ready, or none answers.
         """
-        target = await self._awaited(service_id)
-        deadline = self._loop.time() + _CONNECT_SECONDS
         while True:
-            try:
-                return await _open(target)
-            except OSError as error:
-                if self._loop.time() > deadline:
-                    raise OSError(f"The pods cannot be reached by {target.shown}: {error}.") from error
-            await asyncio.sleep(_PAUSE_SECONDS)
             target = await self._awaited(service_id)
+            try:
+                return await first_to_answer(lambda: self._open(service_id), _ANSWER_SECONDS)
+            except _ChangedError:
+                continue
+            except OSError as error:
+                raise OSError(f"The pods cannot be reached by {target.shown}: {error}.") from error
+
+    async def _open(self, service_id: str) -> Streams:
+        target = self._targets.get(service_id)
+        if not isinstance(target, Target):
+            raise _ChangedError
+        return await _open(target)
 
     async def _awaited(self, service_id: str) -> Target:
         """Return the way to the pods of a service; wait for it if it comes.
@@ -196,11 +205,9 @@ class Relay:
         await self._loop.run_in_executor(None, refuse, connection, message)
 
 
-async def _open(target: Target) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def _open(target: Target) -> Streams:
     if target.address is not None:
-        # A lost node does not answer; the next attempt may reach another one.
-        async with asyncio.timeout(_ATTEMPT_SECONDS):
-            return await asyncio.open_connection(*target.address)
+        return await asyncio.open_connection(*target.address)
     assert target.connect is not None
     connected = await asyncio.get_running_loop().run_in_executor(None, target.connect)
     connected.setblocking(False)

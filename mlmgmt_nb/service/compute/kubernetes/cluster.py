@@ -42,6 +42,8 @@ _BUSY_SECONDS, _CALM_SECONDS, _AWAY_SECONDS = 0.3, 2.0, 1.0
 _CHECK_SECONDS, _RECHECK_SECONDS = 30.0, 2.0
 """Seconds between checks of what the cluster lacks, and while it lacks something."""
 _FIRST_CHECK_SECONDS = 25.0
+_EVENTS_SECONDS = 10.0
+"""Seconds between looks at the events of the namespace while there is nothing to explain."""
 
 
 class KubernetesCluster:
@@ -87,7 +89,7 @@ class KubernetesCluster:
         self._observation: Observation | None = None
         self._round_done = threading.Condition()
         self._problem: Cause | None = None
-        self._checked_at = float("-inf")
+        self._checked_at = self._events_at = float("-inf")
         self._is_checked = threading.Event()
         self._is_observed = False
         self._thread: threading.Thread | None = None
@@ -231,7 +233,7 @@ class KubernetesCluster:
                 self._urls = self._find_urls(self._objects.list())
             return _CALM_SECONDS
         self._applier.run()
-        listed = self._objects.list()
+        listed = self._list()
         for service_id in self._applier.forget_removed(listed):
             self._stats.forget(service_id)
         wanted = self._applier.wanted.copy()
@@ -244,6 +246,13 @@ class KubernetesCluster:
         assert self._observation is not None
         is_busy = self._applier.is_busy or any(not seen.is_complete for seen in self._observation.services.values())
         return _BUSY_SECONDS if is_busy else _CALM_SECONDS
+
+    def _list(self) -> Listed:
+        are_due = time.monotonic() - self._events_at >= _EVENTS_SECONDS
+        listed = self._objects.list(with_events=are_due)
+        if are_due:
+            self._events_at = time.monotonic()
+        return listed
 
     def _check(self) -> None:
         """Look for what the cluster lacks: often while it lacks something."""

@@ -13,7 +13,8 @@ from mlmgmt_nb.service.building.built_image import BuiltImage
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.compute.declared.protocol import Bounds, Declaration
 from mlmgmt_nb.service.files.home import Home
-from mlmgmt_nb.service.reconciling.environment import driver_environment
+from mlmgmt_nb.service.files.recording_files import LocalFiles, StoredFiles
+from mlmgmt_nb.service.reconciling.environment import driver_environment, recording_of
 from mlmgmt_nb.service.reconciling.keys import digests
 from mlmgmt_nb.service.reconciling.specs import replica_count, scaling, slots
 from mlmgmt_nb.service.settings import Settings
@@ -29,10 +30,11 @@ _PASSED_ON = ("APPLICATIONINSIGHTS_CONNECTION_STRING", "AML_APP_INSIGHTS_KEY")
 class Declarations:
     """Makes declarations."""
 
-    def __init__(self, store: Store, home: Home, settings: Settings) -> None:
+    def __init__(self, store: Store, home: Home, settings: Settings, recordings: LocalFiles | StoredFiles) -> None:
         self._store = store
         self._home = home
         self._settings = settings
+        self._recordings = recordings
         self._images: dict[str, tuple[str, int]] = {}
 
     def make(self, row: Row[Any], deployment_id: str) -> Declaration:
@@ -44,6 +46,7 @@ class Declarations:
         spec: ServiceCreate = row.target_spec if deployment_id == row.target_id else row.serving_spec
         reference, version = self._image(spec.image_id)
         reserved = spec.container_resource_reservation
+        recording = recording_of(spec, deployment_id, row.candidate_of or row.id, self._recordings)
         return Declaration(
             service_id=row.id,
             deployment_id=deployment_id,
@@ -52,8 +55,8 @@ class Declarations:
             replicas=replica_count(spec, row.scale),
             bounds=_bounds(spec),
             key_digests=digests(row),
-            environment=driver_environment(spec, version, self._settings.data_storage),
-            secrets=_secrets(row),
+            environment=driver_environment(spec, version, self._settings.data_storage) | recording.environment,
+            secrets=_secrets(row, recording.secrets),
             slots=slots(spec),
             cpu=reserved.cpu if reserved else None,
             memory=reserved.memory if reserved else None,
@@ -82,9 +85,13 @@ def _bounds(spec: ServiceCreate) -> Bounds | None:
     return Bounds(auto.minimum, auto.maximum, round(auto.target * 100)) if auto else None
 
 
-def _secrets(row: Row[Any]) -> dict[str, Mapping[str, str]]:
-    """Return the secrets of the current deployment and of the target: both may have replicas."""
-    passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+def _secrets(row: Row[Any], more: Mapping[str, str]) -> dict[str, Mapping[str, str]]:
+    """Return the secrets of the current deployment and of the target: both may have replicas.
+
+    Args:
+        more: those that both have besides.
+    """
+    passed_on = {**more, **{name: os.environ[name] for name in _PASSED_ON if name in os.environ}}
     found: dict[str, Mapping[str, str]] = {row.deployment_id: passed_on | (row.serving_secrets or {})}
     if row.target_id is not None:
         found[row.target_id] = passed_on | (row.target_secrets or {})

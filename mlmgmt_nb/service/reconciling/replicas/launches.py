@@ -10,8 +10,8 @@ from mlmgmt_nb.contract.extensions import ServiceCreate
 from mlmgmt_nb.service.compute.base import Launch
 from mlmgmt_nb.service.files.home import Home
 from mlmgmt_nb.service.files.logs import Log
-from mlmgmt_nb.service.files.recordings import Recordings
-from mlmgmt_nb.service.reconciling.environment import driver_environment, recording_environment
+from mlmgmt_nb.service.files.recording_files import LocalFiles, StoredFiles
+from mlmgmt_nb.service.reconciling.environment import driver_environment, recording_of
 from mlmgmt_nb.service.reconciling.keys import digests
 from mlmgmt_nb.service.reconciling.specs import cpus, memory_bytes, slots
 from mlmgmt_nb.service.settings import Settings
@@ -24,11 +24,11 @@ __all__ = ["Launches"]
 class Launches:
     """Makes the parameters of replicas."""
 
-    def __init__(self, store: Store, home: Home, settings: Settings) -> None:
+    def __init__(self, store: Store, home: Home, settings: Settings, recordings: LocalFiles | StoredFiles) -> None:
         self._store = store
         self._home = home
         self._settings = settings
-        self._recordings = Recordings(home.recordings)
+        self._recordings = recordings
 
     def launch(self, row: Row[Any], deployment_id: str, log: Log) -> Launch:
         """Return the parameters for a replica of a deployment: the target or the current one of the service."""
@@ -37,7 +37,8 @@ class Launches:
         images = schema.images
         with self._store.reading() as db:
             image = db.execute(select(images).where(images.c.id == spec.image_id)).one()
-        recording = recording_environment(spec, deployment_id)
+        # A candidate records for its service: promoted replicas go on.
+        recording = recording_of(spec, deployment_id, row.candidate_of or row.id, self._recordings)
         return Launch(
             service_id=row.id,
             deployment_id=deployment_id,
@@ -46,11 +47,10 @@ class Launches:
             context=self._home.images / image.id,
             interpreter=image.interpreter,
             key_digests=digests(row),
-            environment=driver_environment(spec, image.version, self._settings.data_storage) | recording,
-            secrets=(row.target_secrets if is_target else row.serving_secrets) or {},
+            environment=driver_environment(spec, image.version, self._settings.data_storage) | recording.environment,
+            secrets=((row.target_secrets if is_target else row.serving_secrets) or {}) | recording.secrets,
             data=self._home.data,
-            # A candidate records for its service: promoted replicas go on.
-            recordings=self._recordings.prepare(row.candidate_of or row.id) if recording else None,
+            recordings=recording.folder,
             slots=slots(spec),
             allowed_hosts=self._settings.answered_hosts,
             cpus=cpus(spec),

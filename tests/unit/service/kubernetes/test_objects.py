@@ -138,6 +138,15 @@ def test_current_kubernetes_knows_every_field(version: str) -> None:
         kubernetes_validate.validate(each, version, strict=True)
     older = as_version(objects["HorizontalPodAutoscaler"], VERSIONS["HorizontalPodAutoscaler"][-1])
     kubernetes_validate.validate(older, version, strict=True)
+    others: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        ({}, {"cpu": None, "memory": None, "environment": {}, "secrets": {}}),
+        ({"expose": "nodeport", "annotations": {"a": "b"}}, {"bounds": Bounds(0, 4, 70), "replicas": 0}),
+        ({"expose": "loadbalancer", "host": "ml.example.org", "tls": True}, {}),
+        ({"expose": "ingress", "host": "ml.example.org", "tls": True, "read_only_root": False}, {"replicas": 1}),
+    ]
+    for given, changes in others:
+        for each in built(ClusterSettings(**given), **changes).values():
+            kubernetes_validate.validate(each, version, strict=True)
 
 
 def test_new_keys_change_the_fingerprint_and_no_pod() -> None:
@@ -289,6 +298,7 @@ def test_settings_of_a_cluster_are_in_its_pods() -> None:
         ("[kubernetes]\nexpose = 'nodeport'\nhost = 'x'\n", "host needs expose = ingress or loadbalancer"),
         ("[kubernetes]\ntls-secret = 'x'\n", "tls-secret needs expose = ingress"),
         ("[kubernetes]\nannotations = { a = 'b' }\n", "annotations need"),
+        ("[kubernetes]\nnamespace = 'a'\n[west]\nnamespace = 'a'\n", "[kubernetes] and [west] are the same namespace"),
         ("kubernetes = 1\n", "[kubernetes]"),
         ("[kubernetes\n", "TOML"),
     ],

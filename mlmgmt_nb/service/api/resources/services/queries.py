@@ -186,8 +186,8 @@ def _scoring_uri(row: Row[Any], call: Call, front: str | None, *, is_first: bool
     if row.port is None or row.deployment_status in {"Failed", "Cancelled"}:
         return None
     name, separator, rest = row.name.partition("/")  # of a candidate, the name of its service is the first part
-    if call.backend.is_exposed(row.compute_id) and not separator:
-        return call.backend.exposed_url(row.compute_id, row.id)
+    if call.backend.computes.is_exposed(row.compute_id) and not separator:
+        return call.backend.computes.exposed_url(row.compute_id, row.id)
     if front is not None:
         place = name if is_first else row.candidate_of or row.id
         return f"{front}/api/v1/service/{place}{separator}{rest}/score"

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from mlmgmt_nb.contract.recording import Recording
 from mlmgmt_nb.service.api.app import Call
 from mlmgmt_nb.service.api.resources.services.rows import service_of
 from mlmgmt_nb.service.http.messages import Reply
-from mlmgmt_nb.service.http.problems import bad_field
+from mlmgmt_nb.service.http.problems import Problem, bad_field
 
 __all__ = ["read", "remove"]
+
+log = logging.getLogger(__name__)
 
 _MOST = 100_000
 
@@ -25,15 +30,31 @@ def read(call: Call) -> Reply:
     with call.backend.store.reading() as db:
         row = service_of(db, call)
     recording = row.spec.recording or Recording()
-    return Reply(200, call.backend.recordings.read(row.id, last, recording.age, before))
+    with _storage(row.name):
+        return Reply(200, call.backend.recordings.read(row.id, last, recording.age, before))
 
 
 def remove(call: Call) -> Reply:
     """Remove the requests that were recorded so far. The settings stay."""
     with call.backend.store.reading() as db:
         row = service_of(db, call)
-    call.backend.recordings.clear(row.id)
+    with _storage(row.name):
+        call.backend.recordings.clear(row.id)
     return Reply(204)
+
+
+@contextmanager
+def _storage(name: str) -> Iterator[None]:
+    """Say that the storage does not respond, without its address.
+
+    Raises:
+        Problem: 502.
+    """
+    try:
+        yield
+    except OSError as error:
+        log.warning("cannot read or remove the recorded requests of %s", name, exc_info=error)
+        raise Problem(502, "RequestsUnreachable", "The storage of the recorded requests does not respond.") from error
 
 
 def _last(call: Call) -> int:

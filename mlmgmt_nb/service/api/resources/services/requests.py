@@ -36,7 +36,7 @@ def create(call: Call) -> Reply:
     spec, secrets = stored(call.body)
     services = schema.services
     with call.backend.store.writing() as db:
-        compute = call.backend.compute(db, call.account, spec.compute_resource.id, "$.computeResource.id")
+        compute = call.backend.computes.choose(db, call.account, spec.compute_resource.id, "$.computeResource.id")
         _check_image(db, call.account, spec.image_id, compute.id)
         check_supported(spec)
         taken = select(services.c.id).where(
@@ -48,7 +48,7 @@ def create(call: Call) -> Reply:
                 f"A service named {spec.name!r} already exists; update or delete it, or choose another name.",
             )
         service_id = str(uuid.uuid4())
-        call.backend.check_capacity(db, spec, compute.id, service_id)
+        call.backend.admission.check(db, spec, compute.id, service_id)
         change = ChangeRecord(change="create", changed_by=call.principal.name, reason=call.body.reason)
         deployment_id = add_deployment(db, call.account, service_id, spec, secrets, change)
         moment = now()
@@ -155,7 +155,7 @@ def start_change(
     check_deployable(db, row, spec)
     if row.target_id is not None:
         raise conflict("OperationUnderWay", "Another operation on this service is running; wait until it ends.")
-    call.backend.check_capacity(db, spec, row.compute_id, row.id)
+    call.backend.admission.check(db, spec, row.compute_id, row.id)
     forget_kept(db, row.id)
     _stop_traffic(db, row.id, f"the service was changed by {change.changed_by}")
     deployment_id = add_deployment(db, call.account, row.id, spec, secrets, change)

@@ -91,8 +91,11 @@ class ObjectsApi:
         body = {"spec": {"replicas": replicas}}
         self._connection.request("PATCH", f"{path}/scale", body, content_type=_MERGE, field_manager=FIELD_MANAGER)
 
-    def list(self) -> Listed:
+    def list(self, *, with_events: bool = False) -> Listed:
         """Return everything of the state folder.
+
+        Args:
+            with_events: whether events are listed although there is nothing to explain.
 
         Raises:
             ClusterError: the cluster refused it, or does not respond.
@@ -100,7 +103,7 @@ class ObjectsApi:
         selector = home_selector(self._home)
         objects = {kind: self._list(kind, selector) for kind in KINDS}
         listed = Listed(objects=objects, pods=self._list("Pod", selector), now=dt.datetime.now(dt.UTC))
-        if not needs_explanation(listed):
+        if not (with_events or needs_explanation(listed)):
             return listed
         events = self._list("Event", None)
         unscheduled = any(event.get("reason") == "FailedScheduling" for event in events)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 __all__ = [
-    *("CANDIDATE", "COMPONENT", "DECLARATION", "DEPLOYMENT", "FIELD_MANAGER", "HOME", "KEYS", "MANAGED_BY", "NAME"),
-    "SERVICE",
+    *("CANDIDATE", "COMPONENT", "CONTAINER", "DECLARATION", "DEPLOYMENT", "FIELD_MANAGER", "HOME", "KEYS"),
+    *("MANAGED_BY", "NAME", "SERVICE"),
     *("home_selector", "labels", "object_name", "selector"),
 ]
 
@@ -27,6 +27,9 @@ DECLARATION = "mlmgmt-nb/declaration"
 """Annotation of a Deployment: the fingerprint of what was declared."""
 KEYS = "mlmgmt-nb/keys"
 """Annotation of pods: changed when keys change, because a kubelet then renews mounted Secrets at once."""
+
+CONTAINER = "scoring"
+"""Name of the container of the driver."""
 
 _LONGEST_NAME = 40
 

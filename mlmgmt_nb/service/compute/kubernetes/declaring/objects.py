@@ -14,6 +14,7 @@ from mlmgmt_nb.service.cluster_settings import ClusterSettings, ClusterSettingsE
 from mlmgmt_nb.service.compute.declared.protocol import Bounds, Declaration
 from mlmgmt_nb.service.compute.kubernetes.declaring.exposing import ingress, port_of, service_type
 from mlmgmt_nb.service.compute.kubernetes.declaring.naming import (
+    CONTAINER,
     DECLARATION,
     DEPLOYMENT,
     labels,
@@ -41,7 +42,6 @@ KINDS = ("Secret", "Service", "Deployment", "PodDisruptionBudget", "HorizontalPo
 STATS_PORT = 5002
 """Port of pods that returns their counters. No Service leads to it."""
 
-_CONTAINER = "scoring"
 _MOUNT = "/var/run/mlmgmt"
 _KEYS = "keys"
 _HOME_FOLDER = "/home/mlmgmt"
@@ -222,7 +222,7 @@ def _container(declaration: Declaration, settings: ClusterSettings) -> Object:
     command += ["--stats-port", str(STATS_PORT)]
     wait = ["python3", "-c", f"import time; time.sleep({_PRE_STOP_SECONDS})"]
     return {
-        "name": _CONTAINER,
+        "name": CONTAINER,
         "image": pulled_image(declaration.image, settings),
         "command": [_escaped(word) for word in command],
         "env": _environment(declaration),

@@ -3,6 +3,7 @@
 observation  lists of objects -> observed services (pure)
 causes       pods, conditions and events -> the cause in one sentence (pure)
 room         what nodes have left (pure)
+events       events of the cluster -> lines of logs (pure)
 logs         the logs of all pods of a service
 pod_stats    the load and the counters of pods
 """

@@ -7,14 +7,14 @@ failed pull or one restart may be a passing fault, a missing image or a driver t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from mlmgmt_nb.service.compute.declared.protocol import Cause
 
-__all__ = ["cause_of"]
+__all__ = ["cause_of", "time_of"]
 
 Object = dict[str, Any]
 
@@ -156,5 +156,9 @@ def _about(pod: Object, events: Iterable[Object]) -> list[Object]:
     """Return the events about a pod, the last one last."""
     uid = pod["metadata"].get("uid")
     mine = [event for event in events if event.get("involvedObject", {}).get("uid") == uid]
-    time_of: Callable[[Object], str] = lambda event: event.get("lastTimestamp") or event.get("eventTime") or ""  # noqa: E731
     return sorted(mine, key=time_of)
+
+
+def time_of(event: Object) -> str:
+    """Return when an event was seen last, as the cluster writes it."""
+    return str(event.get("lastTimestamp") or event.get("eventTime") or event["metadata"].get("creationTimestamp") or "")

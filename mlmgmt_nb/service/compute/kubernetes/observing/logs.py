@@ -1,13 +1,14 @@
 """The logs of all pods of a service, in the log of the service: each line with the name of its pod.
 
-Each round asks for what is new since the last line of each pod, also of a container that has ended since. The positions
-are in a file, so that a restarted service repeats nothing. Warnings of the cluster about these pods come in between.
+Each round asks for what is new since the last line of each pod, also of a container that has ended since, and says how
+it ended. The positions are in a file, so that a restarted service repeats nothing. Events of the cluster about the
+objects of the service come in between.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ import msgspec
 
 from mlmgmt_nb.contract.resolving import resolve
 from mlmgmt_nb.service.compute.kubernetes.api.connection import ClusterError, Connection
-from mlmgmt_nb.service.compute.kubernetes.declaring.naming import SERVICE
+from mlmgmt_nb.service.compute.kubernetes.declaring.naming import CONTAINER, SERVICE
+from mlmgmt_nb.service.compute.kubernetes.observing.events import NewEvents
 from mlmgmt_nb.service.compute.kubernetes.observing.observation import Listed
 from mlmgmt_nb.service.files.disk import write_atomically
 from mlmgmt_nb.service.files.logs import Log
@@ -25,14 +27,25 @@ __all__ = ["PodLogs"]
 Object = dict[str, Any]
 
 _MOST_BYTES = 2**20
-_MOST_EVENTS = 1000
+_EVENTS = "events"
+"""Key of the position in the events of the cluster, among those of pods."""
 
 
 class _Position(msgspec.Struct):
-    """The time of the last line of a pod that was read, and the number of its container's restarts by then."""
+    """How far the log of a pod was read.
+
+    Attributes:
+        time: time of the last line.
+        restarts: number of restarts of the container whose log was read.
+        sure: time of the last line that is known to be of this container: what was read after the cluster told of it
+            may be of its successor.
+        ended: id of the last container whose end was told.
+    """
 
     time: str = ""
     restarts: int = 0
+    sure: str = ""
+    ended: str = ""
 
 
 resolve(_Position)
@@ -52,8 +65,9 @@ class PodLogs:
         self._file = file
         self._log_of = log_of
         self._positions = self._read_positions()
+        self._unsure: dict[str, frozenset[bytes]] = {}
         self._saved = b""
-        self._seen_events: dict[str, int] = {}
+        self._events = NewEvents(self._positions.get(_EVENTS, _Position()).time)
 
     def _read_positions(self) -> dict[str, _Position]:
         with contextlib.suppress(OSError, msgspec.MsgspecError, UnicodeDecodeError):
@@ -66,7 +80,8 @@ class PodLogs:
         Raises:
             ClusterError: the cluster does not respond.
         """
-        self._copy_events(listed)
+        for service_id, line in self._events.take(listed):
+            self._log_of(service_id).line(line)
         for pod in listed.pods:
             try:
                 self._copy_pod(pod)
@@ -76,50 +91,73 @@ class PodLogs:
                 # The pod has ended, or its container does not run yet: the next round tries again.
         living = {pod["metadata"]["uid"] for pod in listed.pods}
         self._positions = {uid: position for uid, position in self._positions.items() if uid in living}
+        self._unsure = {uid: times for uid, times in self._unsure.items() if uid in living}
         self._save()
 
     def _save(self) -> None:
-        current = msgspec.json.encode(self._positions)
+        current = msgspec.json.encode({**self._positions, _EVENTS: _Position(self._events.last)})
         if current != self._saved:
             with contextlib.suppress(OSError):  # then lines are repeated after a restart
                 write_atomically(self._file, current)
                 self._saved = current
 
     def _copy_pod(self, pod: Object) -> None:
-        status = next(iter(pod.get("status", {}).get("containerStatuses", [])), None)
+        containers = pod.get("status", {}).get("containerStatuses", [])
+        status = next((each for each in containers if each["name"] == CONTAINER), None)
         if status is None or not (status.get("restartCount") or status.get("containerID")):
             return
-        position = self._positions.setdefault(pod["metadata"]["uid"], _Position())
+        uid = pod["metadata"]["uid"]
+        position = self._positions.setdefault(uid, _Position())
         if status.get("restartCount", 0) > position.restarts:
-            self._copy_lines(pod, position, previous=True)
+            self._copy_last_words(pod, position, status)
             position.restarts = status["restartCount"]
-        self._copy_lines(pod, position, previous=False)
+        position.sure = position.time
+        self._unsure[uid] = self._copy_lines(pod, position)
+        self._tell_end(pod, position, (status.get("state") or {}).get("terminated"))
 
-    def _copy_lines(self, pod: Object, position: _Position, *, previous: bool) -> None:
-        name = pod["metadata"]["name"]
-        query: dict[str, Any] = {"timestamps": "true", "limitBytes": _MOST_BYTES, "previous": str(previous).lower()}
-        if position.time:
-            query["sinceTime"] = position.time
-        path = self._connection.path("Pod", name)
-        data = self._connection.text(f"{path}/log", query)
-        lines = list(_newer(data.splitlines(), position.time.encode()))
+    def _copy_last_words(self, pod: Object, position: _Position, status: Object) -> None:
+        """Copy the rest of the log of a container that was replaced; its message if the cluster has no log of it."""
+        ended = (status.get("lastState") or {}).get("terminated")
+        try:
+            read = self._read(pod, position.sure, previous=True)
+        except ClusterError as error:
+            if error.is_away:
+                raise
+            read = [(b"", text) for text in str((ended or {}).get("message") or "").encode().splitlines()]
+        told = self._unsure.get(pod["metadata"]["uid"], frozenset())
+        self._write(pod, (text for time, text in read if time not in told))
+        position.time = max([position.time, *(time.decode() for time, _ in read)])
+        self._tell_end(pod, position, ended)
+
+    def _copy_lines(self, pod: Object, position: _Position) -> frozenset[bytes]:
+        """Copy the new lines of a container; return their times."""
+        lines = self._read(pod, position.time, previous=False)
+        self._write(pod, (text for _, text in lines))
         if lines:
-            self._log_of(pod["metadata"]["labels"][SERVICE]).append(
-                b"".join(b"%b: %b\n" % (name.encode(), text) for _, text in lines)
-            )
             position.time = lines[-1][0].decode()
+        return frozenset(time for time, _ in lines)
 
-    def _copy_events(self, listed: Listed) -> None:
-        pods = {pod["metadata"]["uid"]: pod for pod in listed.pods}
-        for event in _warnings(listed.events, pods):
-            uid, count = event["metadata"]["uid"], event.get("count") or 1
-            if uid not in self._seen_events:
-                pod = pods[event["involvedObject"]["uid"]]
-                text = f"{pod['metadata']['name']}: [kubernetes] {event.get('reason')}: {event.get('message')}"
-                self._log_of(pod["metadata"]["labels"][SERVICE]).line(text)
-            self._seen_events[uid] = count
-        while len(self._seen_events) > _MOST_EVENTS:
-            del self._seen_events[next(iter(self._seen_events))]
+    def _read(self, pod: Object, since: str, *, previous: bool) -> list[tuple[bytes, bytes]]:
+        """Return the time and text of lines after a time."""
+        query: dict[str, Any] = {"container": CONTAINER, "previous": str(previous).lower()}
+        query |= {"timestamps": "true", "limitBytes": _MOST_BYTES}
+        if since:
+            query["sinceTime"] = since
+        path = self._connection.path("Pod", pod["metadata"]["name"])
+        data = self._connection.text(f"{path}/log", query)
+        return list(_newer(data.splitlines(), since.encode()))
+
+    def _write(self, pod: Object, lines: Iterable[bytes]) -> None:
+        name = pod["metadata"]["name"].encode()
+        if text := b"".join(b"%b: %b\n" % (name, line) for line in lines):
+            self._log_of(pod["metadata"]["labels"][SERVICE]).append(text)
+
+    def _tell_end(self, pod: Object, position: _Position, ended: Object | None) -> None:
+        """Write how a container ended, once."""
+        if ended and position.ended != (container := ended.get("containerID") or ended.get("finishedAt") or "unknown"):
+            position.ended = container
+            text = f"[kubernetes] {ended.get('finishedAt')} exit code {ended.get('exitCode')}: {ended.get('reason')}"
+            self._write(pod, [text.encode()])
 
 
 def _newer(lines: Iterable[bytes], last: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -128,11 +166,3 @@ def _newer(lines: Iterable[bytes], last: bytes) -> Iterator[tuple[bytes, bytes]]
         time, _, text = line.partition(b" ")
         if time > last and time[:1].isdigit():
             yield time, text
-
-
-def _warnings(events: Sequence[Object], pods: dict[str, Object]) -> Iterator[Object]:
-    for event in events:
-        # A probe that fails while a driver loads says nothing.
-        is_warning = event.get("type") == "Warning" and event.get("reason") != "Unhealthy"
-        if is_warning and event.get("involvedObject", {}).get("uid") in pods:
-            yield event
