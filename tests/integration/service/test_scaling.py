@@ -80,6 +80,33 @@ def test_scales_up_immediately_and_down_slowly_to_zero_and_wakes(
     assert api.get(url)["numReplicas"] == 1
 
 
+def test_replicas_that_are_kept_for_a_rollback_hold_their_reservation(
+    start_service: Callable[..., ServiceProcess], write_driver: Callable[..., Path]
+) -> None:
+    api = start_service("--calm-seconds", "1")
+
+    def cores(percent: int) -> dict[str, str]:
+        return {"cpu": f"{(os.cpu_count() or 1) * 10 * percent}m"}
+
+    image = api.image(write_driver(SLEEPS))
+    auto = {"autoscaleEnabled": True, "minReplicas": 0, "maxReplicas": 1, "refreshPeriodInSeconds": 1}
+    sleeper = api.service(image["id"], "sleeper", autoScaler=auto, containerResourceReservation=cores(60))
+    url = f"/services/{sleeper['id']}"
+    eventually(lambda: api.get(url)["numReplicas"] == 0, what="falling asleep")
+    key = api.get(f"{url}/keys")["primaryKey"]
+    steady = api.service(image["id"], "steady", containerResourceReservation=cores(30))
+    path = f"/services/{steady['id']}"
+    assert api.operation(api.request("PUT", f"{path}/candidate", json={}))["state"] == "Succeeded"
+    promoted = api.request("POST", f"{path}/candidate/promote", params={"keepWarm": "60"})
+    assert api.operation(promoted)["state"] == "Succeeded"
+
+    refused = api.create(image["id"], "third", containerResourceReservation=cores(60))
+    assert refused.json()["code"] == "CapacityExceeded"
+    assert "has no room for a replica" in api.score(sleeper, "0", key).json()["message"]
+    assert api.operation(api.request("POST", f"{path}/rollback"))["state"] == "Succeeded"
+    eventually(lambda: api.score(sleeper, "0", key).status_code == 200, what="room for the sleeper")
+
+
 def test_two_services_that_want_the_same_core_get_what_they_reserved(
     api: Any, write_driver: Callable[..., Path], name: str, groups: ControlGroups
 ) -> None:

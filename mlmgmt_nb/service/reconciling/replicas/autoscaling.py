@@ -8,11 +8,14 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row
 
+from mlmgmt_nb.service.clock import now
 from mlmgmt_nb.service.compute.base import Capacity
 from mlmgmt_nb.service.compute.computes import Computes
+from mlmgmt_nb.service.compute.observed import ReplicaState
 from mlmgmt_nb.service.reconciling.autoscaler import ScaleState, decide
 from mlmgmt_nb.service.reconciling.capacity import replicas_that_fit, reserved_replicas
 from mlmgmt_nb.service.reconciling.recorder import ServiceRecorder
+from mlmgmt_nb.service.reconciling.service_rows import kept_deployment
 from mlmgmt_nb.service.reconciling.specs import replica_count, scaling, slots
 
 __all__ = ["Autoscaling"]
@@ -81,9 +84,18 @@ class Autoscaling:
             self._recorder.log(row.id).line(f"[mlmgmt] autoscaler: {row.scale} -> {after.replicas} replicas")
 
     def _neighbors(self, row: Row[Any], services: Iterable[Row[Any]]) -> list[tuple[Row[Any], int]]:
-        """Return the other services with replicas on a service's compute, each with its desired number of them."""
-        counted = ((other, self._count(other)) for other in services if other.compute_id == row.compute_id)
-        return [(other, count) for other, count in counted if count and other.id != row.id]
+        """Return the other services with replicas on a service's compute, each with its desired number of them.
+
+        Replicas that are kept for a rollback, also of the service itself, are among them. Each counts as one of the
+        current deployment, which usually reserves as much.
+        """
+        there = [other for other in services if other.compute_id == row.compute_id]
+        counted = [(other, self._count(other)) for other in there if other.id != row.id]
+        kept = [(other, self._kept(other)) for other in there if kept_deployment(other, now()) is not None]
+        return [(other, count) for other, count in (*counted, *kept) if count]
+
+    def _kept(self, row: Row[Any]) -> int:
+        return self._computes[row.compute_id].states(row.id).get(ReplicaState.KEPT, 0)
 
     def _count(self, row: Row[Any]) -> int:
         """Return the desired number of replicas of a service. Decisions of this round are not in the rows yet."""
