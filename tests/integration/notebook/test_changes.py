@@ -72,6 +72,7 @@ def test_a_candidate_in_cells(notebook: Notebook, environment: Path) -> None:
     few = notebook.attempt("%mlmgmt service mirror -n tried --gate 'lost == 0'").error
     assert "inconclusive" in str(few)
     assert notebook.run("%mlmgmt service mirror -n tried --stop").result.candidate.mirror.state == "Stopped"
+    assert notebook.run("%mlmgmt service candidate -n tried").result.url == change.url
     service = notebook.run("%mlmgmt service show -n tried").result
     assert change.url in notebook.shown(service)
     wrong = notebook.attempt("%mlmgmt service promote -n tried --keep-warm long").error
