@@ -46,6 +46,11 @@ class CanaryRequest(Wire, frozen=True, kw_only=True):
         Annotated[float, Meta(ge=0.01)] | None,
         Meta(description="Largest 95th percentile of latencies, as a multiple of the current one; null for any."),
     ] = 2.0
+    min_agree: Annotated[
+        Annotated[float, Meta(ge=0, le=1)] | None,
+        Meta(description="Least share of the candidate's answers that the current one gives too; null for any."),
+    ] = None
+    tolerance: Annotated[float, Meta(ge=0, description="Difference up to which two numbers are the same.")] = 0.0
 
 
 class Answers(Wire, frozen=True, kw_only=True):
@@ -70,6 +75,8 @@ class Canary(CanaryRequest, frozen=True, kw_only=True):
         step_requests: requests that the candidate has answered since.
         reason: the values that decided, or those that do not suffice.
         old, new: the answers of the current deployment and of the candidate.
+        compared, same: answers of the candidate that were compared with those of the current deployment to copies of
+            the same requests, and those that are the same.
     """
 
     state: Annotated[
@@ -81,6 +88,8 @@ class Canary(CanaryRequest, frozen=True, kw_only=True):
     reason: Annotated[str, Meta(description="The values that decided, or those that do not suffice.")] = ""
     old: Annotated[Answers, Meta(description="Answers of the current deployment.")] = Answers()
     new: Annotated[Answers, Meta(description="Answers of the candidate.")] = Answers()
+    compared: Annotated[int, Meta(description="Answers of the candidate that were compared.")] = 0
+    same: Annotated[int, Meta(description="Those that the current deployment gives too.")] = 0
 
     @property
     def share(self) -> float:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from mlmgmt_nb.client.scoring_tests.judging import same
+from mlmgmt_nb.comparison import same
 from mlmgmt_nb.intervals import DEVIATIONS
 
 __all__ = ["FieldChanges", "FieldPair", "pairs_of"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,9 +9,10 @@ import msgspec
 
 from mlmgmt_nb.client.scoring_tests.cases import Cases
 from mlmgmt_nb.client.scoring_tests.results import JudgedOutcome
+from mlmgmt_nb.comparison import same
 from mlmgmt_nb.load_generator.messages import Outcome
 
-__all__ = ["Check", "Judge", "answer_of", "same"]
+__all__ = ["Check", "Judge", "answer_of"]
 
 Check = Callable[[Any, Any], bool | None]
 """Returns whether the answer to an input is right. May raise AssertionError with the reason why it is not."""
@@ -61,20 +61,6 @@ class Judge:
         if isinstance(answer, dict) and not isinstance(expected, dict) and self._expect in answer:
             return answer[self._expect]
         return answer
-
-
-def same(expected: Any, answer: Any, tolerance: float) -> bool:
-    """Return whether two values are the same, numbers within the tolerance."""
-    if isinstance(expected, (list, tuple)) and isinstance(answer, (list, tuple)):
-        return len(expected) == len(answer) and all(
-            same(e, a, tolerance) for e, a in zip(expected, answer, strict=True)
-        )
-    if isinstance(expected, dict) and isinstance(answer, dict):
-        return expected.keys() == answer.keys() and all(same(expected[k], answer[k], tolerance) for k in expected)
-    numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in (expected, answer))
-    if numbers:
-        return math.isclose(expected, answer, rel_tol=tolerance, abs_tol=tolerance)
-    return bool(expected == answer)
 
 
 def answer_of(status: int, content: bytes) -> tuple[Any, str]:

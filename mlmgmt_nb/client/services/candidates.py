@@ -135,6 +135,8 @@ class ProposedChange:
         header: str | None = None,
         max_errors: float | None = 0.01,
         max_p95: float | None = 2.0,
+        min_agree: float | None = None,
+        tolerance: float = 0.0,
     ) -> ProposedChange:
         """Let the candidate answer a share of the requests of the service. It is taken back by itself if it is worse.
 
@@ -155,6 +157,9 @@ class ProposedChange:
             header: the header whose value decides, so that a caller stays (default: by request).
             max_errors: largest share of errors above that of the current deployment; None for any.
             max_p95: largest 95th percentile of latencies, as a multiple of the current one; None for any.
+            min_agree: least share of its answers that the current deployment gives too, from 0 to 1. That one gets copies
+                of these requests, with the header `x-mlmgmt-copy: mirror`. None for any, without copies.
+            tolerance: relative or absolute difference up to which two numbers of these answers are the same.
 
         Raises:
             UsageError: an argument is wrong. Nothing was sent.
@@ -168,6 +173,8 @@ class ProposedChange:
             header=header,
             max_errors=max_errors,
             max_p95=max_p95,
+            min_agree=min_agree,
+            tolerance=tolerance,
         )
         self.candidate = self._services.start_canary(self._service_id, body)
         return self

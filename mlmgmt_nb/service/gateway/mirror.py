@@ -1,7 +1,7 @@
-"""Copies of requests: after a caller has its answer, the candidate of its service gets the same request.
+"""Copies of requests: after a caller has its answer, the other deployment of its service gets the same request.
 
-Nothing of a copy delays a caller. If the candidate is slower than the callers, further requests are not copied, and
-counted instead.
+That is the candidate, or the current one if the candidate has answered. Nothing of a copy delays a caller. If copies
+are slower than callers, further requests are not copied, and counted instead.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Copier:
     """Sends copies, a few at a time. All methods but `take` belong to one event loop.
 
     Args:
-        forward: sends a request to the candidate.
+        forward: sends a request to the other deployment.
         redact: names of the fields whose values are replaced in kept answers.
     """
 
@@ -154,7 +154,7 @@ class Copier:
             self._pairs.append(pair)
 
     async def _answered(self, copy: Copy) -> tuple[_Taken, float]:
-        """Return the answer of the candidate, and its latency."""
+        """Return the answer to a copy, and its latency."""
         answer = _Taken()
         headers = [(name, value) for name, value in copy.scope["headers"] if name != COPY_HEADER.encode()]
         scope = {**copy.scope, "headers": [*headers, (COPY_HEADER.encode(), b"mirror")]}

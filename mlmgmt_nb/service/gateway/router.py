@@ -46,6 +46,7 @@ class Split(NamedTuple):
         header: the header whose values decide, in lower case, so that a caller stays; None to decide by request.
         mirrored: share of the requests whose copies the candidate also answers, from 0 to 1.
         redact: fields whose values are replaced in kept answers.
+        compares: whether the deployment that serves also answers copies of the requests of the candidate.
     """
 
     old_port: int
@@ -54,6 +55,7 @@ class Split(NamedTuple):
     header: str | None = None
     mirrored: float = 0.0
     redact: tuple[str, ...] = ()
+    compares: bool = False
 
 
 class Side:
@@ -202,12 +204,13 @@ class _App:
         self._owed = self._owed_copies = 0.0
         self._sides = (Side(), Side())
         self._copier: Copier | None = None
+        self._copier_compares = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        copy = self._copy_of(scope, receive, send)
+        which, self._owed = choose(self.split, scope, self._owed)
+        copy = self._copy_of(which, scope, receive, send)
         if copy is not None:
             receive, send = copy.receive, copy.send
-        which, self._owed = choose(self.split, scope, self._owed)
         port = self._port if self.is_leaving else (self.split.old_port, self.split.new_port)[which]
         began, status = perf_counter(), 502
 
@@ -229,18 +232,22 @@ class _App:
                 copy.seconds = seconds
                 self._copier.offer(copy)
 
-    def _copy_of(self, scope: Scope, receive: Receive, send: Send) -> Copy | None:
-        """Return a copy to be made of a request, if it is one of those that are mirrored."""
+    def _copy_of(self, is_new: bool, scope: Scope, receive: Receive, send: Send) -> Copy | None:
+        """Return a copy to be made of a request for the other deployment, if it is mirrored or compared."""
         share = self.split.mirrored
-        is_chosen, self._owed_copies = choose(Split(0, 0, share), scope, self._owed_copies)
-        if not share or not is_chosen or self.is_leaving:
+        is_mirrored, self._owed_copies = choose(Split(0, 0, share), scope, self._owed_copies)
+        if self.is_leaving or not ((is_new and self.split.compares) or is_mirrored):
             return None
+        if self._copier is not None and self._copier_compares != self.split.compares:
+            self._copier.stop()
+            self._copier = None
         if self._copier is None:
-            self._copier = Copier(self._copy, self.split.redact)
+            self._copier, self._copier_compares = Copier(self._copy, self.split.redact), self.split.compares
         return Copy(scope, receive, send)
 
     async def _copy(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._forward(self.split.new_port, scope, receive, send)
+        split = self.split
+        await self._forward(split.old_port if split.compares else split.new_port, scope, receive, send)
 
     async def _forward(self, port: int, scope: Scope, receive: Receive, send: Send) -> None:
         try:

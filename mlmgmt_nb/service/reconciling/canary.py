@@ -79,6 +79,8 @@ def _verdicts(canary: Canary) -> Iterator[Verdict]:
         yield _errors(canary.old, canary.new, canary.max_errors)
     if canary.max_p95 is not None and canary.old.requests >= _FEWEST:
         yield _latencies(canary.old, canary.new, canary.max_p95)
+    if canary.min_agree is not None:
+        yield _agreement(canary, canary.min_agree)
 
 
 def _errors(old: Answers, new: Answers, most: float) -> Verdict:
@@ -104,6 +106,15 @@ def _latencies(old: Answers, new: Answers, most: float) -> Verdict:
     if new_high <= max(most * old_low, old_low + _ALIKE_SECONDS):
         return Verdict("good", told)
     return Verdict("unknown", f"{told}: more requests decide")
+
+
+def _agreement(canary: Canary, least: float) -> Verdict:
+    told = f"{canary.same:,} of {canary.compared:,} answers are the same"
+    if canary.compared < _FEWEST:
+        return Verdict("unknown", f"{told}: at least {_FEWEST} are compared before it counts")
+    low, high = intervals.of_share(canary.same, canary.compared)
+    outcome: Outcome = "worse" if high < least else "good" if low >= least else "unknown"
+    return Verdict(outcome, told if outcome != "unknown" else f"{told}: more requests decide")
 
 
 def _p95(latencies: Mapping[str, int]) -> tuple[float, float]:

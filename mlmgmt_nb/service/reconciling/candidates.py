@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
 from sqlalchemy import Row
 
-from mlmgmt_nb.contract.traffic import Canary, Mirror
+from mlmgmt_nb.comparison import same
+from mlmgmt_nb.contract.traffic import Canary, Mirror, MirroredPair
 from mlmgmt_nb.service.clock import now
 from mlmgmt_nb.service.files.mirrors import Mirrors, size_of
 from mlmgmt_nb.service.gateway.mirror import Mirrored
@@ -82,10 +84,22 @@ class CandidateController:
         self._on_change()
 
     def _advanced(self, row: Row[Any], canary: Canary) -> Canary:
-        counted = self._counted(row.candidate_of, canary)
+        counted = self._compared(row.candidate_of, self._counted(row.candidate_of, canary))
         if row.error is not None:
             return msgspec.structs.replace(counted, state="TakenBack", reason=row.error.message)
         return advance(counted, now())
+
+    def _compared(self, service_id: str, canary: Canary) -> Canary:
+        """Compare answers of the candidate with those of the current deployment to copies of the same requests."""
+        taken = None if canary.min_agree is None else self._router.take_mirrored(service_id)
+        if not taken or not taken.pairs:
+            return canary
+        answered = [pair for pair in taken.pairs if pair.status == pair.old_status == HTTPStatus.OK]
+        return msgspec.structs.replace(
+            canary,
+            compared=canary.compared + len(answered),
+            same=canary.same + sum(_is_same(pair, canary.tolerance) for pair in answered),
+        )
 
     def _extended(self, row: Row[Any], mirror: Mirror) -> Mirror:
         """Keep the pairs of a mirror since the last look, and end it when its time or number is reached."""
@@ -142,6 +156,16 @@ def _added(answers: Any, side: Side) -> Any:
     return added(answers, side.requests, side.errors, side.latencies.counts())
 
 
+def _is_same(pair: MirroredPair, tolerance: float) -> bool:
+    if pair.answer == pair.old_answer:
+        return True
+    try:
+        old, new = (msgspec.json.decode(answer) for answer in (pair.old_answer, pair.answer))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return same(old, new, tolerance)
+
+
 def _end_of(mirror: Mirror) -> str | None:
     """Return why a mirror ends now, or None."""
     if mirror.pairs >= mirror.requests:
@@ -168,5 +192,6 @@ def split_of(traffic: Traffic, service: Row[Any], old_port: int, new_port: int) 
         canary.share / 100 if canary and is_shared else 0.0,
         canary.header.lower() if canary and canary.header else None,
         mirrored=mirror.share / 100 if mirror and is_mirrored else 0.0,
+        compares=bool(canary and is_shared and canary.min_agree is not None),
         redact=tuple(recording.redact or ()) if recording else (),
     )

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from mlmgmt_nb.client import Workspace
-from mlmgmt_nb.client.scoring_tests.judging import same
 from mlmgmt_nb.client.scoring_tests.report import ScoringReport
 from mlmgmt_nb.client.scoring_tests.timeline import percentile
+from mlmgmt_nb.comparison import same
 from mlmgmt_nb.contract import ServiceResponse
 from mlmgmt_nb.errors import ScoringTestFailed, UsageError
 from mlmgmt_nb.schema import DataTypes, SampleDefinition, generate_schema

@@ -143,3 +143,24 @@ def test_a_mirror_survives_a_crash_and_ends_with_an_update(
     stopped = mirror_of(change)
     assert stopped.state == "Stopped"
     assert len(change.mirror_report().results) == stopped.pairs
+
+
+def test_a_canary_whose_answers_differ_is_taken_back(api: Any, name: str, write_driver: Callable[..., Path]) -> None:
+    """Its requests are also answered by the current deployment, and no answer is the same."""
+    service, _ = propose(api, name, write_driver)
+    change = change_of(api, name)
+    with pytest.raises(UsageError, match="minAgree"):
+        change.canary(50, min_agree=2)
+    change.canary(50, minutes=60, max_errors=None, max_p95=None, min_agree=0.95)
+
+    def taken_back() -> Any:
+        for number in range(40):
+            assert api.score(service, f'{{"n": {number // 2}}}').status_code == 200
+        canary = change.refresh().candidate.canary
+        return canary if canary and canary.state == "TakenBack" else None
+
+    canary = eventually(taken_back, what="the end of the canary")
+    assert canary.compared >= 20
+    assert canary.same < 0.95 * canary.compared
+    assert f"{canary.same:,} of {canary.compared:,} answers are the same" in canary.reason
+    change.discard()

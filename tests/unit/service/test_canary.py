@@ -46,6 +46,16 @@ def test_a_verdict_has_its_values(new: Answers, outcome: str, words: str) -> Non
     assert words in verdict.reason
 
 
+@pytest.mark.parametrize(
+    ("compared", "same", "outcome"),
+    [(0, 0, "unknown"), (19, 0, "unknown"), (100, 100, "unknown"), (1000, 1000, "good"), (1000, 900, "worse")],
+)
+def test_answers_have_to_agree(compared: int, same: int, outcome: str) -> None:
+    verdict = judge(canary(answers(1000), min_agree=0.99, compared=compared, same=same))
+    assert verdict.outcome == outcome, verdict
+    assert f"{same:,} of {compared:,} answers are the same" in verdict.reason
+
+
 def test_limits_can_be_left_out() -> None:
     bad = canary(answers(1000, 900, seconds="5.0"), max_errors=None, max_p95=None)
     assert judge(bad).outcome == "good"

@@ -57,6 +57,8 @@ class _Canary(ServiceArguments):
     header: str | None
     max_errors: str | None
     max_p95: str | None
+    min_agree: str | None
+    tolerance: float
     stop: bool
 
 
@@ -66,11 +68,11 @@ def _canary(session: Session, arguments: _Canary) -> object:
         return change.stop_canary()
     if arguments.share is None:
         return change
-    limits = {"max_errors": arguments.max_errors, "max_p95": arguments.max_p95}
+    limits = {name: getattr(arguments, name) for name in ("max_errors", "max_p95", "min_agree")}
     given = {name: _number(name, text) for name, text in limits.items() if text is not None}
     shares = [_number("share", part) for part in arguments.share.split(",")]
     minutes = _number("minutes", arguments.minutes or "0")
-    return change.canary(shares, minutes=minutes, header=arguments.header, **given)
+    return change.canary(shares, minutes=minutes, header=arguments.header, tolerance=arguments.tolerance, **given)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,6 +197,8 @@ COMMANDS: tuple[Command[Any], ...] = (
             Flag("--header", "header whose value decides, so that a caller stays (default: by request)"),
             Flag("--max-errors", "largest share of errors above that of the current deployment (default: 0.01)"),
             Flag("--max-p95", "largest p95 latency, as a multiple of the current one (default: 2)"),
+            Flag("--min-agree", "least share of its answers that the current deployment gives too (default: any)"),
+            TOLERANCE,
             Flag("--stop", "give the candidate no further requests", "switch"),
         ),
         arguments=_Canary,

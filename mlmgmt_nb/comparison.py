@@ -1,0 +1,27 @@
+"""The comparison of answers, in scoring tests, replays and canaries."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+__all__ = ["same"]
+
+
+def same(expected: Any, answer: Any, tolerance: float) -> bool:
+    """Return whether two values are the same.
+
+    Args:
+        expected, answer: values as JSON has them.
+        tolerance: relative or absolute difference up to which two numbers are the same.
+    """
+    if isinstance(expected, (list, tuple)) and isinstance(answer, (list, tuple)):
+        return len(expected) == len(answer) and all(
+            same(e, a, tolerance) for e, a in zip(expected, answer, strict=True)
+        )
+    if isinstance(expected, dict) and isinstance(answer, dict):
+        return expected.keys() == answer.keys() and all(same(expected[k], answer[k], tolerance) for k in expected)
+    numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in (expected, answer))
+    if numbers:
+        return math.isclose(expected, answer, rel_tol=tolerance, abs_tol=tolerance)
+    return bool(expected == answer)
