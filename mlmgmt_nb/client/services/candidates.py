@@ -157,8 +157,8 @@ class ProposedChange:
             header: the header whose value decides, so that a caller stays (default: by request).
             max_errors: largest share of errors above that of the current deployment; None for any.
             max_p95: largest 95th percentile of latencies, as a multiple of the current one; None for any.
-            min_agree: least share of its answers that the current deployment gives too, from 0 to 1. That one gets copies
-                of these requests, with the header `x-mlmgmt-copy: mirror`. None for any, without copies.
+            min_agree: least share of its answers that the current deployment gives too, from 0 to 1. That one gets
+                copies of these requests, with the header `x-mlmgmt-copy: mirror`. None for any, without copies.
             tolerance: relative or absolute difference up to which two numbers of these answers are the same.
 
         Raises:
