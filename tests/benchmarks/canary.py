@@ -1,4 +1,4 @@
-"""Measure a canary: exact shares, failed requests at its transitions, and what a service without one pays.
+"""Measure a canary and a mirror: exact shares, failed requests at transitions, and what a service without them pays.
 
 Run it with `python -m tests.benchmarks.canary`. Four callers keep their connections all the time, while a candidate
 gets 5, 25, 50 and 100 % of the requests, is promoted, and a slow one is taken back by itself. The figures are shares
@@ -116,6 +116,11 @@ def _costs(workspace: Workspace, pid: int, new: object) -> None:
     rows = [measured("none")]
     change = services.propose("old-image", image=new)  # type: ignore[arg-type]
     rows.append(measured("a candidate"))
+    change.mirror(minutes=60, requests=100_000)
+    time.sleep(3)
+    rows.append(measured("a mirror of all requests"))
+    mirror = change.stop_mirror().refresh().candidate.mirror
+    time.sleep(3)
     change.canary(5, max_p95=None)
     time.sleep(3)
     rows.append(measured("a canary of 5 %"))
@@ -131,6 +136,8 @@ def _costs(workspace: Workspace, pid: int, new: object) -> None:
     time.sleep(5)
     rows.append(measured("none any more"))
     show("A service with", ["", "CPU s/1000", "p50 ms", "failed"], rows)
+    if mirror is not None:
+        print(f"the mirror: {mirror.pairs:,} copies, {mirror.dropped:,} dropped")
 
 
 def _shares(workspace: Workspace, images: Mapping[str, object]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -35,8 +37,12 @@ class Mirrors:
         """
         self._folder.mkdir(mode=0o700, exist_ok=True)
         parts = [msgspec.msgpack.encode(pair) for pair in pairs]
-        with self._file(candidate_id).open("ab") as file:
-            file.write(b"".join(_LENGTH.pack(len(part)) + part for part in parts))
+        with self._file(candidate_id).open("ab", buffering=0) as file:
+            before = file.tell()
+            content = b"".join(_LENGTH.pack(len(part)) + part for part in parts)
+            if file.write(content) != len(content):  # a full disk: a part of a pair would hide all later ones
+                file.truncate(before)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def read(self, candidate_id: str, skip: int) -> MirroredPairs:
         """Return pairs, as many as fit into a response.

@@ -29,7 +29,7 @@ _LARGEST = 2**20
 _AT_ONCE = 4
 _MOST_WAITING, _MOST_WAITING_BYTES = 100, 16 * 2**20
 _COPY_SECONDS = 60.0
-_NO_KEY = 401
+_FIRST_ERROR, _NO_KEY = 400, 401
 
 
 class Mirrored(NamedTuple):
@@ -83,6 +83,11 @@ class Copy:
     def is_too_large(self) -> bool:
         return self.request.is_too_large or self.answer.is_too_large
 
+    @property
+    def size(self) -> int:
+        """Bytes of the request and its answer."""
+        return len(self.request.body) + len(self.answer.body)
+
     async def receive(self) -> Message:
         message: Message = await self._receive()
         self.request.add(message)
@@ -119,7 +124,7 @@ class Copier:
         elif self._waiting.full() or self._waiting_bytes > _MOST_WAITING_BYTES:
             self._dropped += 1
         else:
-            self._waiting_bytes += len(copy.request.body)
+            self._waiting_bytes += copy.size
             self._waiting.put_nowait(copy)
 
     def take(self) -> Mirrored:
@@ -136,9 +141,9 @@ class Copier:
     async def _work(self) -> None:
         while True:
             copy = await self._waiting.get()
-            self._waiting_bytes -= len(copy.request.body)
+            self._waiting_bytes -= copy.size
             answer, seconds = await self._answered(copy)
-            old, new = (self._redacted(bytes(taken.body)) for taken in (copy.answer, answer))
+            old, new = self._kept(copy.answer), self._kept(answer)
             if answer.is_too_large or old is None or new is None:
                 self._skipped += 1
                 continue
@@ -182,5 +187,10 @@ class Copier:
             answer.fail(str(error))
         return answer, perf_counter() - began
 
-    def _redacted(self, content: bytes) -> bytes | None:
-        return content if self._redactor is None else self._redactor.redact(content)[0]
+    def _kept(self, answer: _Taken) -> bytes | None:
+        """Return what is kept of an answer; None if its fields cannot be redacted."""
+        content = bytes(answer.body)
+        if self._redactor is None or not answer.status:
+            return content
+        # Messages of errors quote values, so they are not kept; that there was an error is.
+        return b"" if answer.status >= _FIRST_ERROR else self._redactor.redact(content)[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -70,15 +70,19 @@ class CandidateController:
     def _look(self, row: Row[Any], traffic: Traffic) -> None:
         """Count what a candidate has answered since the last look, and decide on the next requests."""
         canary, mirror = traffic.canary, traffic.mirror
+        pairs: Sequence[MirroredPair] = ()
         if canary is not None and canary.is_active:
             canary = self._advanced(row, canary)
         if mirror is not None and mirror.is_active:
-            mirror = self._extended(row, mirror)
+            mirror, pairs = self._extended(row, mirror)
         after = Traffic(canary=canary, mirror=mirror)
         if after == traffic:
             return
         with self._store.writing() as db:
             is_changed = traffic_changed(db, row.id, traffic, after)
+            if is_changed and pairs:
+                # Before anybody sees their number. A mirror that was stopped or started again meanwhile gets none.
+                self._mirrors.append(row.id, pairs)
         if is_changed:
             self._log(row.candidate_of, traffic, after)
         self._on_change()
@@ -101,12 +105,10 @@ class CandidateController:
             same=canary.same + sum(_is_same(pair, canary.tolerance) for pair in answered),
         )
 
-    def _extended(self, row: Row[Any], mirror: Mirror) -> Mirror:
-        """Keep the pairs of a mirror since the last look, and end it when its time or number is reached."""
+    def _extended(self, row: Row[Any], mirror: Mirror) -> tuple[Mirror, Sequence[MirroredPair]]:
+        """Return a mirror with the pairs since the last look; it ends when its time or number is reached."""
         taken = self._router.take_mirrored(row.candidate_of) or Mirrored()
         pairs = taken.pairs[: mirror.requests - mirror.pairs]
-        if pairs:
-            self._mirrors.append(row.id, pairs)
         after = msgspec.structs.replace(
             mirror,
             pairs=mirror.pairs + len(pairs),
@@ -115,7 +117,8 @@ class CandidateController:
             bytes=mirror.bytes + sum(map(size_of, pairs)),
         )
         reason = _end_of(after)
-        return after if reason is None else msgspec.structs.replace(after, state="Ended", reason=reason)
+        ended = after if reason is None else msgspec.structs.replace(after, state="Ended", reason=reason)
+        return ended, pairs
 
     def _log(self, service_id: str, before: Traffic, after: Traffic) -> None:
         service_log = self._recorder.log(service_id)

@@ -164,3 +164,25 @@ def test_a_canary_whose_answers_differ_is_taken_back(api: Any, name: str, write_
     assert canary.same < 0.95 * canary.compared
     assert f"{canary.same:,} of {canary.compared:,} answers are the same" in canary.reason
     change.discard()
+
+
+def test_errors_of_a_redacted_candidate_are_counted_and_quote_nothing(
+    api: Any, name: str, write_driver: Callable[..., Path]
+) -> None:
+    service, _ = propose(api, name, write_driver, recording={"redact": ["secret"]})
+    change = change_of(api, name)
+    change.mirror(minutes=60)
+    eventually(lambda: _is_routed(api, service, change), what="the first copy")
+    # With a body in chunks: the copy has it whole.
+    assert api.score(service, iter([b'{"n": -1, ', b'"secret": "hunter2"}'])).json()["n"] == -1
+    report = eventually(lambda: _failed(change), what="the answer of the candidate")
+    assert (report.summary["errors"], report.skipped) == (1, 0)
+    assert "500" in report.to_frame()["new_error"].iloc[-1]
+    kept = b"".join(path.read_bytes() for path in (api.home / "mirrors").iterdir())
+    assert b"below zero" not in kept
+    change.discard()
+
+
+def _failed(change: ProposedChange) -> Any:
+    report = change.mirror_report()
+    return report if report.summary["errors"] else None
