@@ -19,6 +19,7 @@ from tests.conftest import ServiceProcess
 from tests.faults.scene import (
     Scene,
     address,
+    command_of,
     processes_of,
     random_moment,
 )
@@ -88,7 +89,7 @@ def flood_the_log(scene: Scene, moments: random.Random) -> None:
         assert scene.api.request("DELETE", url).status_code == 200
         eventually(lambda: not folder.exists(), 60, "the end of it")
     assert callers.wrong == [], callers.wrong
-    assert not [child for child in scene.api.children() if "time.monotonic() + 120" in " ".join(child.cmdline())]
+    assert not [child for child in scene.api.children() if "time.monotonic() + 120" in " ".join(command_of(child))]
 
 
 def half_open(scene: Scene, moments: random.Random) -> None:

@@ -15,6 +15,7 @@ import msgspec
 from sqlalchemy import (
     Boolean,
     Column,
+    Connection,
     DateTime,
     Dialect,
     ForeignKey,
@@ -29,6 +30,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from mlmgmt_nb.contract import ErrorResponse
 from mlmgmt_nb.contract.extensions import ChangeRecord, ServiceCreate
@@ -38,6 +40,7 @@ from mlmgmt_nb.contract.traffic import Canary, Mirror
 __all__ = [
     "VERSION",
     "compute_aliases",
+    "create",
     "deployments",
     "images",
     "installation",
@@ -297,3 +300,19 @@ replicas = Table(
     Column("started", Text, nullable=False),
     Column("service_id", String(36), nullable=False),
 )
+
+
+def create(db: Connection) -> None:
+    """Create all tables that do not exist, and their indexes.
+
+    SQLite prefers the newest of the indexes that fit equally well: those that have only a part of the rows come last.
+    SQLAlchemy would create them in any order.
+    """
+    for table in metadata.sorted_tables:
+        db.execute(CreateTable(table, if_not_exists=True))
+        for index in sorted(table.indexes, key=_order_of):
+            db.execute(CreateIndex(index, if_not_exists=True))
+
+
+def _order_of(index: Index) -> tuple[bool, str]:
+    return index.dialect_options["sqlite"]["where"] is not None, str(index.name)

@@ -117,7 +117,7 @@ class Store:
             self._set_aside(version)
         with self.writing() as db:
             if version is None:
-                schema.metadata.create_all(db)
+                schema.create(db)
             # Another process may have migrated it in the meantime.
             version = db.scalar(select(schema.schema_version.c.version))
             if version is None:

@@ -26,8 +26,8 @@ from tests.support.waiting import eventually
 
 RELEASED = Path(__file__).with_name("released")
 VERSIONS = sorted(int(path.stem) for path in RELEASED.glob("*.sql"))
-NO_RECORD = dict.fromkeys(("change", "changedBy", "reason", "replaces", "restores", "evidence", "outcome"))
-"""New in schema 5 and 6."""
+NO_RECORD = dict.fromkeys(("change", "changedBy", "reason", "replaces", "restores", "evidence", "outcome", "keptUntil"))
+"""New since schema 5."""
 AS_BEFORE = "def init():\n    pass\n\ndef run(body):\n    return 'as before'\n"
 
 
