@@ -7,7 +7,7 @@ else that arrives on the connection later goes back the same way, with its conne
 heads        which requests the replica may answer instead of the front door
 channel      connections as messages: the bytes that were read, and the descriptor of the socket
 connection   the connection in the replica
-entrance     takes connections from the front door, and gives them back
+listener     takes connections from the front door, and gives them back
 
 See `.docs/explanation/decisions/handed-connections.md`.
 """

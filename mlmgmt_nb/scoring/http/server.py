@@ -21,7 +21,7 @@ from mlmgmt_nb.scoring.calls.admission import log
 from mlmgmt_nb.scoring.http.app import ScoringApp
 from mlmgmt_nb.scoring.http.connection import SILENT_SECONDS, Connection
 
-__all__ = ["OtherEntrance", "ReplicaServer"]
+__all__ = ["OtherListener", "ReplicaServer"]
 
 _IDLE_SECONDS = 2.0
 """How long a drain leaves an idle connection open: its next request may be on the way."""
@@ -30,7 +30,7 @@ _LAST_TICKS = 10
 _CHECK_SECONDS = 0.5
 
 
-class OtherEntrance(Protocol):
+class OtherListener(Protocol):
     """Brings connections that were accepted elsewhere, while the server accepts those of its service."""
 
     def open(self, server: ReplicaServer) -> None: ...
@@ -47,7 +47,7 @@ class ReplicaServer(uvicorn.Server):
             at its own and at `private`.
         patience: seconds that a caller may take for the head of a request, and for a part of an answer.
         connection: the class of its connections.
-        entrance: brings further connections.
+        other: brings further connections.
     """
 
     def __init__(
@@ -56,14 +56,14 @@ class ReplicaServer(uvicorn.Server):
         sockets: Mapping[str, socket.socket],
         patience: float,
         connection: type[Connection] = Connection,
-        entrance: OtherEntrance | None = None,
+        other: OtherListener | None = None,
     ) -> None:
         self._app = app
         self._sockets = dict(sockets)
         self._open: dict[str, asyncio.Server] = {}
         self._patience = patience
         self._connection_class = connection
-        self._entrance = entrance
+        self._other = other
         self._checked = monotonic()
         self._accepting = asyncio.Event()
         self._drain_seconds = 30.0
@@ -101,8 +101,8 @@ class ReplicaServer(uvicorn.Server):
                 await self._enter(name)
         for name in [opened for opened in self._open if opened not in names]:
             self._leave(name)
-        if self._entrance is not None:
-            (self._entrance.open(self) if "service" in self._open else self._entrance.close())
+        if self._other is not None:
+            (self._other.open(self) if "service" in self._open else self._other.close())
 
     async def _enter(self, name: str) -> None:
         """Accept connections at a socket."""
@@ -141,8 +141,8 @@ class ReplicaServer(uvicorn.Server):
         self._drain_began = monotonic()
         for server in getattr(self, "servers", []):
             server.close()
-        if self._entrance is not None:
-            self._entrance.close()
+        if self._other is not None:
+            self._other.close()
         self.should_exit = True
 
     def descriptors(self) -> list[int]:

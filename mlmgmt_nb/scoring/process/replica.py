@@ -20,7 +20,7 @@ from mlmgmt_nb.scoring.driver.load_warnings import noted_warnings
 from mlmgmt_nb.scoring.driver.loading import load_driver
 from mlmgmt_nb.scoring.errors import LoadError
 from mlmgmt_nb.scoring.fast_path.path import RequestPath, choose_path
-from mlmgmt_nb.scoring.handover.entrance import Entrance
+from mlmgmt_nb.scoring.handover.listener import HandoverListener
 from mlmgmt_nb.scoring.http.access.cors import allowed_origins
 from mlmgmt_nb.scoring.http.access.hosts import HostCheck, cross_origins
 from mlmgmt_nb.scoring.http.app import ScoringApp
@@ -85,7 +85,7 @@ class Replica:
         self._application = application
         self._sockets = dict(sockets)
         handed = self._sockets.pop(HANDED, None)
-        self._entrance = Entrance(handed, start.name, path.handed_connection) if handed is not None else None
+        self._handover = HandoverListener(handed, start.name, path.handed_connection) if handed is not None else None
         self._handed = [] if handed is None else [handed]
         self._start = start
         self._path = path
@@ -155,7 +155,7 @@ class Replica:
                     seconds,
                     self._warning,
                     moves_sockets="private" in self._sockets,
-                    takes_connections=self._entrance is not None,
+                    takes_connections=self._handover is not None,
                 )
             )
             self._start_task(self._report_stats(self._channel, admission))
@@ -223,7 +223,7 @@ class Replica:
         if self._telemetry:
             self._app.on_trace = self._telemetry.expect
         self._server = ReplicaServer(
-            self._app, self._sockets, start.client_timeout_seconds, self._path.connection, self._entrance
+            self._app, self._sockets, start.client_timeout_seconds, self._path.connection, self._handover
         )
         return self._server
 

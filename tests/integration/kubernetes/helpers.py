@@ -109,3 +109,10 @@ def own_config(folder: Path) -> Iterator[None]:
     """Have commands keep their settings in a folder."""
     with patch.dict(os.environ, {"MLMGMT_CONFIG": str(folder / "config.toml")}):
         yield
+
+
+def configure(file: Path, settings: str) -> None:
+    """Replace the settings of the clusters of a service that runs: it reads them at any time, and never a part."""
+    new = file.with_suffix(".new")
+    new.write_text(settings)
+    new.replace(file)

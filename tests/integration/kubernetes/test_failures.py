@@ -17,6 +17,7 @@ import yaml
 
 from tests.conftest import ServiceProcess, mlmgmt
 from tests.integration.kubernetes.helpers import SAYS, build, serve
+from tests.integration.kubernetes.helpers import configure as configure_clusters
 from tests.support.kubernetes import ClusterProcess
 from tests.support.waiting import eventually
 
@@ -55,10 +56,10 @@ def tight(cluster: ClusterProcess, service: ServiceProcess, tmp_path: Path) -> I
     before = file.read_text()
 
     def configure(*tables: str) -> None:
-        file.write_text("\n".join([before, *tables]))
+        configure_clusters(file, "\n".join([before, *tables]))
 
     yield configure
-    file.write_text(before)
+    configure_clusters(file, before)
     for name in NAMESPACES:
         cluster.api("DELETE", f"/api/v1/namespaces/{name}")
     eventually(lambda: not namespaces(cluster) & {*NAMESPACES}, 60, "the end of the namespaces")

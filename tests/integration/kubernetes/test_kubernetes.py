@@ -17,7 +17,7 @@ from mlmgmt_nb.service.cluster_settings import ClusterSettings
 from mlmgmt_nb.service.compute.kubernetes.api.connection import Connection
 from mlmgmt_nb.service.compute.kubernetes.api.readiness import find_problem
 from tests.conftest import ServiceProcess, mlmgmt
-from tests.integration.kubernetes.helpers import SAYS, Load, answers, build, create, own_config, score, serve
+from tests.integration.kubernetes.helpers import SAYS, Load, answers, build, configure, create, own_config, score, serve
 from tests.support.kubernetes import ClusterProcess, free_port
 from tests.support.waiting import eventually
 
@@ -146,15 +146,14 @@ def test_an_update_loses_no_request(service: ServiceProcess, images: Images, kep
 def test_new_keys_are_in_force_at_once(service: ServiceProcess, kept: Any) -> None:
     old = service.get(f"/services/{kept['id']}/keys")["primaryKey"]
     service.request("POST", f"/services/{kept['id']}/regenerateKeys", json={"keyType": "Primary"})
-    began = time.monotonic()
     new = service.get(f"/services/{kept['id']}/keys")["primaryKey"]
     assert new != old
 
     def is_known_everywhere() -> bool:
         return {service.score(kept, "1", new).status_code for _ in range(8)} == {200}
 
-    eventually(is_known_everywhere, 10, "the new key at both pods")
-    assert time.monotonic() - began < 3  # 2 s on a machine that does nothing else
+    # A second or two on a machine that does nothing else; a kubelet looks by itself after a minute or more.
+    eventually(is_known_everywhere, 45, "the new key at both pods")
     assert {service.score(kept, "1", old).status_code for _ in range(8)} == {401}
 
 
@@ -177,7 +176,7 @@ def test_scoring_urls_may_be_those_of_the_cluster(
     file = service.home / "clusters.toml"
     before, pods = file.read_text(), two_pods(cluster, kept)
     try:
-        file.write_text(cluster.settings("default", expose="nodeport"))
+        configure(file, cluster.settings("default", expose="nodeport"))
         url = eventually(lambda: service.get(f"/services/{kept['id']}")["scoringUri"], 20, "the URL")
         port = next(each for each in objects(cluster, kept) if "clusterIP" in each.get("spec", {}))["spec"]["ports"][0]
         assert url == f"http://127.0.0.1:{port['nodePort']}/api/v1/service/kept/score"
@@ -188,7 +187,7 @@ def test_scoring_urls_may_be_those_of_the_cluster(
         refused = create(service, images(SAYS.format(word="first")), "sleeping", **sleeping)
         assert (refused.status_code, refused.json()["code"]) == (409, "NoAutoscaler")
     finally:
-        file.write_text(before)
+        configure(file, before)
     assert service.get(f"/services/{kept['id']}")["scoringUri"] == kept["scoringUri"]
     eventually(lambda: answers(service, kept), 20, "an answer at the front door")
     assert living_pods(cluster, kept) == pods
@@ -250,10 +249,10 @@ def test_a_user_with_rights_in_one_namespace(
     assert [score(own, made)[0] for _ in range(3)] == ["dev"] * 3
     # The settings may change while the service runs.
     settings = (own.home / "clusters.toml").read_text()
-    (own.home / "clusters.toml").write_text("")
+    configure(own.home / "clusters.toml", "")
     refused = own.request("PUT", f"/services/{made['id']}", json={"numReplicas": 2})
     assert (refused.status_code, refused.json()["code"]) == (409, "NoCompute")
-    (own.home / "clusters.toml").write_text(settings)
+    configure(own.home / "clusters.toml", settings)
     eventually(lambda: answers(own, made), 30, "an answer with the settings")
     # A crash between the end of a row and the end of its objects leaves objects that nobody knows.
     own.stop()

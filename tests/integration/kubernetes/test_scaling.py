@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.conftest import ServiceProcess
-from tests.integration.kubernetes.helpers import Load, create, score, serve
+from tests.integration.kubernetes.helpers import Load, configure, create, score, serve
 from tests.support.kubernetes import ClusterProcess
 from tests.support.waiting import eventually
 
@@ -49,7 +49,7 @@ def test_the_cluster_may_scale_instead(
     before = file.read_text()
     room = {"containerResourceReservation": {"cpu": "100m"}}
     made = serve(service, images(SLEEPS), "handed", numReplicas=2, **room)
-    file.write_text(cluster.settings("default", hpa=True))
+    configure(file, cluster.settings("default", hpa=True))
     try:
         image, auto = images(SLEEPS), {"autoscaleEnabled": True, "maxReplicas": 3, "targetUtilization": 50}
         refusals: dict[str, dict[str, Any]] = {
@@ -74,9 +74,9 @@ def test_the_cluster_may_scale_instead(
         eventually(lambda: service.get(f"/services/{made['id']}")["numReplicas"] == 3, 30, "its number")
         assert scale_of(cluster, made) == 3
         # Without the setting, we decide again, and the autoscaler of the cluster goes.
-        file.write_text(before)
+        configure(file, before)
         eventually(lambda: not cluster.api("GET", scalers, labelSelector=selector)["items"], 30, "the end of it")
         assert score(service, made) == 1
     finally:
-        file.write_text(before)
+        configure(file, before)
         service.request("DELETE", f"/services/{made['id']}")

@@ -37,23 +37,22 @@ class Clusters:
         self._registry = registry
         self._make = make
         self._lock = threading.Lock()
-        self._stamp: list[tuple[int, int] | None] = []
         self._clusters: dict[str, KubernetesCluster] = {}
+        self._stamp = self._current_stamp()  # before the file is read, as below
         try:
             self._update(read_clusters(file))
         except ClusterSettingsError as error:
             raise LocalServiceError(str(error), fix="Correct that file (docs: guides/kubernetes.md).") from error
-        self._stamp = self._current_stamp()
 
     def current(self) -> Mapping[str, KubernetesCluster]:
         """Return the clusters as they are configured now. A file that is damaged changes nothing."""
         with self._lock:
             stamp = self._current_stamp()
             if stamp != self._stamp:
+                # From before the file is read: a change meanwhile, or a file that it names now, is read the next time.
                 self._stamp = stamp
                 try:
                     self._update(read_clusters(self._file))
-                    self._stamp = self._current_stamp()
                 except ClusterSettingsError as error:
                     log.error("%s", error)
             return self._clusters

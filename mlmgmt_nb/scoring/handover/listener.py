@@ -12,13 +12,13 @@ from mlmgmt_nb.scoring.handover.connection import HandedConnection
 from mlmgmt_nb.scoring.http.connection import Connection
 from mlmgmt_nb.scoring.http.server import ReplicaServer
 
-__all__ = ["Entrance"]
+__all__ = ["HandoverListener"]
 
 _RETRY_SECONDS = 0.02
 _PASSING = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ETOOMANYREFS})
 
 
-class Entrance:
+class HandoverListener:
     """The connections of a replica that came from the front door.
 
     Args:
