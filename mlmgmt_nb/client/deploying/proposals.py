@@ -59,7 +59,7 @@ class AccountServices(Services):
         Raises:
             UsageError: an argument is wrong, or the server does not support candidates. Nothing was sent.
             PackagingError: the answers of the package or of the candidate differ from those of the object.
-            ConflictError: nothing serves, or the compute of the service has no room or no candidates.
+            ConflictError: nothing serves, or the compute of the service has no room.
             OperationFailed: the build failed, or the candidate did not start.
             NotFoundError: the service does not exist.
         """

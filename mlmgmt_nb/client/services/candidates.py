@@ -313,7 +313,7 @@ class ServiceCandidates(ServiceReplays, ServiceChanges):
 
         Raises:
             UsageError: a property exceeds a limit, or the server does not support candidates. Nothing was sent.
-            ConflictError: nothing serves, or the compute of the service has no room or no candidates.
+            ConflictError: nothing serves, or the compute of the service has no room.
             NotFoundError: the service does not exist.
         """
         image_id = image.id if isinstance(image, Image) else image
