@@ -35,10 +35,18 @@ def objects(cluster: ClusterProcess, service: Any) -> list[Any]:
     return [each for path in _KINDS for each in cluster.api("GET", path, labelSelector=selector)["items"]]
 
 
+def lasting(cluster: ClusterProcess, service: Any) -> set[str]:
+    """Return the ids of everything of a service, except for pods that were told to end."""
+    return _lasting(objects(cluster, service))
+
+
 def living_pods(cluster: ClusterProcess, service: Any) -> set[str]:
-    """Return the ids of the pods of a service, but for those that are to end."""
-    pods = cluster.api("GET", _KINDS[-1], labelSelector=_SELECTOR.format(service["id"]))["items"]
-    return {pod["metadata"]["uid"] for pod in pods if "deletionTimestamp" not in pod["metadata"]}
+    """Return the ids of the pods of a service, except for those that were told to end."""
+    return _lasting(cluster.api("GET", _KINDS[-1], labelSelector=_SELECTOR.format(service["id"]))["items"])
+
+
+def _lasting(found: list[Any]) -> set[str]:
+    return {each["metadata"]["uid"] for each in found if "deletionTimestamp" not in each["metadata"]}
 
 
 def two_pods(cluster: ClusterProcess, service: Any) -> set[str]:
@@ -85,7 +93,7 @@ _HOGS = "def init():\n    global held\n    held = bytearray(200 * 2**20)\n\ndef 
 
 
 def test_a_failure_is_one_sentence(service: ServiceProcess, images: Images) -> None:
-    """Each of these ends within seconds, and leaves nothing in the cluster."""
+    """Each of these ends as soon as the cause is certain, and leaves nothing in the cluster."""
     good = images(SAYS.format(word="first"))
     room = {"containerResourceReservation": {"cpu": "64", "memory": "100Mi"}}
     cases = {
@@ -94,14 +102,13 @@ def test_a_failure_is_one_sentence(service: ServiceProcess, images: Images) -> N
         "no-room": (good, room, "NoRoom", r"64 cpu.*Insufficient cpu.*Free: [\d.]+ cpu, \d+Mi memory on n1"),
         "no-image": (_lost(service, images), {}, "ImagePullFailed", r"not found"),
     }
-    began = time.monotonic()
     asked = {name: create(service, image, name, **more) for name, (image, more, _, _) in cases.items()}
     for name, (_, _, code, words) in cases.items():
         ended = service.operation(asked[name])
         assert ended["error"]["code"] == code, ended
         assert re.search(words, ended["error"]["message"]), ended
         assert "\n" not in ended["error"]["message"]
-    assert time.monotonic() - began < 35
+        assert "in time" not in ended["error"]["message"], "the cause ended it, not the time for starting"
 
 
 def _lost(service: ServiceProcess, images: Images) -> Any:
@@ -268,11 +275,12 @@ def test_two_state_folders_share_a_namespace(
     cluster: ClusterProcess, start: Callable[..., ServiceProcess], kept: Any, tmp_path: Path
 ) -> None:
     """A service removes what nobody knows, but only of its own folder."""
-    before = [each["metadata"]["uid"] for each in objects(cluster, kept)]
+    two_pods(cluster, kept)  # others, of an earlier change, are told to end, and end by themselves
+    before = lasting(cluster, kept)
     other = start(tmp_path / "home", cluster.settings("default"))
     eventually((other.home / "clusters" / "kubernetes" / "logs.json").exists, 60, "its first round")
     other.stop()
-    assert [each["metadata"]["uid"] for each in objects(cluster, kept)] == before
+    assert before == lasting(cluster, kept)
 
 
 def test_why_a_cluster_is_not_ready(cluster: ClusterProcess, tmp_path: Path) -> None:

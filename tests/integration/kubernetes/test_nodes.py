@@ -33,6 +33,8 @@ def test_the_other_node_goes_on_answering(
 ) -> None:
     """Of requests at the front door, only those in progress there fail: also before the cluster knows of the loss."""
     made = serve(service, images(SAYS.format(word="first")), f"node-{lose}", numReplicas=2)
+    path = f"/services/{made['id']}"
+    log = f"{path}/logs"
     eventually(lambda: ready_nodes(cluster, made) == {"n1", "n2"}, 20, "a pod on each node")
     try:
         with ExitStack() as stack:
@@ -40,7 +42,10 @@ def test_the_other_node_goes_on_answering(
             eventually(lambda: min(len(load.answers) for load in loads) > 10, 30, "answers of both nodes")
             cluster.run("node", lose, "2")
             lost = time.monotonic()
+            told = service.log(log).count("called with")
+            eventually(lambda: service.log(log).count("called with") > told, 60, "lines of the other node")
             eventually(lambda: ready_nodes(cluster, made) == {"n1"}, 90, "the loss, as the cluster sees it")
+            assert (service.get(path)["error"] or {}).get("code") != "ClusterUnavailable"
             before = [len(load.answers) for load in loads]
             progress = list(zip(loads, before, strict=True))
             eventually(lambda: all(len(load.answers) > count + 10 for load, count in progress), 60, "answers")
@@ -51,4 +56,4 @@ def test_the_other_node_goes_on_answering(
         cluster.run("node", restore, "2")
         eventually(lambda: all(is_true(node, "Ready") for node in cluster.api("GET", "/api/v1/nodes")["items"]), 60)
     eventually(lambda: ready_nodes(cluster, made) == {"n1", "n2"}, 90, "a pod on each node again")
-    service.request("DELETE", f"/services/{made['id']}")
+    service.request("DELETE", path)

@@ -93,7 +93,7 @@ class KubernetesCluster:
         self._is_checked = threading.Event()
         self._is_observed = False
         self._thread: threading.Thread | None = None
-        self._stopping = False
+        self._stopping = self._is_retired = False
 
     # --- the compute ---------------------------------------------------------------------------------------------
 
@@ -194,6 +194,12 @@ class KubernetesCluster:
         self._stopping, self._is_observed, self._observation = False, False, None
         self._applier.clear()
 
+    def retire(self) -> None:
+        """Stop for good: these settings are no longer in force. Others may still hold this cluster for a moment."""
+        self._is_retired = True
+        self.stop()
+        self._is_checked.set()
+
     def problem(self) -> Cause | None:
         """Return why services cannot run here now, or None. Waits for the first check."""
         self._start()
@@ -207,7 +213,7 @@ class KubernetesCluster:
 
     def _start(self) -> None:
         with self._lock:
-            if self._thread is None and not self._stopping:
+            if self._thread is None and not (self._stopping or self._is_retired):
                 self._thread = threading.Thread(target=self._run, name="cluster", daemon=True)
                 self._thread.start()
 

@@ -73,7 +73,7 @@ class Clusters:
                 raise ClusterSettingsError(f"{self._file}: [{name}]: {error}") from error
         for name, cluster in self._clusters.items():
             if clusters.get(name) is not cluster:
-                cluster.stop()
+                cluster.retire()
         self._clusters = clusters
 
 

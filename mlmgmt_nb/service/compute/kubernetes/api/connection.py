@@ -22,7 +22,7 @@ from mlmgmt_nb.service.docker_engine import root_cause
 
 __all__ = ["ClusterError", "Connection", "in_pod"]
 
-_CONNECT_SECONDS, _READ_SECONDS = 3.0, 20.0
+_CONNECT_SECONDS, _READ_SECONDS, _NODE_SECONDS = 3.0, 20.0, 5.0
 _EVERYWHERE = frozenset({"v1", "apps/v1"})
 """API versions that every cluster has."""
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -99,12 +99,13 @@ class Connection:
         return _decoded(self._send(method, path, body=body, header_params={"Accept": accept}, **options))
 
     def text(self, path: str, query: dict[str, Any]) -> bytes:
-        """Return a text, such as a log.
+        """Return a text that comes from a node, such as a log. The node may be lost, so the time is short.
 
         Raises:
             ClusterError: the cluster refused it, or does not respond.
         """
-        return self._send("GET", path, query_params=list(query.items()), header_params={"Accept": "*/*"})
+        options = {"query_params": list(query.items()), "header_params": {"Accept": "*/*"}}
+        return self._send("GET", path, **options, _request_timeout=(_CONNECT_SECONDS, _NODE_SECONDS))
 
     def _send(self, method: str, path: str, **options: Any) -> bytes:
         with self.cluster_errors():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import msgspec
@@ -27,6 +28,8 @@ __all__ = ["PodLogs"]
 Object = dict[str, Any]
 
 _MOST_BYTES = 2**20
+_SILENT_SECONDS = 10.0
+"""Seconds until a node that did not return a log is asked again: it may be lost, and the others go on."""
 _EVENTS = "events"
 """Key of the position in the events of the cluster, among those of pods."""
 
@@ -66,6 +69,7 @@ class PodLogs:
         self._log_of = log_of
         self._positions = self._read_positions()
         self._unsure: dict[str, frozenset[bytes]] = {}
+        self._ask_again_at: dict[str, float] = {}
         self._saved = b""
         self._events = NewEvents(self._positions.get(_EVENTS, _Position()).time)
 
@@ -75,20 +79,20 @@ class PodLogs:
         return {}
 
     def copy(self, listed: Listed) -> None:
-        """Copy what is new.
-
-        Raises:
-            ClusterError: the cluster does not respond.
-        """
+        """Copy what is new."""
         for service_id, line in self._events.take(listed):
             self._log_of(service_id).line(line)
         for pod in listed.pods:
+            node = pod["spec"].get("nodeName", "")
+            if monotonic() < self._ask_again_at.get(node, 0.0):
+                continue
             try:
                 self._copy_pod(pod)
             except ClusterError as error:
+                # The cluster has just listed the pod. If nothing responds now, it is the node that does not; otherwise
+                # the pod has ended, or its container does not run yet, and the next round tries again.
                 if error.is_away:
-                    raise
-                # The pod has ended, or its container does not run yet: the next round tries again.
+                    self._ask_again_at[node] = monotonic() + _SILENT_SECONDS
         living = {pod["metadata"]["uid"] for pod in listed.pods}
         self._positions = {uid: position for uid, position in self._positions.items() if uid in living}
         self._unsure = {uid: times for uid, times in self._unsure.items() if uid in living}
