@@ -7,6 +7,7 @@ takes a message, as with connections at a listening socket.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import struct
@@ -54,16 +55,18 @@ def receive(end: socket.socket) -> Handed | None:
 
     Raises:
         BlockingIOError: none waits.
-        OSError: this end is closed.
+        OSError: this end is closed, or a connection is lost because this process has too many open files.
     """
     # not `socket.recv_fds`, which ignores its flags: children of a driver would inherit the connection
     message, parts, flags, _ = end.recvmsg(_LARGEST, socket.CMSG_LEN(_INT.size), socket.MSG_CMSG_CLOEXEC)
+    if not message:
+        return None
     descriptors = [_INT.unpack(data)[0] for *_, data in parts]
     if not descriptors:
-        return None
+        raise OSError(errno.EMFILE, "a connection from the other end is lost: too many open files")
     if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
         for descriptor in descriptors:
             with contextlib.suppress(OSError):
                 os.close(descriptor)
-        raise OSError("a message of the front door was cut off")
+        raise OSError("a message from the other end was cut off")
     return Handed(descriptors[0], message[len(_MARK) :])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 
 import pytest
@@ -78,3 +79,25 @@ def test_a_message_carries_a_connection_and_what_was_read_of_it() -> None:
             receive(replicas)
         front_door.close()
         assert receive(replicas) is None
+
+
+def test_a_connection_that_cannot_be_received_does_not_end_the_channel() -> None:
+    """A process with too many open files gets the message without its descriptor."""
+    front_door, replicas = channel_pair()
+    ours, caller = socket.socketpair()
+    with front_door, replicas, ours, caller:
+        send(front_door, ours.fileno(), b"lost")
+        send(front_door, ours.fileno(), b"next")
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        first_free = os.dup(ours.fileno())
+        os.close(first_free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (first_free, limits[1]))
+        try:
+            with pytest.raises(OSError, match="too many open files"):
+                receive(replicas)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        handed = receive(replicas)
+        assert handed is not None
+        os.close(handed.descriptor)
+        assert handed.data == b"next"
