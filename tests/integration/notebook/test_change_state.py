@@ -76,12 +76,19 @@ def test_a_change_is_tried_and_promoted(propose: Callable[[], ChangePanel], ws: 
     assert "25 % of the requests, step 1 of 2" in panel.text()
     with pytest.raises(UsageError, match="'some' is not a number"):
         state.start_canary("some", "")
+    with pytest.raises(UsageError, match="agree: 'most' is not a number"):
+        state.start_canary("25", "0", "most")
+    state.stop_canary()
+    state.start_canary("25", "0", "95")
+    assert state.canary is not None
+    assert state.canary.min_agree == 0.95
     state.stop_canary()
     assert panel.shown()["active"] is False
     refused(state, UsageError, "is not the name of this service", name="other")
     refused(state, ScoringTestFailed, "gate failed: errors > 0", name=NAME, gate="errors > 0")
+    refused(state, UsageError, "warm: 'long' is not a number", name=NAME, warm="long")
     assert not state.is_over
-    state.promote(NAME, "three is more", "lost == 0 and agree >= 0.8")
+    state.promote(NAME, "three is more", "lost == 0 and agree >= 0.8", "5")
     assert state.is_open
     eventually(lambda: state.poll() is None, what="the end of the promotion")
     assert state.note == f"The change serves {NAME} now."
@@ -89,6 +96,7 @@ def test_a_change_is_tried_and_promoted(propose: Callable[[], ChangePanel], ws: 
     service = ws.services.get(NAME)
     assert service.last_change is not None
     assert service.last_change.reason == "three is more"
+    assert service.last_change.kept_until is not None
     assert "gate passed: lost == 0" in (service.last_change.evidence or "")
     assert ws.services.run(NAME, 5) == 15
     keys = ws.services.keys(NAME)

@@ -120,12 +120,13 @@ function mirror(send) {
 function canary(send) {
   const share = h("input", { type: "text", size: 14, value: "5, 25, 100", spellcheck: "false" });
   const minutes = h("input", { type: "text", inputmode: "decimal", size: 6, value: "10" });
+  const agree = h("input", { type: "text", inputmode: "decimal", size: 6, placeholder: "any" });
   const start = h("button", { class: "mlmgmt-primary" }, "Canary");
   const stop = h("button", { type: "button", onclick: () => send("stop") }, "Stop");
   const counts = markup("canary");
-  const row = h("div", { class: "mlmgmt-row" }, labeled("Share of each step, %", share), labeled("Minutes of each step", minutes));
-  const about = h("p", { class: "mlmgmt-faint" }, "The candidate is taken back by itself if its errors or latencies are worse.");
-  const fields = form(() => send("canary", { share: share.value, minutes: minutes.value }), row, h("div", { class: "mlmgmt-row" }, start, stop));
+  const row = h("div", { class: "mlmgmt-row" }, labeled("Share of each step, %", share), labeled("Minutes of each step", minutes), labeled("Least share of equal answers, %", agree));
+  const about = h("p", { class: "mlmgmt-faint" }, "The candidate is taken back by itself if its errors or latencies are worse, or if too few of its answers are equal to those of the current deployment.");
+  const fields = form(() => send("canary", { share: share.value, minutes: minutes.value, agree: agree.value }), row, h("div", { class: "mlmgmt-row" }, start, stop));
   const draw = (shown) => {
     counts.draw(shown);
     stop.hidden = !shown.active || shown.over || shown.open;
@@ -136,6 +137,7 @@ function canary(send) {
 function promotion(send) {
   const reason = h("input", { type: "text", size: 40, placeholder: "that of the proposal" });
   const gate = h("input", { type: "text", size: 40, placeholder: "agree >= 0.99 and lost == 0", spellcheck: "false" });
+  const warm = h("input", { type: "text", inputmode: "decimal", size: 6, placeholder: "none" });
   const button = h("button", { class: "mlmgmt-primary" }, "Promote");
   const asking = h("div", {});
   let name = "";
@@ -146,13 +148,13 @@ function promotion(send) {
       name,
       yes: `Promote the change of ${name}`,
       no: "Not yet",
-      act: (typed) => send("promote", { name: typed, reason: reason.value, gate: gate.value }),
+      act: (typed) => send("promote", { name: typed, reason: reason.value, gate: gate.value, warm: warm.value }),
       back,
     });
     asking.replaceChildren(element);
     focus();
   };
-  const row = h("div", { class: "mlmgmt-row" }, labeled("Reason", reason), labeled("Gate on the last report, or empty", gate));
+  const row = h("div", { class: "mlmgmt-row" }, labeled("Reason", reason), labeled("Gate on the last report, or empty", gate), labeled("Minutes to keep the current replicas warm", warm));
   const draw = (shown) => {
     name = shown.name;
     if (shown.over || shown.open) asking.replaceChildren();

@@ -186,19 +186,21 @@ class ChangeState:
         self.report, self.is_mirrored = self._change.mirror_report(), True
         self.note = f"{self.report.summary['requests']:,} mirrored requests were compared."
 
-    def start_canary(self, shares: str, minutes: str) -> None:
+    def start_canary(self, shares: str, minutes: str, agree: str = "") -> None:
         """Give the candidate a share of the requests.
 
         Args:
             shares: the percentage of each step, separated by commas.
             minutes: minutes of each step.
+            agree: least percentage of its answers that the current deployment gives too, or "" for any.
 
         Raises:
             UsageError: an argument is not valid.
         """
         found = [_number(part, "share", fix="Enter percentages, such as 5, 25, 100.") for part in shares.split(",")]
         duration = _number(minutes or "0", "minutes", fix="Enter a number, such as 10.")
-        self._change.canary(found, minutes=duration)
+        equal = _number(agree, "agree", fix="Enter a percentage, such as 95.") / 100 if agree.strip() else None
+        self._change.canary(found, minutes=duration, min_agree=equal)
         self.note = f"The candidate answers {found[0]:g} % of the requests of {self.name}."
 
     def stop_canary(self) -> None:
@@ -206,26 +208,28 @@ class ChangeState:
         self._change.stop_canary()
         self.note = f"The candidate answers no further requests of {self.name}."
 
-    def promote(self, name: str, reason: str = "", gate: str = "") -> None:
+    def promote(self, name: str, reason: str = "", gate: str = "", warm: str = "") -> None:
         """Promote the change, with the last report as evidence.
 
         Args:
             name: the name of the service, typed as confirmation.
             reason: why, or "" for the reason of the proposal.
             gate: a condition on the last report, or "".
+            warm: minutes to keep the replicas that it replaces, for a rollback at once, or "".
 
         Raises:
-            UsageError: the name does not match, the gate is not valid, or it needs a report.
+            UsageError: the name does not match, the gate or the minutes are not valid, or the gate needs a report.
             ScoringTestFailed: the gate has not passed. Nothing has changed.
         """
         if name != self.name:
             raise UsageError(f"{name!r} is not the name of this service", field="name", fix=f"Type {self.name}.")
         if gate.strip() and self.report is None:
             raise UsageError("the gate needs a report", field="gate", fix="Replay or mirror requests first.")
+        minutes = _number(warm, "warm", fix="Enter a number, such as 30.") if warm.strip() else None
         evidence = None
         if self.report is not None:
             evidence = self.report.evidence(self.report.assert_gate(gate) if gate.strip() else None)
-        poller = self._change.promote(reason=reason.strip() or None, evidence=evidence)
+        poller = self._change.promote(reason=reason.strip() or None, evidence=evidence, keep_warm=minutes)
         self.progress = Progress(poller, self._clock)
         self._poller = poller
         self.note = f"The change of {self.name} is promoted."

@@ -129,16 +129,16 @@ class ChangePanel(Panel):
             "mirror": lambda: state.start_mirror(given["minutes"], given["share"]),
             "compare": state.compare_mirrored,
             "stop-mirror": state.stop_mirror,
-            "canary": lambda: state.start_canary(given["share"], given["minutes"]),
+            "canary": lambda: state.start_canary(given["share"], given["minutes"], given["agree"]),
             "stop": state.stop_canary,
-            "promote": lambda: state.promote(given["name"], given["reason"], given["gate"]),
+            "promote": lambda: state.promote(given["name"], given["reason"], given["gate"], given["warm"]),
             "discard": state.discard,
         }
         actions[act]()
         self.look_now()
 
 
-_FIELDS = ("request", "last", "cases", "share", "minutes", "name", "reason", "gate")
+_FIELDS = ("request", "last", "cases", "share", "minutes", "agree", "name", "reason", "gate", "warm")
 """The fields of messages."""
 _AT_ONCE = {"stop", "stop-mirror"}
 """Actions that do not wait until earlier work, such as a replay, has ended."""
