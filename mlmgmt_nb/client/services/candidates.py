@@ -49,7 +49,7 @@ class ProposedChange(CandidateTraffic):
         True
 
     Attributes:
-        candidate: the candidate as the server described it last; see `refresh`.
+        candidate: the last description of the candidate from the server; see `refresh`.
     """
 
     _services: ServiceCandidates
@@ -61,7 +61,7 @@ class ProposedChange(CandidateTraffic):
 
     @property
     def url(self) -> str:
-        """The scoring URL of the candidate, for the keys of the service."""
+        """The scoring URL of the candidate, which accepts the keys of the service."""
         return self.candidate.scoring_uri or ""
 
     @property
@@ -87,16 +87,16 @@ class ProposedChange(CandidateTraffic):
         """Score data with the candidate, as `services.run` does with the service.
 
         Args:
-            data: as that of `services.run`.
+            data: as for `services.run`.
             timeout: maximum seconds to wait for the answer.
         """
         return self._services.run(self.candidate.id or "", data, timeout=timeout)
 
     def test(self, cases: pd.DataFrame | Sequence[Any], **options: Unpack[LoadOptions]) -> ScoringReport:
-        """Send cases to both, and compare the answers of the candidate with those of the service.
+        """Send cases to the candidate and the service, and compare the answers.
 
         Args:
-            cases: as those of `services.test`.
+            cases: as for `services.test`.
             **options: see `LoadOptions`.
         """
         return self._services.test(self.candidate.id or "", cases, against=self._service_id, **options)
@@ -108,11 +108,12 @@ class ProposedChange(CandidateTraffic):
         last: int = 1000,
         **options: Unpack[ReplayOptions],
     ) -> ReplayReport:
-        """Send recorded requests of the service, or cases, to both, and compare the answers pair by pair.
+        """Send recorded requests of the service, or cases, to the service and the candidate, and compare the answers
+        pair by pair.
 
         Args:
-            cases: as those of `services.replay`; None for the requests that the service recorded.
-            last: number of recorded requests, the newest.
+            cases: as for `services.replay` (default: the requests that the service recorded).
+            last: maximum number of recorded requests; the newest are used.
             **options: see `ReplayOptions`.
 
         Raises:
@@ -137,7 +138,7 @@ class ProposedChange(CandidateTraffic):
     def promote_if(
         self, gate: Condition, report: ReplayReport, *, reason: str | None = None, keep_warm: float | None = None
     ) -> Poller[Service]:
-        """Promote it if a gate has passed, with the report as evidence. A gate that has failed discards it.
+        """Promote the candidate if a gate has passed, with the report as evidence. Discard it if the gate has failed.
 
         Example:
             >>> change = ws.services.propose("iris", max_concurrent_requests=30)
@@ -148,9 +149,9 @@ class ProposedChange(CandidateTraffic):
 
         Args:
             gate: a condition or a function, as `ReplayReport.gate` takes it.
-            report: of `replay` or `mirror_report`.
-            reason: why, for the record of the change (default: the reason of the proposal).
-            keep_warm: as that of `promote`.
+            report: the report of `replay` or `mirror_report`.
+            reason: the reason, for the record of the change (default: that of the proposal).
+            keep_warm: as for `promote`.
 
         Raises:
             ScoringTestFailed: the gate has failed, and the candidate is discarded; or it is inconclusive, and the
@@ -165,16 +166,16 @@ class ProposedChange(CandidateTraffic):
     def promote(
         self, *, reason: str | None = None, evidence: str | None = None, keep_warm: float | None = None
     ) -> Poller[Service]:
-        """Make it the deployment that serves, under the URL and keys of the service.
+        """Make the candidate the deployment that serves, under the URL and keys of the service.
 
         Its replicas are handed over as they are, unless their image was built by an earlier version of mlmgmt-nb: then
         new ones start first.
 
         Args:
-            reason: why, for the record of the change (default: the reason of the proposal).
+            reason: the reason, for the record of the change (default: that of the proposal).
             evidence: `report.evidence()`, or where the evidence is, for the record of the change.
-            keep_warm: minutes to keep the replicas that it replaces, with their reservation: a rollback takes them over
-                at once. Another change, or a restart of the Model Management service, ends them.
+            keep_warm: minutes to keep the replicas that it replaces, with their reservation: a rollback uses them at
+                once. Another change, or a restart of the Model Management service, ends them.
 
         Raises:
             ConflictError: it does not run, another operation on the service is running, or `keep_warm` was given for a
@@ -184,7 +185,7 @@ class ProposedChange(CandidateTraffic):
         return self._services.promote(self._service_id, reason=reason, evidence=evidence, keep_warm=keep_warm)
 
     def discard(self) -> bool:
-        """Remove the candidate and everything of it. Return False if it no longer exists."""
+        """Remove the candidate and its data. Return False if it no longer exists."""
         return self._services.discard(self._service_id)
 
     def __repr__(self) -> str:
@@ -203,7 +204,7 @@ class ServiceCandidates(ServiceTraffic):
         image: Image | str | None = None,
         **settings: Unpack[ServiceSettings],
     ) -> Poller[ProposedChange]:
-        """Start a candidate from an image; it replaces the one that the service has.
+        """Start a candidate from an image; it replaces the existing candidate of the service.
 
         Args:
             service: the service.
@@ -212,7 +213,7 @@ class ServiceCandidates(ServiceTraffic):
 
         Raises:
             UsageError: a property exceeds a limit, or the server does not support candidates. Nothing was sent.
-            ConflictError: nothing serves, or the compute of the service has no room.
+            ConflictError: no deployment serves, or the compute of the service has no room.
             NotFoundError: the service does not exist.
         """
         image_id = image.id if isinstance(image, Image) else image

@@ -80,7 +80,7 @@ class CandidateTraffic:
     """Methods that let a candidate answer requests of its service.
 
     Attributes:
-        candidate: the candidate as the server described it last.
+        candidate: the last description of the candidate from the server.
     """
 
     def __init__(self, services: ServiceTraffic, candidate: Candidate) -> None:
@@ -98,10 +98,11 @@ class CandidateTraffic:
         min_agree: float | None = None,
         tolerance: float = 0.0,
     ) -> Self:
-        """Let the candidate answer a share of the requests of the service. It is taken back by itself if it is worse.
+        """Let the candidate answer a share of the requests of the service. The canary ends by itself if the candidate
+        is worse.
 
-        The share is exact, and of requests, not of connections. With several shares, a step ends when its time is over
-        and its requests show that the candidate is good enough; without enough requests, it waits.
+        The share is exact, and refers to requests, not to connections. With several shares, a step ends when its time
+        is over and its requests show that the candidate is good enough; until there are enough requests, it continues.
         `candidate.canary` has the state, the counts and the reason; see `refresh`.
 
         Example:
@@ -112,14 +113,17 @@ class CandidateTraffic:
             True
 
         Args:
-            share: percentage of the requests, or those of several steps. The last one stays.
+            share: percentage of the requests, or the percentages of several steps. The last one remains in effect.
             minutes: minutes of each step.
-            header: the header whose value decides, so that a caller stays (default: by request).
-            max_errors: largest share of errors above that of the current deployment; None for any.
-            max_p95: largest 95th percentile of latencies, as a multiple of the current one; None for any.
-            min_agree: least share of its answers that the current deployment gives too, from 0 to 1. That one gets
-                copies of these requests, with the header `x-mlmgmt-copy: mirror`. None for any, without copies.
-            tolerance: relative or absolute difference up to which two numbers of these answers are the same.
+            header: a header; requests with the same value go to the same deployment (default: each request is assigned
+                by itself).
+            max_errors: maximum share of errors above that of the current deployment; None for any.
+            max_p95: maximum 95th percentile of latencies, as a multiple of that of the current deployment; None for
+                any.
+            min_agree: minimum share of its answers that equal those of the current deployment, from 0 to 1. The current
+                deployment gets copies of these requests, with the header `x-mlmgmt-copy: mirror`. None for any, without
+                copies.
+            tolerance: relative or absolute difference up to which two numbers in these answers are equal.
 
         Raises:
             UsageError: an argument is wrong. Nothing was sent.
@@ -140,12 +144,12 @@ class CandidateTraffic:
         return self
 
     def stop_canary(self) -> Self:
-        """Let the candidate answer no further requests of the service."""
+        """Stop the canary: the candidate answers no further requests of the service."""
         self.candidate = self._services.stop_canary(self._service_id)
         return self
 
     def mirror(self, minutes: float = 10, *, share: float = 100, requests: int = 10_000) -> Self:
-        """Let the candidate also answer copies of the requests of the service, after their callers have been answered.
+        """Send copies of the service's requests to the candidate, after their callers have been answered.
 
         Callers only get the answers of the current deployment. Copies have the header `x-mlmgmt-copy: mirror`, so that
         a driver can leave out side effects. A slow candidate gets fewer copies (`candidate.mirror.dropped`).
@@ -173,7 +177,7 @@ class CandidateTraffic:
         return self
 
     def stop_mirror(self) -> Self:
-        """Let the candidate answer no further copies. What was compared stays."""
+        """Stop the mirror: the candidate gets no further copies. Results so far are kept."""
         self.candidate = self._services.stop_mirror(self._service_id)
         return self
 
