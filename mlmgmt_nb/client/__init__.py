@@ -1,4 +1,5 @@
-"""The typed client of the Model Management API. `connect()` returns a `Workspace`, the entry point to all else."""
+"""The typed client of the Model Management API. `connect()` returns a `Workspace`, the entry point to everything
+else."""
 
 from mlmgmt_nb.client.applications.application import Application
 from mlmgmt_nb.client.auth.signin import SignIn

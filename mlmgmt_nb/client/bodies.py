@@ -103,10 +103,10 @@ def settings_fields(
 
 
 def checked(type_: type[T], **fields: Any) -> T:
-    """Return a body of a request with these properties (None: not set), within the limits of the contract.
+    """Return the body of a request with these properties (None: not set), checked against the limits of the contract.
 
     Raises:
-        UsageError: a property breaks a limit; the message has its JSON path.
+        UsageError: a property exceeds a limit; the message has its JSON path.
     """
     try:
         body = msgspec.convert(msgspec.to_builtins(type_(**fields)), type_)
@@ -114,7 +114,7 @@ def checked(type_: type[T], **fields: Any) -> T:
         problem, _, path = str(error).partition(" - at ")
         path = path.strip("`")
         field = path.rpartition(".")[2]
-        if "regex" in problem:  # of use to programs only; the fix has it in words
+        if "regex" in problem:  # only useful to programs; the fix explains it in words
             problem = "not valid"
         where = f"{path.removeprefix('$.')}: " if path else ""
         raise UsageError(
@@ -164,7 +164,7 @@ def _recording(value: Recording | Mapping[str, Any] | bool | None) -> Recording 
             fix=f"It has: {', '.join(sorted(_RECORDING))}.",
         )
     if given.setdefault("enabled", None) is None and any(one is not None for one in given.values()):
-        given["enabled"] = True  # to set anything is to turn it on
+        given["enabled"] = True  # any setting turns recording on
     if isinstance(given.get("redact"), str):
         given["redact"] = [name for part in given["redact"].split(",") if (name := part.strip())]
     age, size = given.pop("max_age", None), given.pop("max_size", None)

@@ -13,7 +13,7 @@ __all__ = ["ComputeList", "Computes"]
 
 _MOST_MODULES = 100
 _COMMON = frozenset({"local", "docker"})
-"""Computes that each service of ours has; it reports itself whether `docker` is available."""
+"""Computes of each server of mlmgmt-nb, which reports whether `docker` is available."""
 
 
 class ComputeList(list[dict[str, str | None]]):
@@ -50,7 +50,7 @@ class Computes:
             return
         try:
             known = {each["id"] or "" for each in self.list()}
-        except NotFoundError:  # another server, which does not list its computes
+        except NotFoundError:  # a server of another kind, which does not list its computes
             return
         if compute not in known:
             raise UsageError(

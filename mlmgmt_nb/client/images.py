@@ -35,7 +35,7 @@ class Images:
     """The images of the account.
 
     Args:
-        compute: compute that they are built for by default.
+        compute: the default compute to build them for.
     """
 
     def __init__(self, transport: Transport, operations: Operations, compute: str = "local") -> None:
@@ -62,11 +62,11 @@ class Images:
         Args:
             name: its name: 3 to 32 of a-z, 0-9, `-` and `.`.
             manifest: the manifest, or its id.
-            compute_resource_id: compute to build it for; that of the workspace when None.
+            compute_resource_id: compute to build it for (default: that of the workspace).
             description: free text.
 
         Raises:
-            UsageError: a property breaks a limit. Nothing was sent.
+            UsageError: a property exceeds a limit. Nothing was sent.
         """
         body = checked(
             ImageRequest,
@@ -93,7 +93,7 @@ class Images:
         """Withdraw an image that no service runs or is about to run, as `Models.withdraw` does.
 
         Args:
-            id: of the image.
+            id: id of the image.
 
         Raises:
             ConflictError: a service runs it, or it is being built.
@@ -120,7 +120,7 @@ class Images:
         return self._set_archived(image, archived=True)
 
     def unarchive(self, image: Image | str) -> Archived:
-        """List an image again that was archived.
+        """List an archived image again.
 
         Args:
             image: a version or its id; or a name, for all its versions.
@@ -165,7 +165,7 @@ class Images:
 
         Args:
             image: the image, or its id.
-            offset: byte where to start: the `next_offset` of an earlier part.
+            offset: byte to start at: the `next_offset` of an earlier part.
             tail: number of lines at the end.
         """
         image = image if isinstance(image, Image) else self.get(image)
@@ -223,7 +223,7 @@ class Images:
 
         Raises:
             UsageError: the file already exists, or cannot be written.
-            ConflictError: it was not built for compute docker, or the engine has it no longer.
+            ConflictError: it was not built for compute docker, or the engine no longer has it.
         """
         target = Path(file).expanduser()
         if target.exists():
@@ -243,7 +243,7 @@ class Images:
         return OPERATIONS["images_get"].url("", id=image if isinstance(image, str) else image.id or "")
 
     def _download(self, url: str, target: IO[bytes]) -> None:
-        """Download a URL to a file; the service may need long to prepare it."""
+        """Download a URL to a file; the service may take long to prepare it."""
         with self._transport.send("GET", url, timeout=(3.05, _EXPORT_SECONDS), stream=True) as answer:
             try:
                 for chunk in answer.iter_content(_CHUNK_BYTES):

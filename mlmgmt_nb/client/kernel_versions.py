@@ -1,4 +1,4 @@
-"""The version guard: how this kernel differs from the versions that a model was packaged with."""
+"""The version guard: differences between this kernel and the versions that a model was packaged with."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["version_difference", "warn_of_versions"]
 def version_difference(manifest: Manifest | None) -> str | None:
     """Return the difference in one line; None if there is none, or if the manifest has no record of a kernel."""
     recorded = manifest.target_runtime.properties if manifest is not None else {}
-    if "kernelVersions" not in recorded:  # then packaging need not be imported, which takes long
+    if "kernelVersions" not in recorded:  # avoid importing `packaging`, which is slow
         return None
     from mlmgmt_nb.packaging.versions import difference
 
@@ -20,6 +20,6 @@ def version_difference(manifest: Manifest | None) -> str | None:
 
 
 def warn_of_versions(manifest: Manifest | None) -> None:
-    """Warn, in one line, of the difference."""
+    """Warn about the difference in one line."""
     if line := version_difference(manifest):
         warnings.warn(line, stacklevel=2)

@@ -1,4 +1,4 @@
-"""Manifests: register, get, list; and made from files of the notebook's folder."""
+"""Manifests: register, get and list them, or create them from local files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = ["Manifests"]
 
 
 class Manifests:
-    """The manifests of the account: which models run with which driver, files and runtime."""
+    """The manifests of the account. Each combines models with a driver, files and a runtime."""
 
     def __init__(self, transport: Transport, uploader: Uploader, interpreter: str | None = None) -> None:
         self._transport = transport
@@ -50,21 +50,21 @@ class Manifests:
         model_type: Literal["Registered"] | None = "Registered",
         webservice_type: Literal["Realtime"] | None = "Realtime",
     ) -> Manifest:
-        """Register a manifest of files that the service can read. A name in use gets its next version.
+        """Register a manifest from files that the service can read. An existing name gets its next version.
 
-        `create` makes one from local files.
+        `create` uses local files.
 
         Args:
             name: its name.
             driver_program: id of the asset that is the driver.
             assets: its files.
-            target_runtime: what the driver runs on.
+            target_runtime: the runtime of the driver.
             model_ids: ids of its models.
             description: free text.
-            model_type, webservice_type: as the API has them.
+            model_type, webservice_type: as defined by the API.
 
         Raises:
-            UsageError: a property breaks a limit. Nothing was sent.
+            UsageError: a property exceeds a limit. Nothing was sent.
             BadRequestError, NotFoundError: the service refused it, such as for a model that is not registered.
         """
         body = checked(
@@ -90,9 +90,9 @@ class Manifests:
         new_version: bool = False,
         on_reuse: Callable[[Manifest], None] | None = None,
     ) -> Manifest:
-        """Upload the files of an application, and register a manifest of them.
+        """Upload the files of an application, and register a manifest with them.
 
-        A name in use gets its next version, unless its latest version has the same files, models and settings.
+        An existing name gets its next version, unless its latest version has the same files, models and settings.
 
         Example:
             >>> model = ws.models.get("iris")
@@ -166,7 +166,7 @@ class Manifests:
         """Withdraw a version that no image was built from, as `Models.withdraw` does.
 
         Args:
-            id: of the version.
+            id: id of the version.
 
         Raises:
             ConflictError: an image was built from it.
@@ -193,7 +193,7 @@ class Manifests:
         return self._set_archived(manifest, archived=True)
 
     def unarchive(self, manifest: Manifest | str) -> Archived:
-        """List a manifest again that was archived.
+        """List an archived manifest again.
 
         Args:
             manifest: a version or its id; or a name, for all its versions.

@@ -1,4 +1,4 @@
-"""The errors for what a server does not have: a resource, with the closest of the names that exist; an extension."""
+"""Errors for a missing resource, with the most similar existing name, and for an unsupported extension."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def check_supported(transport: Transport, extension: str, field: str, what: str,
     Args:
         transport: sends the request.
         extension: its name in `GET .../extensions`.
-        field, fix: those of the error.
-        what: what it is for, in words.
+        field, fix: field and fix of the error.
+        what: its purpose, in words.
 
     Raises:
         UsageError: the server does not.

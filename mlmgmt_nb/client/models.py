@@ -1,4 +1,4 @@
-"""Models: register, get, list."""
+"""Models: register, get and list them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Models:
         new_version: bool = False,
         on_reuse: Callable[[Model], None] | None = None,
     ) -> Model:
-        """Register a model. A name in use gets its next version, unless its latest version is the same content.
+        """Register a model. An existing name gets its next version, unless its latest version has the same content.
 
         Example:
             >>> ws.models.register("iris.pkl", "flowers", tags=["test"]).version
@@ -62,20 +62,20 @@ class Models:
 
         Args:
             path_or_url: a file or folder, which is uploaded (a folder as an archive that the build unpacks); or a URL
-                that the service can read, which is only noted.
-            name: the model's name; the file's name without its ending when None.
+                that the service can read, which is only recorded.
+            name: the model's name (default: the file's name without extension).
             tags: its tags.
             description: free text.
-            mime_type: media type of the content; guessed by the name when None.
+            mime_type: media type of the content (default: from the file name).
             unpack: whether the content is an archive that the build unpacks; a folder always is.
-            progress: called with the bytes sent and the bytes in all.
-            new_version: whether to make a version even of a file or folder whose content the latest version has.
-            on_reuse: called with the latest version when it is returned instead of a new one: its file has the same
-                name and bytes, and no other tags, description or media type are asked for.
+            progress: called with the number of bytes sent and the total.
+            new_version: whether to make a version even if the latest version has the same content.
+            on_reuse: called with the latest version if it is returned instead of a new one: its file has the same name
+                and bytes, and no different tags, description or media type were given.
 
         Raises:
-            UsageError: it is not a file, folder or URL, is missing, empty or unreadable, or the name is empty. Nothing
-                was sent.
+            UsageError: the path is not a file, folder or URL, is missing, empty or unreadable, or the name is empty.
+                Nothing was sent.
             UploadError: the bytes could not be sent.
         """
         source = as_source(path_or_url, "path_or_url")
@@ -105,10 +105,10 @@ class Models:
 
         Args:
             path_or_url: a file, folder or URL.
-            name: the model's name; the file's name without its ending when None.
+            name: the model's name (default: the file's name without extension).
             tags: its tags.
             description: free text.
-            new_version: whether it would be a new version even of content that the latest version has.
+            new_version: whether to make a version even if the latest version has the same content.
 
         Raises:
             UsageError: it is not a file, folder or URL, is missing, empty or unreadable, or the name is empty.
@@ -148,12 +148,12 @@ class Models:
         return latest
 
     def withdraw(self, id: str) -> None:  # noqa: A002 - the API's word
-        """Withdraw a version that no manifest refers to, as a deployment that fails does: lists omit it from then on.
+        """Withdraw a version that no manifest refers to, as a failed deployment does: lists omit it from then on.
 
         The API of 2017 does not have this; the embedded service does. Withdrawing again changes nothing.
 
         Args:
-            id: of the version.
+            id: id of the version.
 
         Raises:
             ConflictError: a manifest refers to it.
@@ -188,7 +188,7 @@ class Models:
         return self._set_archived(model, archived=True)
 
     def unarchive(self, model: Model | str) -> Archived:
-        """List a model again that was archived.
+        """List an archived model again.
 
         Args:
             model: a version or its id; or a name, for all its versions.
@@ -270,6 +270,6 @@ def _is_same(asked: Model, latest: Model) -> bool:
 
 
 def default_name(source: str) -> str:
-    """Return the file's or folder's name without its ending, from a path or URL."""
+    """Return the name of the file or folder without extension, from a path or URL."""
     path = PurePosixPath(unquote(urlsplit(source).path)) if is_url(source) else Path(source).expanduser().absolute()
     return path.name.removesuffix(".tar.gz").removesuffix(path.suffix) if path.suffix else path.name

@@ -34,14 +34,14 @@ class Operations:
         self.watcher = Watcher(self._fetch, slowest=slowest, clock=transport.clock, fetch_newest=self._fetch_newest)
 
     def __reduce__(self) -> tuple[type[Operations], tuple[Transport]]:
-        """For `pickle` and `deepcopy`: without the operations that this process waits for."""
+        """Pickle and copy without the operations that this process waits for."""
         return Operations, (self._transport,)
 
     def get(self, id: str) -> OperationStatus:  # noqa: A002 - the API's word
         """Return the state of an operation.
 
         Args:
-            id: of the operation.
+            id: id of the operation.
 
         Raises:
             NotFoundError: the operation does not exist.
@@ -54,13 +54,13 @@ class Operations:
         The API of 2017 does not have this; the embedded service does. Cancelling again changes nothing.
 
         Args:
-            id: of the operation.
+            id: id of the operation.
 
         Raises:
             ConflictError: it has ended already.
             NotFoundError: the operation does not exist, or the server cannot cancel.
         """
-        self.get(id)  # its id is checked, and an unknown one told apart from a server that cannot cancel
+        self.get(id)  # checks the id, and distinguishes an unknown one from a server that cannot cancel
         url = f"{OPERATIONS['operations_get'].url('', id=id)}/cancel"
         return decode(self._transport.send("POST", url), AsyncOperationStatus)
 
@@ -70,7 +70,7 @@ class Operations:
         The image of a failed build is withdrawn too. The API of 2017 does not have this; the embedded service does.
 
         Args:
-            id: of the operation.
+            id: id of the operation.
             versions: ids of the models, the manifest and the image that were made for it, oldest first.
 
         Raises:
@@ -99,8 +99,8 @@ class Operations:
         """Wait until the operation has ended, successfully or not, as `Poller.wait` does.
 
         Args:
-            id: of the operation.
-            timeout: maximum seconds to wait; no limit if None.
+            id: id of the operation.
+            timeout: maximum seconds to wait (default: unlimited).
         """
         return self.poller(id).wait(timeout)
 
@@ -113,7 +113,7 @@ class Operations:
 
         Args:
             response: the answer.
-            load: gets the resource by its id.
+            load: returns the resource for its id.
 
         Raises:
             ServerError: the response does not name its operation.
@@ -157,7 +157,7 @@ class Operations:
             return f"{OPERATIONS['services_get'].url('', id=resource_id)}/logs"
         image = decode(self._transport.call("images_get", id=resource_id), Image)
         url = build_log_url(self._transport.base_url, image)
-        if image.image_build_log_uri:  # it stays where it is: who follows the log need not ask again
+        if image.image_build_log_uri:  # it does not move, so following the log needs no further request
             self._log_urls[status.id or ""] = url
         return url
 
@@ -170,7 +170,7 @@ class Operations:
             return f"{self._transport.base_url}/services/{resource_id}/logs"
         try:
             return decode(self._transport.call("images_get", id=resource_id), Image).image_build_log_uri
-        except ApiError:  # the operation's own error is what the user needs
+        except ApiError:  # the user needs the error of the operation itself
             return None
 
 

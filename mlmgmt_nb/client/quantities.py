@@ -43,7 +43,7 @@ def bytes_of(given: object, field: str) -> int:
 
 
 def _parts(given: object) -> tuple[float | None, str]:
-    """Return the number and the unit; None for what is neither a number nor text of both."""
+    """Return the number and the unit; None if the value is neither a number nor text with a number and a unit."""
     if isinstance(given, (int, float)) and not isinstance(given, bool):
         return float(given), ""
     found = _QUANTITY.fullmatch(given.strip()) if isinstance(given, str) else None

@@ -20,7 +20,7 @@ from mlmgmt_nb.short_repr import short_repr
 __all__ = ["Scored", "Scorer", "as_json", "encode_input", "swagger_arguments"]
 
 _CONNECT_SECONDS = 3.05
-_ANSWERS = frozenset(range(400, 600)) - {429, 503}  # those two may be repeated: the service did not act
+_ANSWERS = frozenset(range(400, 600)) - {429, 503}  # requests with these two may be repeated: the service did not act
 
 
 class Scored(NamedTuple):
@@ -29,8 +29,8 @@ class Scored(NamedTuple):
     Attributes:
         value: the decoded answer; text if it is not JSON.
         status: HTTP status.
-        seconds: from sending the request to the whole response.
-        request_id: finds the request in the service's log.
+        seconds: seconds from sending the request to the end of the response.
+        request_id: id of the request in the service's log.
     """
 
     value: Any
@@ -78,11 +78,11 @@ class Scorer(NamedTuple):
         """Post a body and return the decoded answer (text if the answer is not JSON).
 
         Args:
-            body: JSON, or what the driver takes.
+            body: JSON, or another format that the driver accepts.
             timeout: maximum seconds to wait for the answer.
 
         Raises:
-            DriverError: the driver raised.
+            DriverError: the driver raised an exception.
             ScoringError: the service answered with another error.
             TransportError: the service did not answer.
         """
@@ -145,8 +145,8 @@ def encode_input(data: Any, arguments: Sequence[str] | None) -> bytes:
     """Return the body of a scoring request.
 
     Args:
-        data: text and bytes go as they are; dicts, lists and numbers as JSON, with DataFrames in them as records and
-            NumPy arrays as lists. A DataFrame or array by itself is taken for the driver's only argument.
+        data: text and bytes are sent unchanged; dicts, lists and numbers as JSON, with DataFrames in them as records
+            and NumPy arrays as lists. A DataFrame or array by itself is the value of the driver's only argument.
         arguments: the arguments of the driver, from `swagger_arguments`; None for a driver without a schema.
 
     Raises:
@@ -179,7 +179,7 @@ def _utf8(text: str) -> bytes:
 
 
 def as_json(value: Any) -> Any:
-    """Return a value as it looks after a JSON round trip: arrays are lists, times are text.
+    """Return the value after a JSON round trip: arrays are lists, times are text.
 
     Raises:
         UsageError: it cannot be written as JSON.
@@ -204,7 +204,7 @@ def needs_argument(data: Any) -> bool:
 
 
 def _is_frame(data: Any) -> bool:
-    pandas = sys.modules.get("pandas")  # without it imported, nothing is a DataFrame
+    pandas = sys.modules.get("pandas")  # if it is not imported, there cannot be a DataFrame
     return pandas is not None and isinstance(data, pandas.DataFrame)
 
 

@@ -22,11 +22,11 @@ Version = TypeVar("Version", Model, Manifest)
 Archivable = TypeVar("Archivable", bound=Any)
 
 RECENT = 20
-"""Length of a first page that is certain to have the latest version: the newest come first."""
+"""Length of a first page that certainly contains the latest version, because the newest come first."""
 
 
 def latest_recent(versions: Pager[Version], name: str) -> Version | None:
-    """Return the latest version of a name on the first page, without asking for others."""
+    """Return the latest version of a name on the first page, without requesting other pages."""
     return latest_of(next(versions.by_page()).value, name)
 
 
@@ -42,7 +42,7 @@ def archived_filter(*, include_archived: bool) -> dict[str, str | None]:
 
 
 def decode_version(response: requests.Response, type_: type[Version], archivable: type[Any]) -> Version:
-    """Return a version as its type of the contract; an archived one as the type that says so."""
+    """Return a version as its type of the contract; an archived one as the type with that property."""
     found: Any = decode(response, archivable)
     return found if found.archived else decode(response, type_)
 
@@ -61,7 +61,8 @@ def set_archived(
         transport: sends the requests.
         kind: `model`, `manifest` or `image`.
         given: a version or its id; or a name, for all its versions.
-        versions: returns the versions of a name, newest first, among others; with archived ones.
+        versions: returns the versions of a name, newest first, including archived ones; versions of other names are
+            ignored.
         archived: whether to archive them.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Waits that an interrupt ends."""
+"""Waits that can be interrupted."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _LONGEST_SECONDS = 0.5
 def wait_for(event: threading.Event, timeout: float | None) -> bool:
     """Wait until an event is set; return whether it is.
 
-    One long wait could miss an interrupt: Python looks for one only between two steps of the main thread, and a signal
-    that arrives just before the wait, or at another thread, does not wake it. So the wait is made of short ones.
+    One long wait could miss an interrupt: Python checks for one only between two steps of the main thread, and a signal
+    that arrives just before the wait, or at another thread, does not wake it. So the wait consists of short ones.
 
     Args:
-        event: what is waited for.
-        timeout: maximum seconds to wait; no limit if None.
+        event: the event.
+        timeout: maximum seconds to wait (default: unlimited).
 
     Raises:
-        KeyboardInterrupt: the user has interrupted, at most half a second ago.
+        KeyboardInterrupt: the user interrupted, at most half a second ago.
     """
     deadline = math.inf if timeout is None else time.monotonic() + timeout
     while not event.wait(max(0.0, min(_LONGEST_SECONDS, deadline - time.monotonic()))):

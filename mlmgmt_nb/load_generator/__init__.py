@@ -1,6 +1,6 @@
 """The program that sends the requests of a scoring test: a separate process, so that no kernel slows it down.
 
-`python -m mlmgmt_nb.load_generator` imports nothing else of ours, to start quickly. A `Plan` comes on standard input,
-after which the end of that input means: stop. `Batch`es of results go to standard output, a few times a second. Each
-message is MessagePack after its length in four bytes.
+`python -m mlmgmt_nb.load_generator` imports nothing else of mlmgmt-nb, to start quickly. It reads a `Plan` from
+standard input; the end of that input then tells it to stop. It writes `Batch`es of results to standard output, a few
+times a second. Each message is MessagePack after its length in four bytes.
 """

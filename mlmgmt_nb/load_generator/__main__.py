@@ -1,4 +1,4 @@
-"""The process: reads the plan, carries it out, and writes the results."""
+"""The process: read the plan, run it, and write the results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mlmgmt_nb.load_generator.paired_load import PairedLoad
 
 
 class _StdinReader(asyncio.Protocol):
-    """Read standard input; its end means stop."""
+    """Read standard input; its end stops the requests."""
 
     def __init__(self, stop: Callable[[], None]) -> None:
         self._stop = stop
@@ -25,7 +25,7 @@ class _StdinReader(asyncio.Protocol):
 
 
 class _StdoutWriter(asyncio.BaseProtocol):
-    """Write to standard output; a closed pipe means stop."""
+    """Write to standard output; a closed pipe stops the requests."""
 
     def __init__(self) -> None:
         self.lost = asyncio.get_running_loop().create_future()
@@ -55,10 +55,10 @@ async def _main(plan: Plan) -> None:
 
 
 def main() -> None:
-    """Read the plan and carry it out."""
+    """Read the plan and run it."""
     length = int.from_bytes(sys.stdin.buffer.read(4), "big")
     plan = msgspec.msgpack.decode(sys.stdin.buffer.read(length), type=Plan)
-    gc.freeze()  # so that it has little to look through: a pause of it would look like one of the service
+    gc.freeze()  # so that it has few objects to check: its pauses would look like pauses of the service
     try:
         import uvloop
     except ImportError:

@@ -1,4 +1,4 @@
-"""One caller of a service: it has at most one request under way, on a connection that is kept."""
+"""One caller of a service: at most one request at a time, on a connection that is kept open."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mlmgmt_nb.load_generator.messages import Target
 __all__ = ["Caller", "Response"]
 
 _PAUSE_SECONDS = 0.1
-"""After a connection that could not be made; without it, a service that is gone would make this program spin."""
+"""Pause after a failed connection; without it, this program would spin if the service no longer exists."""
 
 
 class Response:
@@ -28,12 +28,12 @@ class Response:
 
 
 class Caller:
-    """Send requests to a service, one at a time, on a connection that is kept.
+    """Send requests to a service, one at a time, on a connection that is kept open.
 
     Args:
         target: the service.
         timeout: seconds until an answer counts as missing.
-        on_answer: called with the number of the request and its answer: the reason, and status 0, when there is none.
+        on_answer: called with the number of the request and its answer; without one, with status 0 and the reason.
     """
 
     def __init__(self, target: Target, timeout: float, on_answer: Callable[[Caller, int, Response], None]) -> None:
@@ -55,7 +55,7 @@ class Caller:
         self.free_since = 0.0
 
     def send(self, number: int, body: bytes, counts_from: float) -> None:
-        """Send a request, whose time counts from the given moment."""
+        """Send a request; its latency counts from the given time."""
         self._number, self._counts_from = number, counts_from
         self._request = b"%b%d\r\n\r\n%b" % (self._head, len(body), body)
         self._deadline = time.perf_counter() + self._timeout
@@ -65,7 +65,7 @@ class Caller:
             self._wire.write(self._request)
 
     async def connect(self) -> str:
-        """Connect; return the reason when that fails."""
+        """Connect; return the reason if that fails."""
         name = self._host if self._tls else None
         connecting = asyncio.get_running_loop().create_connection(
             lambda: Connection(self._receive, self._disconnected),
@@ -76,7 +76,7 @@ class Caller:
         )
         try:
             _, self._wire = await asyncio.wait_for(connecting, self._timeout)
-        except OSError as error:  # a TimeoutError is one
+        except OSError as error:  # includes TimeoutError
             return str(error) or type(error).__name__
         return ""
 
@@ -85,7 +85,7 @@ class Caller:
         problem = await self.connect()
         if problem:
             await asyncio.sleep(_PAUSE_SECONDS)
-        if self._number != number:  # given up meanwhile
+        if self._number != number:  # the request was given up meanwhile
             return
         if self._wire is None:
             self._answered(0, f"no connection: {problem or 'it was closed at once'}".encode(), "")
@@ -113,13 +113,13 @@ class Caller:
             self._answered(status, content, request_id)
 
     def _disconnected(self, wire: Connection, reason: str) -> None:
-        if wire is not self._wire:  # closed by us
+        if wire is not self._wire:  # `close` was called
             return
         self._wire = None
         if self._number is None:
             return
         if wire.is_used and not wire.is_answering:
-            # The service closed the kept connection, as it may between two requests.
+            # The service closed the kept connection, which is allowed between two requests.
             self._task = asyncio.get_running_loop().create_task(self._connect_and_write())
         else:
             self._answered(0, f"no answer: {reason}".encode(), "")

@@ -16,7 +16,7 @@ class Connection(asyncio.Protocol):
 
     Args:
         on_answer: called with status, content and request id of each answer.
-        on_end: called with the reason when the connection has ended or the response is not HTTP.
+        on_end: called with the reason if the connection ended or the response is not HTTP.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Connection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's own is not derived from it
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's class does not derive from it
 
     def data_received(self, data: bytes) -> None:
         self.is_answering = True

@@ -1,10 +1,10 @@
 """Requests at full speed or at a rate.
 
-Each connection has one request under way at a time. Without a rate, it sends the next when it has its answer. With a
-rate, requests are due at fixed times and go to whichever connection is free; one that had to wait for a free connection
-is measured from when it was due, so that a slow answer does not hide the requests it kept from being sent (coordinated
-omission). Where the program itself was late, with a connection free, that is not the service's time: such requests are
-measured from when they were sent, and `Batch.late` tells by how much.
+Each connection has one request in flight at a time. Without a rate, it sends the next request after each answer. With a
+rate, requests are due at fixed times and go to any free connection. The latency of a request that had to wait for a
+free connection counts from its due time, so that a slow answer does not hide the requests that it delayed (coordinated
+omission). If a connection was free and the program itself was late, the latency counts from the time of sending, and
+`Batch.late` is the delay.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["Load"]
 _BATCH_SECONDS = 0.1
 _SWEEP_SECONDS = 0.05
 _GRACE_SECONDS = 1.0
-"""When it is told to stop, answers on their way may take so long."""
+"""How long requests in flight may take after the stop."""
 
 
 class Load:
@@ -53,10 +53,10 @@ class Load:
         self._timer: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
-        """Run until all is answered, or until `stop`."""
+        """Run until all requests are answered, or until `stop`."""
         everyone = [*self._callers, *self._others]
-        # Opening connections is not part of a score: it is done before the clock starts. What fails now fails again
-        # with the first request, which then says so.
+        # Connections are opened before the clock starts: that is not part of scoring. One that fails now fails again
+        # with its first request, which reports it.
         await asyncio.gather(*(caller.connect() for caller in everyone))
         self._cpu = time.process_time()
         self._begun = time.perf_counter()
@@ -108,7 +108,7 @@ class Load:
             self._ended.set()
 
     def _has_more(self, now: float) -> bool:
-        """Return whether another request is to be sent, now or later."""
+        """Return whether more requests will be sent, now or later."""
         plan = self._plan
         if plan.requests is not None and self._next >= plan.requests:
             return False
@@ -138,7 +138,7 @@ class Load:
     # with a rate
 
     def _send_due(self) -> None:
-        """Send the requests that are due, as far as callers are free, and schedule the next call."""
+        """Send the requests that are due while callers are free, and schedule the next call."""
         rate = self._plan.rate
         assert rate is not None
         now = time.perf_counter()
@@ -157,7 +157,7 @@ class Load:
             now, due = time.perf_counter(), self._begun + number / rate
             could = max(due, caller.free_since)
             self._late = max(self._late, now - could)
-            # Waiting for a free connection is the service's time, this program's own lateness is not.
+            # Waiting for a free connection counts as latency of the service; delays of this program do not.
             self._send(caller, number, number / rate, now - (could - due))
 
     # answers

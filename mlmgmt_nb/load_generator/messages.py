@@ -1,4 +1,4 @@
-"""What goes into the program, and what comes out of it: a plan, and batches of results."""
+"""The input and output of the program: a plan, and batches of results."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["Batch", "Outcome", "Plan", "Target"]
 
 
 class Target(msgspec.Struct):
-    """A scoring URL, its key, and more header lines of its requests."""
+    """A scoring URL, its key, and additional header lines of the requests."""
 
     url: str
     key: str | None = None
@@ -22,17 +22,17 @@ class Plan(msgspec.Struct):
     """The work of one process.
 
     Attributes:
-        target: where the requests go.
-        against: where each goes as well, to compare the answers; None for no other service.
-        bodies: of the cases; request `n` has body `n % len(bodies)`.
-        first, step: its requests are `first`, `first + step` and so on.
-        requests: numbers stay below this; None for no end.
-        connections: how many requests are under way at the same time.
-        duration: seconds after which no more are sent.
-        rate: requests due in a second, those of all processes together.
-        timeout: seconds until an answer counts as missing.
-        alternates: each connection alternates which of the two targets is asked first, so that neither is favored.
-            Needs `against`, and no rate.
+        target: the service that gets the requests.
+        against: the service that also gets each request, to compare the answers; None for no comparison.
+        bodies: bodies of the cases; request `n` has body `n % len(bodies)`.
+        first, step: the process sends requests `first`, `first + step` and so on.
+        requests: upper limit of the numbers of requests; None for no limit.
+        connections: number of requests in flight at the same time.
+        duration: seconds after which no more requests are sent.
+        rate: target requests per second of all processes together.
+        timeout: seconds after which an answer counts as missing.
+        alternates: whether each connection alternates between the targets that it calls first, so that neither is
+            favored. Needs `against`, and no rate.
     """
 
     target: Target
@@ -54,7 +54,7 @@ class Outcome(msgspec.Struct, array_like=True, frozen=True):
     Attributes:
         case: number of the case.
         status, content: the service's answer.
-        other_status, other_content: that of the service to compare with; -1 when it was not asked.
+        other_status, other_content: the answer of the service to compare with; status -1 if it was not called.
     """
 
     case: int
@@ -65,17 +65,17 @@ class Outcome(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Batch(msgspec.Struct, array_like=True):
-    """Results since the batch before: a column each, as an array of machine values.
+    """Results since the previous batch, by column: arrays of machine values.
 
     Attributes:
-        at: seconds after the start when they were due, or sent without a rate (`d`).
-        seconds: from then until the answer was there (`d`).
-        outcomes: each one's place among all different outcomes of this process (`q`).
-        ids: request ids, a line each.
-        other_seconds: what the service to compare with took, where it was asked (`d`).
-        new: the outcomes that come first in this batch, in the order of their places.
-        cpu, clock: seconds since the start, of CPU and of the clock.
-        late: most seconds by which this program was late to send a request.
+        at: seconds from the start until each request was due, or without a rate until it was sent (`d`).
+        seconds: seconds from then until the answer (`d`).
+        outcomes: index of each result in the list of distinct outcomes of this process (`q`).
+        ids: request ids, one per line.
+        other_seconds: latency of the service to compare with, if it was called (`d`).
+        new: distinct outcomes that are new in this batch, in the order of their index.
+        cpu, clock: seconds since the start: CPU time and elapsed time.
+        late: maximum delay in seconds with which this program sent a request.
         ended: whether this is the last batch.
     """
 

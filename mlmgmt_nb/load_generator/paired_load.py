@@ -16,8 +16,8 @@ class _Pair:
     """Send each request to both targets in turn.
 
     Args:
-        target, against, timeout: of the plan.
-        turn: the target that is asked first for the first request, 1 or 0.
+        target, against, timeout: as in the plan.
+        turn: the target that gets the first request first, 1 or 0.
         on_answers: called with the number of a request and both answers.
     """
 
@@ -35,7 +35,7 @@ class _Pair:
         self._answers: dict[Caller, Response] = {}
 
     def send(self, number: int, body: bytes) -> None:
-        """Send a request; the other target is asked first next time."""
+        """Send a request to both targets; the next one goes to the other target first."""
         self._turn ^= 1
         self._body = body
         self.callers[self._turn].send(number, body, time.perf_counter())
@@ -50,7 +50,7 @@ class _Pair:
 
 
 class PairedLoad(Load):
-    """Send the requests of a plan that alternates."""
+    """Send the requests of a plan with `alternates`."""
 
     def __init__(self, plan: Plan, emit: Callable[[Batch], None]) -> None:
         super().__init__(plan, emit)

@@ -1,4 +1,4 @@
-"""Results, until a batch takes them: different outcomes once, latencies as arrays of machine values."""
+"""Buffer for results until the next batch: each distinct outcome once, latencies as arrays of machine values."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Results:
         return place
 
     def taken(self, cpu: float, clock: float, late: float, *, ended: bool) -> Batch:
-        """Return the results so far, which are forgotten here."""
+        """Return the results so far, and clear the buffer."""
         batch = Batch(
             self._at.tobytes(),
             self._seconds.tobytes(),

@@ -1,8 +1,8 @@
 """The scoring runtime, which runs inside an image and answers `/score`.
 
-`python -m mlmgmt_nb.scoring --app FOLDER` loads the driver (`score.py`) of a folder and serves it. The package is
-copied into images with no other file of mlmgmt-nb but `mlmgmt_nb/__init__.py`, so it imports nothing else of ours. It
-needs only uvicorn and msgspec; NumPy and pandas are imported only if a driver, schema or result uses them.
+`python -m mlmgmt_nb.scoring --app FOLDER` loads the driver (`score.py`) of a folder and serves it. An image contains
+this package and `mlmgmt_nb/__init__.py` only, so it imports nothing else of mlmgmt-nb. It needs only uvicorn and
+msgspec; NumPy and pandas are imported only if a driver, schema or result uses them.
 
     __main__     arguments; by hand or supervised
     process/     one process: control channel, drain, workers, container
@@ -15,6 +15,7 @@ needs only uvicorn and msgspec; NumPy and pandas are imported only if a driver, 
     batching     several requests in one call of `run`: the decorator
     compat/      imports of 2017 to 2024: `azureml.*`, `inference_schema`, raw HTTP
     collection/  data collection
+    recording/   recorded requests and answers, for replays
     schema/      types of the arguments of `run`; schema files of 2017; the description of the service
     encoding/    values as JSON, for results, samples and the client
     application/ the application folder: driver, models, environment variables

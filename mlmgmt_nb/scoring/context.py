@@ -7,4 +7,4 @@ from contextvars import ContextVar
 __all__ = ["request_id"]
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
-"""The id of the request that `run` is called for; empty outside of one."""
+"""The id of the request that `run` is called for; empty outside of requests."""

@@ -39,7 +39,7 @@ _CHOSEN = ("azureml.api.exceptions", "mlmgmt_nb.scoring.compat.exceptions")
 
 
 class PicklableError(Exception):
-    """An error whose `__init__` takes other arguments than the message: `pickle` and `copy` restore it without.
+    """An error whose `__init__` takes more than the message: `pickle` and `copy` restore it without calling `__init__`.
 
     A driver, or a user of schemas, may raise it in a process of a pool.
     """

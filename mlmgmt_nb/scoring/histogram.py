@@ -73,9 +73,9 @@ class Histogram:
         return 0.0
 
     def bars(self, most: int, other: Histogram) -> list[tuple[float, float, int, int]]:
-        """Return begin, end, count, and count of another histogram with the same bounds, of at most so many ranges.
+        """Return at most `most` ranges: begin, end, count, and count of another histogram with the same bounds.
 
-        Each range is of the same number of buckets.
+        All ranges have the same number of buckets.
         """
         known = self._buckets.keys() | other._buckets.keys()
         if not known:

@@ -10,7 +10,8 @@ __all__ = ["open_files", "storage_errors"]
 
 
 def open_files(where: str) -> tuple[Any, str]:
-    """Return the file system of fsspec, and the path in it that others are relative to ("" or with a slash at its end).
+    """Return the file system of fsspec, and the path in it to which others are relative ("" or with a slash at its
+    end).
 
     Args:
         where: a folder, an fsspec URL, or the connection string of an Azure storage account.
@@ -30,7 +31,7 @@ def open_files(where: str) -> tuple[Any, str]:
 
 @contextmanager
 def storage_errors() -> Iterator[None]:
-    """Raise OSError for all errors of a storage: each storage has errors of its own.
+    """Convert the errors of a storage, which has types of its own, to OSError.
 
     Raises:
         FileNotFoundError: a file or folder is not there.

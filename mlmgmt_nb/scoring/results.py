@@ -1,4 +1,4 @@
-"""The JSON that a driver's return value is answered with, under the path by which scripts import it."""
+"""Encode a driver's return value as JSON: the path under which scripts import it."""
 
 from mlmgmt_nb.scoring.encoding.encoder import encode_result
 

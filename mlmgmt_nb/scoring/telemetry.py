@@ -65,7 +65,7 @@ class Telemetry:
     """
 
     def __init__(self, connection: str, service: str) -> None:
-        # otherwise it sends statistics about itself, and fetches settings, from elsewhere
+        # otherwise it sends statistics about itself to, and fetches settings from, another server
         os.environ.setdefault("APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL", "true")
         os.environ.setdefault("APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED", "true")
         from azure.monitor.opentelemetry.exporter import AzureMonitorLogExporter, AzureMonitorTraceExporter

@@ -114,7 +114,7 @@ class Callers:
             session.trust_env = False
             while not self._done.is_set():
                 if self._target is None:
-                    time.sleep(0.01)
+                    time.sleep(0.01)  # there is no service to call yet
                     continue
                 uri, key = self._target
                 before, could_fail = self.entitled, self.may_fail
@@ -124,7 +124,7 @@ class Callers:
                     answer = Answer("", 0, str(error))
                 self._add(answer, before | self.entitled, may_fail=could_fail or self.may_fail)
                 if answer.failure:
-                    time.sleep(0.02)
+                    time.sleep(0.02)  # failures come at once, and need no flood of calls
 
     def _add(self, answer: Answer, allowed: frozenset[str], *, may_fail: bool) -> None:
         with self._lock:
@@ -358,7 +358,7 @@ class Machine(RuleBasedStateMachine):
             return self.api.request(method, path, json=body)
         with ThreadPoolExecutor(1) as pool:
             sent = pool.submit(self.api.request, method, path, json=body)
-            time.sleep(crash)
+            time.sleep(crash)  # not a wait for something: the random moment is the test
             self._crash()
             with contextlib.suppress(requests.ConnectionError):
                 return sent.result()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
 import pytest
 
-__all__ = ["DEADLINE", "eventually"]
+__all__ = ["DEADLINE", "eventually", "eventually_in_loop"]
 
 DEADLINE = 60.0
 """Seconds after which a test fails that waits for something. No test gets faster or slower by it."""
@@ -29,4 +30,14 @@ def eventually(look: Callable[[], T | None], timeout: float = DEADLINE, what: st
         if time.monotonic() > deadline:
             pytest.fail(f"{what} did not happen within {timeout} s; last seen: {seen!r}")
         time.sleep(0.02)
+    return seen
+
+
+async def eventually_in_loop(look: Callable[[], T | None]) -> T:
+    """Return the first true value that `look` returns, and let the other tasks of the event loop run until then."""
+    deadline = time.monotonic() + DEADLINE
+    while not (seen := look()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"it did not happen within {DEADLINE} s; last seen: {seen!r}")
+        await asyncio.sleep(0.001)
     return seen

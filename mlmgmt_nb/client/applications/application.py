@@ -1,4 +1,4 @@
-"""The application of a manifest: the driver and what it needs, as files here or URLs that the service can read."""
+"""The application of a manifest: the driver and its files, on this machine or at URLs that the service can read."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ DRIVER, SCHEMA = "driver", "schema"
 """Ids of the assets that are the driver and its schema."""
 
 _PROPERTIES = {"requirements": "pipRequirements", "conda": "condaEnvFile"}
-"""The property of the manifest's runtime that an argument goes into."""
+"""The property of the manifest's runtime that receives an argument."""
 _SENT_AS = {"requirements": "requirements.txt", "conda": "environment.yml"}
-"""The names of files that are sent in the place of those given."""
+"""The names of rewritten files that are sent instead of the given ones."""
 _RUNTIMES: dict[str, Literal["Python", "SparkPython"]] = {"python": "Python", "spark-py": "SparkPython"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Application:
-    """The files and settings that a manifest is made of.
+    """The files and settings of a manifest.
 
     Example:
         >>> Application(driver="score.py", requirements=["xgboost"]).check()
@@ -48,13 +48,13 @@ class Application:
         schema: its schema file.
         requirements: a pip requirements file, or its lines. The files that it names (`-r`, `-c`, wheels, folders of
             projects, `--find-links`) are sent along.
-        conda: a conda environment file; the same holds for its pip section.
-        dependencies: files and folders that lie beside the driver when it runs, under their own names.
+        conda: a conda environment file; files that its pip section names are sent along too.
+        dependencies: files and folders that are beside the driver when it runs, under their own names.
         runtime: `python` or `spark-py`.
-        from_kernel: the requirements are what this process's Python has, so that an embedded service may run the
-            driver with it in place of an environment of its own.
-        properties: further properties of the runtime, which the manifest keeps.
-        any_python: run on the Python at hand, whatever version the conda file asks for.
+        from_kernel: whether the requirements are the packages of this process's Python, so that an embedded service may
+            run the driver with it instead of creating an environment.
+        properties: further properties of the runtime, which the manifest records.
+        any_python: run on the available Python, even if the conda file requests another version.
     """
 
     driver: Source
@@ -82,8 +82,8 @@ class Application:
 
         Raises:
             UsageError: a file is missing, empty or cannot be read; a folder is given where a file is needed; two files
-                have the same name; the runtime is unknown; the requirements name what cannot be sent; the compute
-                cannot serve the conda file.
+                have the same name; the runtime is unknown; the requirements name a file that cannot be sent; the
+                compute cannot serve the conda file.
         """
         if self.runtime not in _RUNTIMES:
             raise UsageError(
@@ -138,7 +138,7 @@ class Application:
             )
 
     def files(self) -> Iterator[tuple[str, str, str]]:
-        """Yield each file beside the driver: the argument that it came in, its path there, and its path or URL here."""
+        """Yield each file beside the driver: its argument, its path there, and its local path or URL."""
         for field, source in self._sources():
             path = Path(source).expanduser()
             if field in _PROPERTIES:
@@ -158,11 +158,11 @@ class Application:
         """Upload the files.
 
         Args:
-            uploader: into the account's store.
+            uploader: uploads to the account's store.
             interpreter: Python that runs a driver without requirements, if the service is on this machine.
 
         Returns:
-            the assets and the runtime of the manifest.
+            The assets and the runtime of the manifest.
         """
         bundle, changed = self._packages()
         sources = [(field, source) for field, source in self._sources() if field not in changed]

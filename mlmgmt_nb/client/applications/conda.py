@@ -44,11 +44,11 @@ def rewritten(path: Path, bundle: Bundle, *, any_python: bool) -> str | None:
 
     Args:
         path: the file.
-        bundle: gets the files that its pip section names.
+        bundle: receives the files that its pip section names.
         any_python: whether to leave out the Python version.
 
     Returns:
-        the text; None if the file can be sent as it is.
+        The text; None if the file can be sent unchanged.
     """
     content, file = _read(path)
     pip = bundle.add("\n".join(file.pip), path.expanduser().resolve().parent, path.name)
@@ -64,7 +64,7 @@ def check_local(path: Path, *, any_python: bool, is_here: bool) -> None:
 
     Args:
         path: the file.
-        any_python: whether any Python version will do.
+        any_python: whether to accept any Python version.
         is_here: whether the service is on this machine.
 
     Raises:

@@ -44,7 +44,7 @@ class PackageFile(NamedTuple):
 
     Attributes:
         path: where it is here.
-        text: its content, if it is made from what is at the path.
+        text: its content, if that is generated from the file at the path.
         unpack: the build unpacks it; otherwise a folder is sent as the archive of a source distribution.
     """
 
@@ -54,7 +54,7 @@ class PackageFile(NamedTuple):
 
 
 class Bundle:
-    """The requirements of an application, without paths of this machine, and the files that go with them.
+    """The requirements of an application, without paths of this machine, and the files that are sent with them.
 
     Problems are gathered, so that all can be shown at once.
     """
@@ -63,11 +63,11 @@ class Bundle:
         self.files: list[PackageFile] = []
         self.problems: list[str] = []
         self.is_changed = False
-        """What is sent differs from what was read, by more than comments."""
+        """The text to send differs from the original by more than comments."""
         self._open: list[Path] = []
 
     def read(self, path: Path) -> list[str]:
-        """Return the lines of a requirements file, as they are sent."""
+        """Return the lines of a requirements file in the form in which they are sent."""
         path = path.expanduser().resolve()
         if path in self._open:
             self.problems.append(f"{path.name}: includes itself")
@@ -91,12 +91,12 @@ class Bundle:
             self._open.pop()
 
     def add(self, text: str, folder: Path, origin: str) -> list[str]:
-        """Return the lines of a text, as they are sent.
+        """Return the lines of a text in the form in which they are sent.
 
         Args:
             text: a requirements file.
-            folder: what its paths are relative to.
-            origin: what it is called in messages.
+            folder: the folder that its paths are relative to.
+            origin: its name in messages.
         """
         lines: list[str] = []
         try:
@@ -186,11 +186,11 @@ def _uploaded(uploader: Uploader, asset_id: str, file: PackageFile) -> Asset:
 
 
 def requirement_lines(requirements: Source | Sequence[str], bundle: Bundle) -> list[str] | None:
-    """Return the lines of requirements as they are sent; None for those at a URL, which the service reads.
+    """Return the lines of requirements to send; None for those at a URL, which the service reads.
 
     Args:
         requirements: a requirements file, or its lines.
-        bundle: gets the files that they name.
+        bundle: receives the files that they name.
     """
     if isinstance(requirements, Sequence) and not isinstance(requirements, str):
         return bundle.add("\n".join(requirements), Path.cwd(), "requirements")

@@ -16,16 +16,16 @@ __all__ = ["AzCache"]
 _AZ_CLIENT = "04b07795-8ddb-461a-bbee-02f9e1bf7b46"
 """The application that `az` signs in as."""
 _OLDER_RESOURCE = {"https://management.core.windows.net": "https://management.azure.com"}
-"""The name of 2017 for the management API, and the one of today; tokens for one are good for the other."""
+"""The current name of the management API by its name of 2017; tokens for either are valid for both."""
 
 
 class AzCache:
-    """The tokens that `az` keeps in `~/.azure`, read without `az`: its present cache, and the `accessTokens.json` of
+    """The tokens that `az` keeps in `~/.azure`, read without `az`: its current cache, and the `accessTokens.json` of
     2017. Nothing is written. A `TokenCredential` of azure-core.
 
     Args:
-        tenant: the tenant of the tokens; any if None.
-        folder: where they are; AZURE_CONFIG_DIR or `~/.azure` when None.
+        tenant: the tenant of the tokens (default: any).
+        folder: their folder (default: AZURE_CONFIG_DIR or `~/.azure`).
         clock: seconds since the epoch.
     """
 
@@ -102,7 +102,8 @@ class AzCache:
         return None
 
     def _refreshed(self, cache: Any, scopes: tuple[str, ...]) -> Any:
-        """Return a new token by way of the cache's refresh tokens. It is kept in memory only: the file is `az`'s."""
+        """Return a new token from a refresh token of the cache. It is kept in memory only, because the file belongs to
+        `az`."""
         import msal
 
         for account in list(cache.search(cache.CredentialType.ACCOUNT)):
@@ -147,7 +148,7 @@ def _discovery(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _expiry(text: str) -> float:
-    """Return when a token of 2017 expires; `az` wrote local time without a zone then."""
+    """Return the expiry time of a token of 2017, which `az` wrote in local time without a zone."""
     for form in ("%Y-%m-%d %H:%M:%S.%f", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S.%fZ"):
         try:
             parsed = time.strptime(text, form)

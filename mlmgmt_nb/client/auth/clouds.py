@@ -25,5 +25,5 @@ def scope_of(authority: str | None) -> str:
 
 
 def authority_host(authority: str) -> str:
-    """Return the host of an authority, which is a host or a URL; empty for none."""
+    """Return the host of an authority, given as a host or a URL; empty if there is none."""
     return urlsplit(authority if "://" in authority else f"https://{authority}").hostname or ""

@@ -20,10 +20,10 @@ class Identity(ShortRepr, msgspec.Struct, frozen=True, kw_only=True):
     """The signed-in user or application.
 
     Attributes:
-        source: where the token comes from.
-        name, id, tenant: of the user or application.
-        audience: whom the token is for.
-        expires_on: when it expires.
+        source: the source of the token.
+        name, id, tenant: name, id and tenant of the user or application.
+        audience: the audience of the token.
+        expires_on: the time when it expires.
         role: the role in the account, `Reader` or `Contributor`; None if the server does not report it.
     """
 
@@ -75,7 +75,7 @@ def identity_of(token: str | None, source: str) -> Identity:
 
 
 def whoami(transport: Transport) -> Identity:
-    """Return the identity that the server sees, as far as it reports one; a server of 2017 does not."""
+    """Return the identity that the server sees, if it reports one; a server of 2017 does not."""
     credential = transport.credential
     mine = identity_of(credential.token(), credential.source)
     try:

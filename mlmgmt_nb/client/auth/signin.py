@@ -1,7 +1,7 @@
 """Sign in with Azure AD: the credential of azure-identity that provides the tokens, and its settings.
 
-Nothing of this is loaded before a token is needed. Tokens and secrets are kept in memory; on disk only in the cache of
-azure-identity itself, and only where that was asked for.
+Nothing here is loaded before a token is needed. Tokens and secrets are kept in memory; they are on disk only in the
+cache of azure-identity itself, and only if that was requested.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class SignIn:
         method: see `Method`.
         tenant: id or domain of the tenant (default: that of the account).
         client_id: the application to sign in as.
-        certificate: file with its certificate and key, PEM or PKCS 12, instead of a secret.
+        certificate: file with its certificate and key (PEM or PKCS 12), instead of a secret.
         authority: host or URL of the authority, for a sovereign cloud (default: AZURE_AUTHORITY_HOST).
         persistent: whether azure-identity may keep its tokens, encrypted, for the next process.
     """

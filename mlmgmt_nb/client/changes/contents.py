@@ -34,12 +34,12 @@ class Contents(ShortRepr):
     """The parts to compare.
 
     Attributes:
-        name: what has the contents, such as `image iris version 3`.
+        name: the owner of the contents, such as `image iris version 3`.
         models: the models.
         driver, schema: paths of the driver and its schema file.
         files: the files beside the driver, by path.
         packages: versions by name; None if they are not known.
-        lists_all_packages: whether a package that is not among them is absent, and not only unknown.
+        lists_all_packages: whether `packages` is complete, so that a package that it does not contain is absent.
         requested: requirements that are not resolved yet; None if `packages` are known.
         python: the Python version, or a base image; None if it is not known.
         settings: settings of the service by name; None for an image.
@@ -66,7 +66,7 @@ def of_image(
 
     Args:
         image: the image.
-        found: what the server reports of it.
+        found: the contents that the server reports.
         models: its models.
         settings: as of `service_settings`.
     """
@@ -103,7 +103,7 @@ def changed_settings(settings: Mapping[str, Any], changes: ServiceSettings) -> d
     """Return the settings of `service_settings` after an update."""
     changed = dict(settings)
     fields = settings_fields(**changes)
-    del fields["reason"]  # of the change, not of the service
+    del fields["reason"]  # belongs to the change, not to the service
     for name, value in fields.items():
         if name == "secrets":
             value = {key: None if secret is None else "***" for key, secret in (value or {}).items()}

@@ -24,7 +24,7 @@ __all__ = ["Change", "Difference", "compare"]
 
 Kind = Literal["schema", "model", "driver", "file", "python", "package", "setting"]
 KINDS: tuple[Kind, ...] = ("schema", "model", "driver", "file", "python", "package", "setting")
-"""Kinds of changes, those that callers notice first."""
+"""Kinds of changes, starting with those that callers notice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +34,9 @@ class Change:
     Attributes:
         kind: `schema`, `model`, `driver`, `file`, `python`, `package` or `setting`.
         name: the part, such as the path of a file or the name of a package.
-        old, new: its state on both sides; None where it does not exist.
-        detail: more about it: the consequence for callers, the properties that differ, or a unified diff.
-        breaks: whether callers who are answered today may be refused.
+        old, new: its state on each side; None if it does not exist there.
+        detail: details: the consequence for callers, the properties that differ, or a unified diff.
+        breaks: whether requests that succeed today may be refused.
     """
 
     kind: Kind
@@ -53,7 +53,7 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """The differences between two services, deployments, images or sources. False if there are none.
+    """The differences between two services, deployments, images or sources. Falsy if there are none.
 
     Example:
         >>> difference = ws.diff("iris", model="iris.pkl", driver="score.py", num_replicas=2)
@@ -78,7 +78,7 @@ class Difference:
 
     @property
     def breaking(self) -> list[str]:
-        """The consequences for callers who are answered today and may be refused."""
+        """The consequences of changes after which requests that succeed today may be refused."""
         return [change.detail for change in self.changes if change.breaks]
 
     def to_dict(self) -> dict[str, Any]:
@@ -153,7 +153,7 @@ def _models(old: Sequence[Model], new: Sequence[Model]) -> Iterator[Change]:
 
 
 def _by_name(models: Sequence[Model]) -> dict[str, Model]:
-    """Return models by name; those of which there are several versions by name and place."""
+    """Return models by name; if there are several versions of a name, by name and position."""
     found: dict[str, Model] = {}
     for model in models:
         places = sum(known.name == model.name for known in found.values())

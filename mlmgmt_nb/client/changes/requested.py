@@ -14,7 +14,7 @@ def unmet(locked: Mapping[str, str], lines: Iterable[str]) -> Iterator[tuple[str
 
     Args:
         locked: versions by name.
-        lines: of a requirements file; those that are options, or name a file or URL only, are skipped.
+        lines: lines of a requirements file; options, and lines with only a file or URL, are skipped.
     """
     from packaging.requirements import InvalidRequirement, Requirement
     from packaging.version import InvalidVersion
@@ -30,7 +30,7 @@ def unmet(locked: Mapping[str, str], lines: Iterable[str]) -> Iterator[tuple[str
         version = versions.get(project_name(requirement.name))
         try:
             is_met = version is not None and requirement.specifier.contains(version, prereleases=True)
-        except InvalidVersion:  # such as a commit
+        except InvalidVersion:  # for example, a commit
             is_met = False
         if requirement.url or not is_met:
             yield requirement.name, version, requirement.url or str(requirement.specifier) or "any version"

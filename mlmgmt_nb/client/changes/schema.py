@@ -33,7 +33,7 @@ class Consequence(NamedTuple):
 
     Attributes:
         path: the argument or column, such as `input_df.age`.
-        old, new: its types in words; None where it does not exist.
+        old, new: its types in words; None if it does not exist there.
         sentence: the consequence for callers.
         breaks: whether requests or programs that worked may fail.
     """

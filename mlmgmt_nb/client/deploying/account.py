@@ -15,7 +15,7 @@ __all__ = ["Account"]
 
 
 class Account(Protocol):
-    """The resources of a workspace that a deployment is made of."""
+    """The resources of a workspace that a deployment uses."""
 
     models: Models
     manifests: Manifests

@@ -39,9 +39,10 @@ class BuiltImage(NamedTuple):
 
 
 class DeployFlow:
-    """The steps from models and files to a manifest, an image or a service. Each checks its input before it sends.
+    """The steps from models and files to a manifest, an image or a service. Each checks its input before it sends
+    anything.
 
-    If a step fails, the versions that this flow made are withdrawn, unless something else uses them by now.
+    If a step fails, the versions that this flow made are withdrawn, unless something else already uses them.
 
     Args:
         account: the account.

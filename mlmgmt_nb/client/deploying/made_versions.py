@@ -49,11 +49,11 @@ class MadeVersions:
         self._outcome = ""
 
     def reuse(self, resource: Model | Manifest) -> None:
-        """Note that a version was there before."""
+        """Note a version that existed before."""
         self._reused.add(resource.id)
 
     def add(self, resource: Version) -> Version:
-        """Note a version, unless it was there before, and return it."""
+        """Note a version, unless it existed before, and return it."""
         if resource.id not in self._reused:
             self._made.append(self._of(resource))
         return resource
@@ -68,9 +68,9 @@ class MadeVersions:
                 return _Made("image", resource, self._account.images.withdraw)
 
     def hand_over(self, operation_id: str, *, builds: bool = False) -> None:
-        """Let the server withdraw the versions if an operation fails: perhaps nobody waits for it here.
+        """Let the server withdraw the versions if an operation fails, because this process may not wait for it.
 
-        Other servers cannot; then a poller that waits withdraws them.
+        If the server does not support that, a poller that waits withdraws them.
 
         Args:
             operation_id: the operation.
@@ -83,7 +83,7 @@ class MadeVersions:
 
     @contextmanager
     def withdrawn_on_failure(self) -> Iterator[None]:
-        """Withdraw the versions if the block raises. An operation that is still running goes on with them."""
+        """Withdraw the versions if the block raises. An operation that is still running continues to use them."""
         try:
             yield
         except OperationTimeout:
@@ -106,14 +106,14 @@ class MadeVersions:
             error.message = f"{error.message}\n{self._outcome}"
 
     def _add_failed_image(self, error: MlmgmtError) -> None:
-        """Note the image whose build failed; until then nobody had the image."""
+        """Note the image whose build failed; it was not known before."""
         operation = error.operation if isinstance(error, OperationError) else None
         if operation is not None and operation.operation_type == "Image" and operation.resource_location:
             with contextlib.suppress(MlmgmtError):
                 self.add(self._account.images.get(operation.resource_location.rpartition("/")[2]))
 
     def _withdrawn(self, *, is_reachable: bool) -> str:
-        """Withdraw what can be withdrawn, and return the outcome as text."""
+        """Withdraw the versions that can be withdrawn, and return the outcome as text."""
         gone, left = list[str](), list[str]()
         for made in reversed(self._made):
             (gone if is_reachable and _succeeds(made) else left).append(str(made))
@@ -132,7 +132,7 @@ def _is_withdrawn(error: MlmgmtError) -> bool:
 def _succeeds(made: _Made) -> bool:
     try:
         made.withdraw(made.resource.id or "")
-    except MlmgmtError:  # something uses it by now, or the server is another one, which cannot
+    except MlmgmtError:  # something already uses it, or the server cannot withdraw
         return False
     return True
 

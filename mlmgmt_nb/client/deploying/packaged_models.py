@@ -29,11 +29,11 @@ __all__ = [
 ]
 
 TOLERANCE = 1e-6
-"""Default of the largest relative difference between answers."""
+"""Default maximum relative difference between answers."""
 
 
 class PackageOptions(TypedDict, total=False):
-    """How a model is packaged, see `Workspace.package`."""
+    """Options for packaging a model; see `Workspace.package`."""
 
     sample: Any
     method: str | None
@@ -51,7 +51,7 @@ def packaged(
 
     Args:
         model: see `Workspace.package`.
-        options: how it is packaged.
+        options: options for packaging.
         on_modules: called before the proof with the modules that its driver imports.
 
     Raises:
@@ -71,7 +71,7 @@ def check_packageable(model: Any, schema: Source | None = None, runtime: str = "
     """Check that a model can be packaged, so that no driver is needed.
 
     Raises:
-        UsageError: it needs a driver; or the schema or runtime is for one.
+        UsageError: it needs a driver; or a schema or runtime was given, which only a driver can use.
     """
     if isinstance(model, (list, tuple)):
         what = "several models require one"

@@ -45,10 +45,10 @@ class SourcePreparation:
 
     Args:
         account: the account.
-        name: name of the service, for models and manifests without another.
+        name: name of the service, for models and manifests without a name of their own.
         compute: compute that the manifest is checked for; None if no image is built.
         description: description of the manifest.
-        made: gets the versions that are made.
+        made: receives the versions that are made.
         progress: reports the steps.
     """
 
@@ -104,7 +104,7 @@ class SourcePreparation:
             yield PreparedSource([str(package.model)], application, named, description, verification)
 
     def _checked_model(self, model: ModelSource) -> Model | str:
-        """Return the registered model; or the readable path or URL that is to be registered."""
+        """Return the registered model, or the readable path or URL to register."""
         if isinstance(model, Model):
             return model
         source = as_source(model, "model")

@@ -24,7 +24,7 @@ class DeployEvents:
         on_package: called with a summary of the package and its seconds.
         on_step: called with `model`, `manifest`, `image` or `service` and its seconds when the step is done.
         on_operation: called with the poller of the build, and with that of the start of the service.
-        on_reuse: called with a model or manifest that is used as it is, because it has the content to be registered.
+        on_reuse: called with an existing model or manifest that is used because it has the same content.
         upload_progress: returns the progress callback for the upload of a model, or None.
     """
 

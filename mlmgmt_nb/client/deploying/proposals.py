@@ -20,7 +20,7 @@ __all__ = ["AccountServices"]
 
 
 class AccountServices(Services):
-    """The services of a workspace, which can also be changed from models and files.
+    """The services of a workspace, with changes proposed from models and files.
 
     Args:
         account: the workspace.
@@ -51,15 +51,15 @@ class AccountServices(Services):
 
         Args:
             service: the service.
-            image: the image, or its id; or else the source of one, as `Workspace.deploy` takes it. Without either, only
-                settings change.
+            image: the image, or its id. Without it, the arguments describe the source of an image as for
+                `Workspace.deploy`; without either, only settings change.
             timeout: maximum seconds to wait (default: unlimited).
             **arguments: the source and the settings, see `Workspace.deploy`. Other settings are those of the service.
 
         Raises:
             UsageError: an argument is wrong, or the server does not support candidates. Nothing was sent.
             PackagingError: the answers of the package or of the candidate differ from those of the object.
-            ConflictError: nothing serves, or the compute of the service has no room.
+            ConflictError: no deployment serves, or the compute of the service has no room.
             OperationFailed: the build failed, or the candidate did not start.
             NotFoundError: the service does not exist.
         """

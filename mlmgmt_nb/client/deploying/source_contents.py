@@ -22,7 +22,7 @@ def source_contents(name: str, models: Sequence[Model], application: Application
     """Return the contents of a source.
 
     Args:
-        name: of the service.
+        name: name of the service.
         models: its models; those that are not registered have no id.
         application: its driver and files.
     """

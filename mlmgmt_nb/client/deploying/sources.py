@@ -1,4 +1,5 @@
-"""What is deployed: models, and the files of a driver or how to package a model without one."""
+"""The source of a deployment: models, and the files of a driver or the options for packaging a model without a
+driver."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from mlmgmt_nb.contract import Model
 __all__ = ["DeploySource", "ModelSource"]
 
 ModelSource = Model | Source
-"""A registered model, its id or name; or a path or URL that is to be registered."""
+"""A registered model, its id or name; or a path or URL to register."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +24,8 @@ class DeploySource:
     Attributes:
         models: registered models, their ids or names, or files, folders and URLs to register. Without a driver, one
             object, function, or model file to package.
-        packaging: how to package the model without a driver.
-        model_name, model_description, tags: of the models that are registered.
+        packaging: options for packaging the model without a driver.
+        model_name, model_description, tags: properties of the models that are registered.
         new_version: whether to make versions of models and manifest even if the latest have the same content.
     """
 

@@ -37,7 +37,7 @@ class DeployedService(Service, frozen=True, kw_only=True):
     """A service that runs a packaged model. Its display has three lines: the proof, the URL, and a command to try it.
 
     Attributes:
-        proof: how its answer to the sample compares with that of the object in the notebook, such as `answers 20 rows
+        proof: comparison of its answer to the sample with that of the object in the notebook, such as `answers 20 rows
             as the notebook does, bit for bit`.
         command: the command that scores its example, without the name of the program.
     """
@@ -47,7 +47,7 @@ class DeployedService(Service, frozen=True, kw_only=True):
 
     @property
     def lines(self) -> tuple[tuple[str, str], ...]:
-        """The lines of its display, but for the program before the command: each a label and its text."""
+        """The lines of its display, without the program before the command: pairs of a label and its text."""
         url = self.scoring_uri or ""
         return (f"service {self.name}", self.proof), ("URL", url), ("try it", self.command)
 
@@ -62,8 +62,8 @@ class Verification:
     Attributes:
         request: the sample as the body of a request; empty without a sample.
         expected: the answer of the package.
-        proof: the result of the fresh process that gave it.
-        tolerance: largest relative difference between numbers.
+        proof: the result of the fresh process that returned it.
+        tolerance: maximum relative difference between numbers.
     """
 
     request: bytes
@@ -110,7 +110,7 @@ class Verification:
         return self.proof.statement(largest)
 
     def _difference(self, services: Services, before: ServiceResponse | None, service: ServiceResponse) -> float:
-        """Return the largest difference of the answers. Undo the deployment if it is more than the tolerance.
+        """Return the largest difference of the answers. Undo the deployment if it exceeds the tolerance.
 
         Raises:
             PackagingError: they differ, or the service fails to answer.
@@ -173,7 +173,7 @@ def _trace(services: Services, service: ServiceResponse, request_id: str) -> str
 
 
 def _place(connect: Mapping[str, str]) -> Iterator[str]:
-    """Yield the flags that lead to an account which a command does not find by itself."""
+    """Yield the flags for an account that a command does not find by itself."""
     home, base_url = connect.get("home"), connect.get("base_url")
     if home is not None and local.state_folder(home) != local.state_folder(None):
         yield f"--home {shlex.quote(home)}"

@@ -33,9 +33,9 @@ class Drift:
 
     Attributes:
         service: name of the service.
-        identifier: the collector's.
+        identifier: identifier of the collector.
         sample_rows, collected_rows: number of rows on both sides.
-        columns: the drift of each column, the largest first.
+        columns: the drift of each column, largest first.
         notes: parts that could not be compared, in sentences.
     """
 
@@ -108,9 +108,9 @@ def drift_of(service: str, sample: Any, data: pd.DataFrame, identifier: str | No
 
     Args:
         service: name of the service.
-        sample: a DataFrame, or an array whose columns were collected by their numbers.
+        sample: a DataFrame, or an array whose columns were collected under their numbers.
         data: the collected rows, as `services.data` returns them.
-        identifier: the collector's; the one with most columns of the sample when None.
+        identifier: identifier of the collector (default: the one with most columns of the sample).
 
     Raises:
         UsageError: the sample is empty, or none of its columns was collected.
@@ -153,12 +153,12 @@ def _chosen(known: pd.DataFrame, data: pd.DataFrame, identifier: str | None) -> 
 
 
 def _filled(rows: pd.DataFrame) -> pd.Index[Any]:
-    """Return the columns that a collector has; those of others are empty in its rows."""
+    """Return the columns of a collector; columns of other collectors are empty in its rows."""
     return rows.drop(columns=list(_COLLECTED), errors="ignore").dropna(axis="columns", how="all").columns
 
 
 def _column(name: str, sample: pd.Series[Any], collected: pd.Series[Any]) -> ColumnDrift:
-    """Return the drift of a column. Collected values come from text, so that the sample decides about their type."""
+    """Return the drift of a column. Collected values are read from text, so the sample determines their type."""
     import pandas as pd
     from pandas.api import types
 

@@ -1,12 +1,12 @@
 """The population stability index of one column, numeric or categorical.
 
 For the shares e of a training sample and a of collected rows in k bins, it is the sum of (a - e) * ln(a / e); less than
-0.1 is stable and more than 0.25 a large change (N. Siddiqi, Credit Risk Scorecards, Wiley 2006). A share is
-(count + 0.5) / (rows + 0.5 * k), so that an empty bin has a logarithm.
+0.1 is stable, and more than 0.25 is a large change (N. Siddiqi, Credit Risk Scorecards, Wiley 2006). A share is (count
++ 0.5) / (rows + 0.5 * k), so that an empty bin has a logarithm.
 
 Without any drift, few rows differ by chance: (1/n + 1/m) times a chi-squared number of k - 1 degrees of freedom, for n
 and m rows (B. Yurdakul and J. Naranjo, Statistical Properties of the Population Stability Index, Journal of Risk Model
-Validation 14(4), 2020). An index that chance exceeds in 5 of 100 cases is not called drift.
+Validation 14(4), 2020). An index below the one that chance exceeds in 5 of 100 cases does not count as drift.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 __all__ = ["LARGE", "MODERATE", "ColumnDrift", "categorical", "numeric"]
 
 MODERATE, LARGE = 0.1, 0.25
-"""Indexes from which a change is moderate and large."""
+"""The lowest indexes of a moderate and of a large change."""
 _BINS = 10
 _CATEGORIES = 20
 _MISSING, _NEW, _RARE = "(missing)", "(new)", "(rare)"
 _Z = 1.645
-"""Standard deviations that a normal number exceeds in 5 of 100 cases."""
+"""Number of standard deviations that a normally distributed number exceeds in 5 of 100 cases."""
 
 
 class ColumnDrift(NamedTuple):

@@ -16,7 +16,7 @@ from mlmgmt_nb.client.http.credentials import Credential
 __all__ = ["POOL_SIZE", "Bearer", "PinnedAdapter", "renewed"]
 
 POOL_SIZE = 32
-"""Connections of a transport that are kept open."""
+"""Maximum number of connections that a transport keeps open."""
 
 
 class Bearer(requests.auth.AuthBase):

@@ -1,4 +1,4 @@
-"""Where the bearer token of a request comes from. No credential shows its token in `repr`."""
+"""Sources of the bearer tokens of requests. No credential shows its token in `repr`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mlmgmt_nb.redaction import redact_chain
 __all__ = ["AZURE_SCOPE", "AzureToken", "Credential", "StaticToken", "TokenCredential", "TokenFile"]
 
 AZURE_SCOPE = "https://management.azure.com/.default"
-"""The scope that is asked of an Azure credential."""
+"""The scope that is requested from an Azure credential."""
 
 _SPARE_SECONDS = 300.0
 
@@ -29,15 +29,15 @@ class Credential(Protocol):
     def source(self) -> str: ...
 
     def token(self) -> str | None:
-        """Return the token, or None when the request goes without one."""
+        """Return the token, or None for a request without a token."""
         ...
 
     def renew(self, refused: str | None, claims: str | None) -> bool:
-        """Return whether `token` returns another token now; called when the server refused one.
+        """Return whether `token` returns another token now; called after the server refused one.
 
         Args:
             refused: the token.
-            claims: what the server requires of the next one, if it said so.
+            claims: the claims that the server requires of the next one, if it named any.
         """
         ...
 
@@ -55,7 +55,7 @@ class StaticToken:
 
     Args:
         token: the token, or None for requests without one.
-        source: where it was given, such as "the argument `token`".
+        source: the place where it was given, such as "the argument `token`".
     """
 
     def __init__(self, token: str | None, source: str) -> None:
@@ -69,15 +69,15 @@ class StaticToken:
         return False
 
     def __reduce__(self) -> tuple[Callable[..., Credential], tuple[object, ...]]:
-        """For pickle: the source of the token, not the token."""
+        """Pickle the source of the token, not the token."""
         return (_unpickled, (self.source,)) if self._token is not None else (StaticToken, (None, self.source))
 
 
 class MissingToken:
-    """A placeholder for a token that is not in a pickle; raises when the token is needed.
+    """A placeholder for a token that is not in a pickle; raises an error when the token is needed.
 
     Args:
-        source: where the token came from in the process that made the pickle.
+        source: the source of the token in the process that made the pickle.
     """
 
     def __init__(self, source: str) -> None:
@@ -124,7 +124,8 @@ class TokenFile:
 
 
 _OF_PARENTS: list[object] = []
-"""Credentials that this process inherited by a fork: to end one may take locks that are held for ever."""
+"""Credentials that this process inherited by a fork. They are kept, because ending one may take locks that are held
+forever."""
 
 
 class AzureToken:
@@ -133,8 +134,8 @@ class AzureToken:
     Args:
         credential: an object of azure-identity, or anything with its `get_token`; or a function
             that creates one when first needed, and again in a process that is forked afterwards.
-        scope: what the token is asked for.
-        source: for messages; the credential's type when None.
+        scope: the scope of the token.
+        source: name for messages (default: the credential's type).
         clock: seconds since the epoch.
     """
 
@@ -155,13 +156,13 @@ class AzureToken:
         renew_after_fork(self)
 
     def after_fork(self) -> None:
-        """Leave the session of a credential that was made here to the parent process, but keep its token."""
+        """Leave the session of a credential that this object created to the parent process, but keep its token."""
         self._lock = threading.Lock()
         _OF_PARENTS.append(self._credential)
         self._credential = self._given
 
     def __reduce__(self) -> tuple[Callable[..., Credential], tuple[object, ...]]:
-        """For pickle: how to sign in, if known; not the tokens."""
+        """Pickle the settings to sign in, if known; not the tokens."""
         if hasattr(self._given, "get_token"):
             return _unpickled, (self.source,)
         return AzureToken, (self._given, self._scope, self.source)
@@ -196,7 +197,7 @@ class AzureToken:
             found = get_token(self._scope, **more)
         except MlmgmtError:
             raise
-        except Exception as error:  # whatever a credential raises, it means that the token is missing
+        except Exception as error:  # any error of a credential means that the token is missing
             redact_chain(error)
             reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
             raise SignInError(

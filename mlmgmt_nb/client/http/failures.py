@@ -1,4 +1,4 @@
-"""The error for a request without a response: did it reach the server, and what can the user do?"""
+"""The error for a request without a response: whether it may have reached the server, and the fix."""
 
 from __future__ import annotations
 

@@ -37,8 +37,8 @@ def as_source(value: object, field: str) -> str:
     """Return the path or URL as text.
 
     Args:
-        value: what was given.
-        field: the argument that it came in.
+        value: the value of the argument.
+        field: name of the argument.
 
     Raises:
         UsageError: it is neither a path nor a valid URL, such as a fitted model.
@@ -79,12 +79,12 @@ def check_readable(path: Path, field: str, without: frozenset[str] = frozenset()
 
     Args:
         path: the file or folder.
-        field: the argument that it came in, for messages.
+        field: name of the argument, for messages.
         without: names in the folder that are left out.
 
     Raises:
-        UsageError: it is missing, empty (except for dependencies and requirements), cannot be read, is neither file nor
-            folder, or has a link that is broken or points outside the folder.
+        UsageError: it is missing, empty (except for dependencies and requirements), cannot be read, is neither a file
+            nor a folder, or has a link that is broken or points outside the folder.
     """
     try:
         kind = path.stat().st_mode

@@ -31,7 +31,7 @@ def renew_after_fork(owner: ForkAware) -> None:
 
 
 class ForkLock:
-    """A lock that is free in a forked process, whoever holds it in the parent. For `with`.
+    """A lock that is free in a forked process, even if it is held in the parent. For `with`.
 
     Args:
         make: the kind of lock, `threading.Lock` or `threading.RLock`.
@@ -43,7 +43,7 @@ class ForkLock:
         renew_after_fork(self)
 
     def after_fork(self) -> None:
-        """Take the place of the parent's lock."""
+        """Replace the parent's lock."""
         self._lock = self._make()
 
     def __enter__(self) -> None:
@@ -58,5 +58,5 @@ def _renew() -> None:
         owner.after_fork()
 
 
-if hasattr(os, "register_at_fork"):  # Windows has no fork
+if hasattr(os, "register_at_fork"):  # Windows does not have fork
     os.register_at_fork(after_in_child=_renew)

@@ -4,7 +4,8 @@ Columns are the resource's properties under their Python names: first `id`, `nam
 in the contract's order. Their dtypes are the same whether there are rows or not: text is `string`, integers `Int64`,
 booleans `boolean`, times `datetime64[us, UTC]`; lists stay lists and settings are dicts as the API writes them, or None
 for empty ones (`object`), so that Parquet files keep all columns and dtypes. A resource or error inside another is not
-repeated; its column has its id or message: `manifest_id`, `image_id`, `model_ids`, `compute_resource_id`, `error`.
+repeated; a column has its id or message instead: `manifest_id`, `image_id`, `model_ids`, `compute_resource_id`,
+`error`.
 
 Tags of the form `NAME=VALUE`, as packaged models have for their metrics and parameters, are columns at the end, named
 `NAME` (`Int64`, `Float64` or `string`): the 50 names that most resources have, most frequent first. Tags named like a
@@ -40,7 +41,7 @@ _TAG_DTYPES: tuple[tuple[Callable[[str], Any], Any], ...] = ((int, "Int64"), (fl
 """Types of values in tags, from the narrowest, and their dtypes."""
 _FIRST = ("id", "name", "version", "state")
 
-# A nested resource: the column that stands for it, its dtype, and what is in it.
+# A nested resource: its column, the dtype, and the value.
 _NESTED: dict[str, tuple[str, str, Callable[[Any], Any]]] = {
     "manifest": ("manifest_id", "string", lambda manifest: manifest.id),
     "image": ("image_id", "string", lambda image: image.id),
@@ -74,7 +75,7 @@ class _Column:
         self.values += values
 
     def series(self) -> pd.Series[Any]:
-        """Return the column, in its dtype. Clear the list, so that values are held once."""
+        """Return the column in its dtype. Clear the list, so that only one copy of the values is in memory."""
         import pandas as pd
 
         values, self.values = self.values, []

@@ -1,4 +1,4 @@
-"""Lists of the server, fetched when they are needed, one page at a time."""
+"""Lists of the server, fetched on demand, one page at a time."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 __all__ = ["PAGE_SIZE", "Page", "Pager"]
 
 PAGE_SIZE = 1000
-"""How many items a page is asked to have; a server may give fewer."""
+"""Number of items requested for a page; a server may return fewer."""
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 
 class Page(NamedTuple, Generic[T]):
-    """A page: its items, and the token from which `Pager.by_page` continues after it (None on the last)."""
+    """A page: its items, and the token with which `Pager.by_page` continues after it (None on the last page)."""
 
     value: Sequence[T]
     continuation_token: str | None
@@ -50,8 +50,8 @@ class Pager(Generic[T]):
         transport: sends the requests.
         operation: the list operation, or its id in the contract; its 200 answer is a page type or a list.
         item: type of the items.
-        query: the filters; those that are None are left out.
-        count: most items in a page, or None for an operation without pages.
+        query: the filters; None values are left out.
+        count: maximum number of items in a page, or None for an operation without pages.
 
     Attributes:
         item: type of the items.
@@ -74,7 +74,7 @@ class Pager(Generic[T]):
 
     @property
     def title(self) -> str:
-        """What it lists, such as `models`."""
+        """The kind of the items, such as `models`."""
         return self._operation.path.strip("/")
 
     def __iter__(self) -> Iterator[T]:
@@ -82,7 +82,7 @@ class Pager(Generic[T]):
             yield from page.value
 
     def by_page(self, continuation_token: str | None = None) -> Iterator[Page[T]]:
-        """Yield the pages, from the first or from where a token of an earlier page points.
+        """Yield the pages, from the first or after the page that a token belongs to.
 
         Example:
             >>> pages = ws.models.list(tag="prod", count=50).by_page()
@@ -91,11 +91,11 @@ class Pager(Generic[T]):
             (1, None)
 
         Args:
-            continuation_token: that of a page, to begin after it.
+            continuation_token: the token of a page, to start after it.
 
         Raises:
-            UsageError: the token is not one of this list.
-            ServerError: the server's `nextLink` leaves the server; following it would give the token away.
+            UsageError: the token does not belong to this list.
+            ServerError: the server's `nextLink` leads to another server, which would receive the bearer token.
         """
         path = self._operation.path
         if continuation_token is not None and not continuation_token.startswith(path + "?"):

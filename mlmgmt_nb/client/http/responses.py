@@ -1,4 +1,4 @@
-"""HTTP responses as values: the decoded body, or the error of our error tree."""
+"""HTTP responses as values: the decoded body, or an error of `mlmgmt_nb.errors`."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def decode(response: requests.Response, type_: type[T]) -> T:
 
 
 def _decoder(type_: type[T]) -> msgspec.json.Decoder[T]:
-    """Return the decoder of a type. One thread makes it, because of what `resolve` describes."""
+    """Return the decoder of a type. One thread makes it, for the reason that `resolve` describes."""
     if (known := _DECODERS.get(type_)) is None:
         with _RESOLVING:
             known = _DECODERS.setdefault(type_, msgspec.json.Decoder(type_))
@@ -116,7 +116,7 @@ def api_error(response: requests.Response, *, token_source: str = "") -> ApiErro
 
     Args:
         response: the answer.
-        token_source: where the request's token came from, for the fix of a 401.
+        token_source: the source of the request's token, for the fix of a 401.
     """
     body = error_body(response)
     status, wait = response.status_code, retry_after(response.headers)

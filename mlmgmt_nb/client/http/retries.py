@@ -1,8 +1,8 @@
-"""When a failed request is sent again, and after which pause.
+"""Rules for retries: when a failed request is sent again, and after which pause.
 
-A request is repeated when that is safe: GET, HEAD, PUT and DELETE after a broken connection, a timeout or a transient
-error of the server; any method when no connection was made, or when the server says that it did not act (429 or 503
-with `Retry-After`).
+A request is repeated if that is safe: GET, HEAD, PUT and DELETE after a broken connection, a timeout or a transient
+error of the server; any method if no connection was made, or if the server reports that it did not act (429 or 503 with
+`Retry-After`).
 """
 
 from __future__ import annotations

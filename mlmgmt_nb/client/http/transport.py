@@ -43,7 +43,8 @@ _NO_PROXIES: Any = {"http": None, "https": None, "all": None}
 
 
 class Location(NamedTuple):
-    """The URL of the account, and its credential. `certificate` is trusted for this URL alone, whoever signed it."""
+    """The URL of the account, and its credential. `certificate` is trusted for this URL only, regardless of its
+    issuer."""
 
     base_url: str
     credential: Credential
@@ -83,7 +84,8 @@ class _Request(NamedTuple):
         return self.query
 
     def is_renewable(self, failure: Failure) -> bool:
-        """Return whether the request can be sent again with a new token: a stream was read already."""
+        """Return whether the request can be sent again with a new token; a stream cannot, because it was read
+        already."""
         is_refused = failure.response is not None and failure.response.status_code == 401
         return is_refused and self.is_ours and (self.body is None or isinstance(self.body, bytes))
 
@@ -94,9 +96,9 @@ class Transport:
     Args:
         location: the account's base URL and credential.
         timeout: seconds to connect, and to wait for each part of an answer.
-        attempts: how often a request is sent at most.
-        relocate: asked for the account's place once more when no connection can be made.
-        adapter: carries the requests instead of the pool that is made here.
+        attempts: maximum number of times that a request is sent.
+        relocate: called for the current location of the account when no connection can be made.
+        adapter: sends the requests instead of the transport's own connection pool.
         clock, sleep, uniform: time in seconds, a pause, and a random number between 0 and 1.
     """
 
@@ -140,7 +142,7 @@ class Transport:
         _OF_PARENTS.append(self._session)
         self._relocating = threading.Lock()
         if isinstance(self._adapter, HTTPAdapter):
-            self._adapter = copy.copy(self._adapter)  # as pickle would: the settings, and a pool of its own
+            self._adapter = copy.copy(self._adapter)  # like pickle: the same settings, and a new pool
         self._session = self._new_session()
 
     def clone(self) -> Transport:
@@ -156,7 +158,7 @@ class Transport:
     __copy__ = clone
 
     def __reduce__(self) -> tuple[Callable[..., Transport], tuple[object, ...]]:
-        """For pickle: the location of the account. Credentials leave their secrets out."""
+        """Pickle the location of the account. Credentials leave their secrets out."""
         if self._adapter is not None:
             raise UsageError(
                 "a workspace with an `adapter` of yours cannot be pickled",
@@ -194,13 +196,13 @@ class Transport:
         Args:
             operation_id: its id in `OPERATIONS` or `CHANGE_OPERATIONS`.
             id: the id of the resource that its path names.
-            query: its parameters; those that are None are left out.
+            query: its parameters; None values are left out.
             body: its body, a type of the contract; properties that are not set are left out.
-            attempts: how often to send it at most; the transport's own number when None.
+            attempts: maximum number of times to send it (default: that of the transport).
             accept: statuses besides 2xx that are not errors.
 
         Raises:
-            TransportError: no answer was had.
+            TransportError: the server did not respond.
             ApiError: the server answered with an error.
         """
         operation = OPERATIONS.get(operation_id) or CHANGE_OPERATIONS[operation_id]
@@ -230,18 +232,19 @@ class Transport:
         accept: Container[int] = (),
         stream: bool = False,
     ) -> requests.Response:
-        """Send a request, repeat it where that is safe, and return the response.
+        """Send a request, repeat it if that is safe, and return the response.
 
         Args:
             method, query, headers, body: the request.
-            url: what follows the base URL, starting with `/`; or an absolute URL, which does not get our token.
+            url: the part after the base URL, starting with `/`; or an absolute URL, which does not get the account's
+                token.
             key: the bearer token for an absolute URL.
             timeout, attempts: instead of the transport's own.
             accept: statuses besides 2xx that are not errors.
-            stream: leave the body of the answer for the caller to read, who closes it.
+            stream: whether the caller reads the body of the answer, and closes it.
 
         Raises:
-            TransportError: no answer was had.
+            TransportError: the server did not respond.
             ApiError: the server answered with an error.
         """
         headers = {REQUEST_ID: str(uuid.uuid4()), **(headers or {})}
@@ -307,7 +310,8 @@ class Transport:
 
 
 _OF_PARENTS: list[requests.Session] = []
-"""Sessions that this process inherited by a fork. They are kept: to end one takes locks that may be held for ever."""
+"""Sessions that this process inherited by a fork. They are kept, because ending one may take locks that are held
+forever."""
 
 
 def _unpickled(

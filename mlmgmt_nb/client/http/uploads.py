@@ -23,7 +23,7 @@ __all__ = ["Progress", "Uploaded", "Uploader", "in_parallel"]
 T = TypeVar("T")
 
 Progress = Callable[[int, int], None]
-"""Called with the bytes that have arrived and the bytes in all."""
+"""Called with the number of bytes that have arrived and the total."""
 
 _PART_BYTES = 64 * 2**20
 _BLOCK_BYTES = 2**18
@@ -59,13 +59,13 @@ class Uploader:
 
         Args:
             path: the file or folder; its name is the last part of the URL.
-            field: the argument that it came in, for messages.
-            progress: called as bytes go out.
+            field: name of the argument, for messages.
+            progress: called while bytes are sent.
             without: names in the folder that are not sent.
 
         Raises:
             UsageError: it cannot be read, or is empty.
-            UploadError: it changed meanwhile, or the bytes could not be sent.
+            UploadError: it changed during the upload, or the bytes could not be sent.
         """
         check_readable(path, field, without)
         return self._stored(path, without, lambda file, name: self._send(file, name, progress))
@@ -75,7 +75,7 @@ class Uploader:
 
         Args:
             path: the file or folder.
-            field: the argument that it came in, for messages.
+            field: name of the argument, for messages.
 
         Raises:
             UsageError: it cannot be read, or is empty.
@@ -117,7 +117,7 @@ class Uploader:
 
 
 class _Upload:
-    """The upload of one content."""
+    """The upload of one file or archive."""
 
     def __init__(
         self,
@@ -137,7 +137,7 @@ class _Upload:
         self._progress = progress
 
     def run(self) -> None:
-        """Send the rest, from the first byte that the store does not have."""
+        """Send the remaining bytes, from the first one that the store does not have."""
         furthest, attempt = -1, 0
         while True:
             offset = self._stored_bytes()
@@ -229,7 +229,7 @@ class _Part:
         return self._length
 
     def __iter__(self) -> Iterator[bytes]:
-        # Not `read`: the HTTP library would take small blocks, and each costs both sides a system call and more.
+        # Not `read`: the HTTP library would read small blocks, each of which costs both sides a system call and more.
         self._file.seek(self._offset)
         left = self._length
         while left:
@@ -251,7 +251,7 @@ def _silent(sent: int, total: int) -> None:
 
 
 def in_parallel(calls: Sequence[Callable[[], T]]) -> list[T]:
-    """Call all, a few at a time, and return their results in order. Raise the first error at once."""
+    """Call all functions, a few at a time, and return their results in order. Raise the first error at once."""
     if len(calls) == 1:
         return [calls[0]()]
     pool = ThreadPoolExecutor(max_workers=_PARALLEL)

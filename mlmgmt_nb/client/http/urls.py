@@ -1,4 +1,4 @@
-"""URLs: their origin, and whether they are of this machine."""
+"""URLs: their origin, and whether they are on this machine."""
 
 from __future__ import annotations
 

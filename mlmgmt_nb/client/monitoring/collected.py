@@ -20,12 +20,12 @@ def read_collected(transport: Transport, url: str, *, model: str | None, identif
 
     Args:
         transport: sends the requests.
-        url: of the service's data, as `Transport.send` takes it.
-        model: name of the model that they are of; all models when None.
-        identifier: the collector's; all when None.
+        url: URL of the service's data, as `Transport.send` takes it.
+        model: name of the model (default: all models).
+        identifier: identifier of the collector (default: all).
 
     Returns:
-        A row for each collected one: `model` (its id, name and version), `identifier`, `$Timestamp` (UTC),
+        A row for each collected row: `model` (its id, name and version), `identifier`, `$Timestamp` (UTC),
         `$CorrelationId`, `$RequestId`, and the columns that were collected.
     """
     import pandas as pd
@@ -35,10 +35,10 @@ def read_collected(transport: Transport, url: str, *, model: str | None, identif
         if not _is_of(file, model, identifier):
             continue
         text = transport.send("GET", url, query={"path": file["path"]}).content
-        if not text:  # a replica has just created it
+        if not text:  # a replica has just created the file
             continue
         frame = pd.read_csv(io.BytesIO(text), dtype=_TEXT, keep_default_na=True)
-        frame[_TIME] = pd.to_datetime(frame[_TIME], utc=True, format="ISO8601")  # on the full second: no fraction
+        frame[_TIME] = pd.to_datetime(frame[_TIME], utc=True, format="ISO8601")  # full seconds have no fraction
         frame.insert(0, "model", file["model"])
         frame.insert(1, "identifier", file["identifier"])
         frames.append(frame)

@@ -1,4 +1,4 @@
-"""The condition of a service: whether it answers, which is not the same as how its last operation ended."""
+"""The condition of a service: whether it answers, which may differ from the result of its last operation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lines of a log that explain a failure: the driver's traceback, or what a build or driver wrote last."""
+"""The lines of a log that explain a failure: the driver's traceback, or the last output of a build or driver."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def explanation(lines: Sequence[str], reason: str, most: int) -> list[str]:
 
 
 def _last_output(lines: Sequence[str]) -> list[str]:
-    """Return what the last step of a build, or the driver, wrote."""
+    """Return the output of the last step of a build, or of the driver."""
     steps = [place for place, line in enumerate(lines) if _STEP.match(line)]
     after = lines[steps[-1] + 1 :] if steps else lines
     return [line for line in after if not line.startswith(_NOT_OUTPUT)]

@@ -37,7 +37,7 @@ class LogPart(NamedTuple):
 def build_log_url(base_url: str, image: Image) -> str:
     """Return the URL of the build log of an image, for `Transport.send`.
 
-    Only our own server gets the token; a log elsewhere has its own in its URL.
+    Only the server of the account gets the token; a log elsewhere has a token in its URL.
     """
     uri, path = image.image_build_log_uri, urlsplit(base_url).path
     if uri and origin(uri) != origin(base_url):
@@ -52,8 +52,8 @@ def read_log(transport: Transport, url: str, *, offset: int = 0, tail: int | Non
 
     Args:
         transport: sends the request.
-        url: of the log, as `Transport.send` takes it.
-        offset: byte where to start; what the server no longer keeps is left out.
+        url: URL of the log, as `Transport.send` takes it.
+        offset: byte to start at; parts that the server no longer keeps are left out.
         tail: number of lines at the end.
 
     Raises:
@@ -70,7 +70,7 @@ def read_log(transport: Transport, url: str, *, offset: int = 0, tail: int | Non
         if answer.status_code == 416:
             return LogPart("", offset)
         start, data = _start(answer, offset), _whole_characters(answer.content)
-        if answer.status_code != 206:  # a server without ranges sends all
+        if answer.status_code != 206:  # a server without ranges sends the whole log
             data = data[offset:]
             start = offset
         part = _last_lines(LogPart(data.decode(errors="replace"), start + len(data)), tail, whole=start == 0)
@@ -80,7 +80,7 @@ def read_log(transport: Transport, url: str, *, offset: int = 0, tail: int | Non
 
 
 def _last_lines(part: LogPart, tail: int | None, *, whole: bool) -> LogPart | None:
-    """Return the last lines of a part; None when it may have too few of them."""
+    """Return the last lines of a part; None if it may have too few lines."""
     if tail is None:
         return part
     lines = part.text.splitlines(keepends=True)

@@ -27,16 +27,16 @@ class ServiceMetrics(ShortRepr):
     """The metrics of a service at one moment, or between two.
 
     Attributes:
-        requests: scoring requests taken since the service process started.
-        failures: those that the driver failed or did not finish in time.
+        requests: scoring requests accepted since the service process started.
+        failures: requests that the driver failed or did not finish in time.
         rejected: requests refused because all slots were taken.
-        busy: requests that are worked on or wait now.
-        slots: requests that the ready replicas accept at once.
-        wanted: how many replicas there should be.
-        replicas: how many there are, by state: `starting`, `ready`, `draining`.
-        latency: answered requests by how long that took: pairs of a bucket's upper bound in seconds and its count.
+        busy: requests that are running or waiting now.
+        slots: maximum number of requests that the ready replicas accept at the same time.
+        wanted: desired number of replicas.
+        replicas: number of replicas by state: `starting`, `ready`, `draining`.
+        latency: answered requests by latency: pairs of a bucket's upper bound in seconds and its count.
         recorded: requests that were recorded.
-        not_recorded: requests that were to be recorded and are not, because there were too many.
+        not_recorded: requests that should have been recorded but were too many or too large.
         memory: bytes of memory of all replicas; None if they are not known.
     """
 
@@ -85,7 +85,7 @@ class ServiceMetrics(ShortRepr):
     def percentile(self, percent: float) -> float | None:
         """Return the seconds within which `percent` of the requests were answered; None without requests.
 
-        Read from the buckets, so exact to the width of a bucket.
+        It is read from the buckets, so it is exact to the width of a bucket.
 
         Example:
             >>> ServiceMetrics(latency=((0.01, 90), (0.1, 10))).percentile(90)
@@ -105,7 +105,7 @@ class ServiceMetrics(ShortRepr):
 
 def parse_metrics(text: str) -> ServiceMetrics:
     """Return the metrics of one service from the text format of Prometheus; unknown metrics are left out."""
-    from prometheus_client.parser import text_string_to_metric_families  # only who looks at metrics needs it
+    from prometheus_client.parser import text_string_to_metric_families  # needed only for metrics
 
     numbers: dict[str, int] = {}
     replicas: dict[str, int] = {}

@@ -34,12 +34,12 @@ def read_recorded(transport: Transport, url: str, last: int) -> RecordedRequests
 
     Args:
         transport: sends the requests.
-        url: of the recorded requests, as `Transport.send` takes it.
+        url: URL of the recorded requests, as `Transport.send` takes it.
         last: maximum number of requests.
     """
     found = decode(transport.send("GET", url, query={"last": str(last)}), RecordedRequests)
     value, has_more = found.value, found.has_more
-    while has_more and value and len(value) < last:  # a response is bounded
+    while has_more and value and len(value) < last:  # the size of a response is limited
         query = {"last": str(last - len(value)), "before": value[0].time.isoformat()}
         older = decode(transport.send("GET", url, query=query), RecordedRequests)
         value, has_more = older.value + value, older.has_more

@@ -37,7 +37,7 @@ class Stage:
         self.ready: tuple[int, int] | None = None
 
     def read(self, lines: Iterable[str]) -> None:
-        """Take further lines of the log."""
+        """Process further lines of the log."""
         for line in lines:
             if found := _STEP.match(line):
                 self.step, self.detail = (int(found[1]), int(found[2]), found[3]), ""
@@ -68,8 +68,8 @@ def watch(
 
     Args:
         poller: the operation.
-        timeout: maximum seconds to wait; no limit if None.
-        tick: seconds between two lines.
+        timeout: maximum seconds to wait (default: unlimited).
+        tick: seconds between two values.
         reads_log: whether to read the log, which has the stage.
 
     Raises:
@@ -94,7 +94,7 @@ def watch(
 
 @passive()
 def _read(poller: Poller[Any], stage: Stage, offset: int | None) -> int | None:
-    """Read further lines of the log, and return the offset after them. Without a log, the state has to do."""
+    """Read further lines of the log, and return the offset after them. Without a log, only the state is known."""
     try:
         part = poller.log(tail=_FIRST_LINES) if offset is None else poller.log(offset=offset)
     except MlmgmtError:

@@ -1,4 +1,4 @@
-"""The poller: a running operation, as the user sees it."""
+"""The poller: the user's view of a running operation."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class _HasOperations(Protocol):
 class Poller(Generic[T]):
     """A running operation of the server, and the resource that it creates or changes.
 
-    Dropping the poller, or interrupting a wait, never stops the operation; `continuation_token` takes the wait up
-    again, in another process too. Made by `images.create`, `services.create`, `services.update`, `operations.poller`.
+    Dropping the poller, or interrupting a wait, does not stop the operation; `continuation_token` resumes the wait,
+    also in another process. Made by `images.create`, `services.create`, `services.update`, `operations.poller`.
 
     Example:
         >>> building = ws.images.create("iris", ws.manifests.get("iris"))
@@ -48,10 +48,10 @@ class Poller(Generic[T]):
 
     Args:
         watch: the operation.
-        watcher: looks at it.
-        load: gets the resource of an operation that succeeded.
-        log_uri: finds where the log of an operation that failed is.
-        read_log: reads the log of an operation from an offset on, or so many lines at its end.
+        watcher: polls it.
+        load: returns the resource of an operation that succeeded.
+        log_uri: returns the URL of the log of a failed operation.
+        read_log: reads the log of an operation from an offset, or a number of lines at its end.
         on_failure: called with the error before `result` raises it.
     """
 
@@ -78,7 +78,7 @@ class Poller(Generic[T]):
 
         Args:
             workspace: the account.
-            continuation_token: that of the earlier poller.
+            continuation_token: the token of the earlier poller.
         """
         poller: Poller[T] = workspace.operations.poller(continuation_token)
         return poller
@@ -112,7 +112,7 @@ class Poller(Generic[T]):
         """Wait until the operation has ended, successfully or not.
 
         Args:
-            timeout: maximum seconds to wait; no limit if None.
+            timeout: maximum seconds to wait (default: unlimited).
 
         Raises:
             OperationTimeout: it has not ended yet.
@@ -141,11 +141,11 @@ class Poller(Generic[T]):
         """Wait as `wait` does and return the image or service.
 
         Args:
-            timeout: maximum seconds to wait; no limit if None.
+            timeout: maximum seconds to wait (default: unlimited).
 
         Raises:
             OperationFailed: it ended `Failed` or `Cancelled`; the error has the operation and the URL of its log.
-            OperationTimeout, TransportError, ApiError: as `wait`.
+            OperationTimeout, TransportError, ApiError: as for `wait`.
         """
         status = self.wait(timeout)
         try:
@@ -183,7 +183,7 @@ class Poller(Generic[T]):
             return []
 
     def verified(self, check: Callable[[T], T]) -> Poller[T]:
-        """Return a poller of the same operation whose `result` is what `check` returns for the resource.
+        """Return a poller of the same operation whose `result` is the value that `check` returns for the resource.
 
         The outcome of the check is kept: the resource, or a `PackagingError` that each further `result` raises.
         """
@@ -216,7 +216,7 @@ class Poller(Generic[T]):
         """Return the log of the operation's resource: of an image's build, or of a service since its creation.
 
         Args:
-            offset: byte where to start: the `next_offset` of an earlier part.
+            offset: byte to start at: the `next_offset` of an earlier part.
             tail: number of lines at the end.
 
         Raises:
@@ -256,6 +256,6 @@ class Poller(Generic[T]):
 def _needs_log(status: AsyncOperationStatus) -> bool:
     """Return whether the reason alone does not explain the failure.
 
-    The reasons of builds name the cause and the fix, but for commands of a Dockerfile: only their output does.
+    The reasons of builds name the cause and the fix, except for commands of a Dockerfile, where only the output does.
     """
     return status.operation_type != "Image" or (status.error is not None and status.error.code == "BuildFailed")

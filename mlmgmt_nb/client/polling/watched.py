@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 class WatchedOperation:
-    """The state of one operation, as far as it is known.
+    """The known state of one operation.
 
     Attributes:
         operation_id: the operation.
@@ -54,7 +54,7 @@ class WatchedOperation:
         return self.status is not None and self.status.state in _ENDED
 
     def next_delay(self, retry_after: float | None, slowest: float) -> float:
-        """Return the seconds to the next poll: as the server asks, otherwise longer each time."""
+        """Return the seconds to the next poll: the server's `Retry-After`, otherwise longer each time."""
         delay, self._delay = self._delay, min(self._delay * _BACKOFF, slowest)
         return delay if retry_after is None else retry_after
 

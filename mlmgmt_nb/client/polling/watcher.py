@@ -1,7 +1,7 @@
 """The background thread of a workspace that polls the server for its open operations.
 
-A few are polled one by one. More are read from the list of operations in one request, and less often the longer that
-takes, so that many operations cost little.
+A few are polled one by one. More are read from the list of operations in one request; the longer that takes, the less
+often, so that many operations cost little.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ class Watcher:
     """Poll all open operations of a workspace, in one daemon thread that runs while any is open.
 
     Args:
-        fetch: requests an operation's status once; the second value is its `Retry-After` in seconds.
+        fetch: requests the status of an operation once; the second value is its `Retry-After` in seconds.
         slowest: maximum seconds between two polls of an operation.
         clock: time in seconds.
-        fetch_newest: requests the newest operations of the account, as many as given; None if the server has no list.
+        fetch_newest: requests the given number of newest operations of the account; None if the server has no list.
         used: the CPU time of the current thread, in seconds.
     """
 
@@ -72,7 +72,7 @@ class Watcher:
         renew_after_fork(self)
 
     def after_fork(self) -> None:
-        """Follow no operation: the thread is the parent's. Pollers that are used here start again."""
+        """Forget the thread, which runs in the parent only. Pollers that are used in this process start again."""
         self._wake = threading.Condition()
         self._due, self._open, self._older, self._thread = [], set(), set(), None
 
@@ -128,7 +128,7 @@ class Watcher:
                 watch.fail(failure)
 
     def _next(self) -> WatchedOperation | None:
-        """Wait until an operation is due and return it; None, and end the thread, when none is open."""
+        """Wait until an operation is due, and return it; return None and end the thread if none is open."""
         with self._wake:
             while self._due:
                 wait = self._due[0][0] - self._clock()
@@ -149,7 +149,7 @@ class Watcher:
         except MlmgmtError as error:
             if isinstance(error, ApiError) and error.status_code in _NO_LIST:
                 self._fetch_newest = None
-            return False  # polled alone, it is counted as failing
+            return False  # polling it individually counts the failure
         if watch.operation_id not in newest:
             self._older.add(watch)
             return False
@@ -168,7 +168,7 @@ class Watcher:
         return True
 
     def _poll(self, watch: WatchedOperation) -> float | None:
-        """Poll once. Return the seconds to the next poll, or None for never. Raise to give up."""
+        """Poll once. Return the seconds to the next poll, or None if there is none. Raise an error to give up."""
         try:
             with passive():
                 status, wait = self._fetch(watch.operation_id)

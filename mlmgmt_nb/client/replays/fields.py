@@ -1,4 +1,4 @@
-"""The fields of two answers to the same request, and how much each of them moved."""
+"""The fields of two answers to the same request, and how much each field moved."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class FieldPair(NamedTuple):
 def pairs_of(old: Any, new: Any, path: str = "") -> Iterator[FieldPair]:
     """Yield the fields of two answers. Items of lists are the same field; lists of different lengths are one value.
 
-    A text that is JSON, as drivers of 2017 return it, is taken apart like the rest.
+    Text that is JSON, as drivers of 2017 return it, is split into fields too.
     """
     old, new = _parsed(old), _parsed(new)
     if isinstance(old, dict) and isinstance(new, dict):
@@ -56,12 +56,12 @@ def _parsed(value: Any) -> Any:
 
 
 class FieldChanges:
-    """What happened to one field.
+    """The changes of one field.
 
     Attributes:
         values: number of values that were compared.
         moved: number of those that differ by more than the tolerance.
-        classes: number of each pair of old and new value, of texts, booleans and whole numbers.
+        classes: number of requests by pair of old and new value, for texts, booleans and whole numbers.
     """
 
     def __init__(self) -> None:
@@ -102,7 +102,7 @@ class FieldChanges:
         return [[self.classes[old, new] for new in self.labels] for old in self.labels]
 
     def numbers(self) -> dict[str, Any]:
-        """Return the numeric shift, with the confidence interval of its mean (95 %); None for what is not known."""
+        """Return the numeric shift, with the confidence interval of its mean (95 %); None for unknown values."""
         count = self._numbers
         if not count:
             return dict.fromkeys(("old_mean", "new_mean", "shift", "shift_low", "shift_high", "largest_shift"))

@@ -22,7 +22,7 @@ class DifferentPair(NamedTuple):
         case: number of the case, from 0.
         old, new: the answers; None for a side that did not answer.
         fields: fields that moved.
-        old_error, new_error: why a side did not answer.
+        old_error, new_error: the reason if a side did not answer.
     """
 
     case: int
@@ -41,7 +41,7 @@ class DifferentPair(NamedTuple):
 
 
 class Pairs:
-    """Takes batches of pairs.
+    """Collects batches of pairs.
 
     Args:
         tolerance: difference up to which two numbers are equal.
@@ -50,7 +50,7 @@ class Pairs:
         answered: pairs with two answers.
         equal: those whose answers are equal.
         errors, old_errors: requests that the new and the old service did not answer.
-        lost: requests that only the old one answered.
+        lost: requests that only the old service answered.
         fields: changes by field.
         different: pairs that differ, at most 1,000.
         seconds, old_seconds: latencies of all pairs, in the order of `cases`.
@@ -71,7 +71,7 @@ class Pairs:
         return len(self.seconds)
 
     def add(self, batch: Batch) -> None:
-        """Take a batch of the process that sends the requests."""
+        """Add a batch from the process that sends the requests."""
         self._outcomes += [(outcome.case, self._compare(outcome)) for outcome in batch.new]
         self.seconds.frombytes(batch.seconds)
         self.old_seconds.frombytes(batch.other_seconds)
@@ -84,7 +84,7 @@ class Pairs:
         self.clock = batch.clock
 
     def add_pair(self, outcome: Outcome, seconds: float, old_seconds: float) -> None:
-        """Take one pair, with its latencies."""
+        """Add one pair, with its latencies."""
         self.cases.append(outcome.case)
         self.states.append(self._compare(outcome))
         self.seconds.append(seconds)

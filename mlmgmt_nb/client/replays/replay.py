@@ -1,7 +1,7 @@
 """Send the same requests to two scoring URLs, and compare the answers.
 
-A separate process sends them (see `mlmgmt_nb.load_generator`). It asks one after the other for each request, and
-alternates which of the two is asked first, so that neither is favored.
+A separate process sends them (see `mlmgmt_nb.load_generator`). Each request goes to both, one after the other; the side
+that is first alternates, so that neither is favored.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Endpoint:
 
 
 class ReplayOptions(TypedDict, total=False):
-    """How a replay sends its requests.
+    """Options for sending the requests of a replay.
 
     Attributes:
         tolerance: relative or absolute difference up to which two numbers are equal (default: 0).
@@ -71,11 +71,12 @@ def replay(
     on_progress: Callable[[ReplayReport], None] | None = None,
     **options: Unpack[ReplayOptions],
 ) -> ReplayReport:
-    """Send each body to both, and return the comparison. An interrupt ends the replay and keeps the results so far.
+    """Send each body to both sides, and return the comparison. An interrupt ends the replay and keeps the results so
+    far.
 
     Args:
         old, new: the two sides.
-        bodies: of the requests; each is sent once to each side.
+        bodies: bodies of the requests; each is sent once to each side.
         on_progress: called several times a second with the report so far.
         **options: see `ReplayOptions`.
 

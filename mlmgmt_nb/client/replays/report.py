@@ -51,8 +51,8 @@ class ReplayReport:
         'passed'
 
     Attributes:
-        old, new: names of both.
-        goal: number of requests to replay; there are fewer pairs if it was stopped.
+        old, new: names of both sides.
+        goal: number of requests to replay; there are fewer pairs if the replay was stopped.
         skipped: recorded requests that could not be replayed, because their body was not recorded.
         redacted: replayed requests with replaced values.
         memory, old_memory: bytes of memory of a replica after the replay; None if they are not known.
@@ -101,7 +101,7 @@ class ReplayReport:
 
     @property
     def is_partial(self) -> bool:
-        """Whether requests are missing: it was stopped, or has not ended."""
+        """Whether requests are missing: the replay was stopped, or has not ended."""
         return len(self._pairs) < self.goal
 
     @property
@@ -148,7 +148,7 @@ class ReplayReport:
         return pd.DataFrame(matrix, index=index, columns=columns, dtype="int64")
 
     def gate(self, condition: Condition) -> Verdict:
-        """Return whether a gate has passed, has failed, or cannot be decided yet.
+        """Return the verdict of a gate: passed, failed or inconclusive.
 
         Example:
             >>> report = ws.services.replay("iris", "iris", cases=[[[5.1, 3.5, 1.4, 0.2]]] * 30)
@@ -162,7 +162,7 @@ class ReplayReport:
                 function of this report that returns True, False, or None if that is not clear.
 
         Raises:
-            UsageError: it is not a condition, or the function returned something else.
+            UsageError: the condition is not valid, or the function returned something else.
         """
         return judged(condition, self, self.numbers, len(self._pairs), REPLAY_NAMES)
 
@@ -173,7 +173,7 @@ class ReplayReport:
             condition: as `gate` takes it.
 
         Raises:
-            UsageError: it is not a condition.
+            UsageError: the condition is not valid.
             ScoringTestFailed: it failed or is inconclusive.
         """
         return passed(self.gate(condition), self)
@@ -217,7 +217,7 @@ class ReplayReport:
         return f"{head[: MAX_CHARACTERS['evidence'] // 4]}\n{text}"
 
     def to_dict(self, verdict: Verdict | None = None) -> dict[str, Any]:
-        """Return the numbers, the fields that moved most, and a verdict, as JSON types of a bounded size.
+        """Return the numbers, the fields that moved most, and a verdict, as JSON types of limited size.
 
         Args:
             verdict: the verdict of a gate.

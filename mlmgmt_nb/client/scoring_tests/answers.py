@@ -14,7 +14,7 @@ __all__ = ["Pair", "answer_charts", "answer_pairs"]
 
 _MOST_PAIRS = 100_000
 _MOST_CLASSES = 20
-"""Integers of more values are numbers."""
+"""Integers with more distinct values count as numbers, not as classes."""
 _SHOWN_CLASSES = 12
 _BARS = 40
 _OTHERS = "others"

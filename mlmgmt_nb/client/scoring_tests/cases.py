@@ -23,9 +23,9 @@ class Cases:
     """The cases.
 
     Attributes:
-        bodies: the body of each one's request.
-        expected: its expected answer, as JSON values; None if no answer is expected.
-        given: the input of the case of a number, for the user's own check.
+        bodies: the request body of each case.
+        expected: the expected answer of each case, as JSON values; None if no answer is expected.
+        given: returns the input of a case by its number, for the user's own check.
     """
 
     bodies: Sequence[bytes]
@@ -37,13 +37,14 @@ class Cases:
 
 
 def cases_of(data: pd.DataFrame | Sequence[Any], swagger: Mapping[str, Any], expect: str | None) -> Cases:
-    """Return the cases in a DataFrame, a row each, or in a list of inputs as `services.run` takes them.
+    """Return the cases from a DataFrame with a row for each case, or from a list of inputs as `services.run` takes
+    them.
 
     Args:
         data: the inputs.
         swagger: the service's own description; names the argument that a row is for.
-        expect: the column, or the key of each input, that holds the expected answer and is not sent. Where it is
-            missing in a row, nothing is expected.
+        expect: the column, or the key of each input, that holds the expected answer and is not sent. If it is missing
+            in a row, no answer is expected.
 
     Raises:
         UsageError: the cases are empty, a column is missing, or an input cannot be written as JSON.
@@ -66,7 +67,7 @@ def _of_frame(data: Any, arguments: Sequence[str] | None, expect: str | None) ->
         raise UsageError(f"the cases have two columns {expect!r}", field="expect", fix="Rename one of them.")
     inputs = data if expect is None else data.drop(columns=[expect])
     expected = [None] * len(data) if expect is None else [_expectation(value) for value in data[expect].tolist()]
-    # All rows at once: one at a time costs a frame each.
+    # All rows at once: converting them one at a time would create a frame for each row.
     whole = msgspec.json.decode(encode_input(inputs, arguments))
     bodies = (
         [msgspec.json.encode({name: [row]}) for name, rows in whole.items() for row in rows]

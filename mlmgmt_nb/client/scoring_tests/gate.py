@@ -86,12 +86,12 @@ def exact(value: float) -> Number:
 
 
 def share(count: int, total: int) -> Number:
-    """Return a share of at least one."""
+    """Return a share of at least one request."""
     return Number(count / total, *intervals.of_share(count, total))
 
 
 def percentile_bounds(percent: float, total: int) -> tuple[float, float]:
-    """Return the percentages between whose values a percentile lies, by the order of so many values."""
+    """Return the percentages whose values bound a percentile, from the order statistics of this many values."""
     low, high = intervals.of_percentile(percent / 100, total)
     return 100 * low, 100 * high
 
@@ -124,7 +124,7 @@ class Gate:
         names: the names that it can use.
 
     Raises:
-        UsageError: it is not a condition, or uses another name.
+        UsageError: the condition is not valid, or uses another name.
     """
 
     def __init__(self, text: str, names: Sequence[str] = NAMES) -> None:
@@ -175,7 +175,7 @@ def judged(
         names: the names that a condition can use.
 
     Raises:
-        UsageError: it is not a condition, or the function returned something else.
+        UsageError: the condition is not valid, or the function returned something else.
     """
     if isinstance(condition, str):
         return Gate(condition, names).judge(numbers, requests)
@@ -186,7 +186,7 @@ def judged(
         holds, reason = condition(report), ""
     except AssertionError as error:
         holds, reason = False, str(error)
-    if holds is not None and type(holds).__name__ not in {"bool", "bool_"}:  # those of NumPy too
+    if holds is not None and type(holds).__name__ not in {"bool", "bool_"}:  # NumPy's booleans are valid too
         raise UsageError(
             f"gate: {name} returned {holds!r}",
             field="gate",
@@ -202,7 +202,7 @@ def passed(verdict: Verdict, report: Any) -> Verdict:
     """Return a verdict that is `passed`.
 
     Raises:
-        ScoringTestFailed: it is another one. The error has the report.
+        ScoringTestFailed: the verdict is another one. The error has the report.
     """
     if verdict.outcome != "passed":
         raise ScoringTestFailed(str(verdict), report)
@@ -272,7 +272,7 @@ def _value(node: ast.expr, numbers: Mapping[str, Number]) -> Number:
 
 
 def _combined(kind: ast.operator, left: Number, right: Number) -> Number:
-    """Return the result of an operation, in the interval of all its results."""
+    """Return the result of an operation, with the interval of all possible results."""
     match kind:
         case ast.Add():
             return Number(left.value + right.value, left.low + right.low, left.high + right.high)

@@ -31,9 +31,9 @@ def picture(store: ResultStore, name: str, summary: Mapping[str, Any]) -> str:
     """Return a whole test as HTML. Text from the services is escaped.
 
     Args:
-        store: what is known of it.
-        name: of the service.
-        summary: of its report.
+        store: its results so far.
+        name: name of the service.
+        summary: summary of its report.
     """
     head = html.escape(f"Scoring test of {name}" if name else "Scoring test")
     note = f"<p>{html.escape(CLIENT_BOUND)}</p>" if is_client_bound(summary) else ""
@@ -158,7 +158,7 @@ def _failure(result: Result, times: int) -> list[str]:
 
 
 def _cell(text: str) -> str:
-    keep = ";white-space:nowrap" if " " not in text else ""  # such as an id
+    keep = ";white-space:nowrap" if " " not in text else ""  # for example, an id
     return f'<td style="text-align:left{keep}">{html.escape(_short(text))}</td>'
 
 

@@ -1,4 +1,4 @@
-"""Judging the answers of a scoring test: by the expected answers, another service, or a check of the user."""
+"""Judge the answers of a scoring test: by the expected answers, another service, or a check of the user."""
 
 from __future__ import annotations
 

@@ -25,8 +25,8 @@ def junit(name: str, seconds: float, tests: Sequence[TestCase], output: str = ""
     """Return JUnit XML.
 
     Args:
-        name: of the suite.
-        seconds: that it took.
+        name: name of the suite.
+        seconds: duration of the suite.
         tests: its tests.
         output: standard output of each test.
     """

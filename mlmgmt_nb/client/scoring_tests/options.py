@@ -14,7 +14,7 @@ _CALLERS_PER_PROCESS = 16
 
 
 class LoadOptions(TypedDict, total=False):
-    """How a scoring test sends its requests.
+    """Options for sending the requests of a scoring test.
 
     Attributes:
         requests: number of requests, which cycle through the cases (default: each case once, unless there is a
@@ -38,13 +38,13 @@ class LoadOptions(TypedDict, total=False):
 
 
 class StopCondition(NamedTuple):
-    """The end of a test: a number of requests, a number of seconds, or the first of both."""
+    """The end of a test: after a number of requests, after a number of seconds, or whichever comes first."""
 
     requests: int | None
     duration: float | None
 
     def part(self, count: int, seconds: float) -> float:
-        """Return the part that is done, from 0 to 1."""
+        """Return the completed fraction, from 0 to 1."""
         parts = [count / self.requests if self.requests else 0.0, seconds / self.duration if self.duration else 0.0]
         return min(1.0, max(parts))
 
@@ -64,5 +64,5 @@ def check_options(options: Mapping[str, Any]) -> None:
 
 
 def default_processes(callers: int) -> int:
-    """Return the number of processes for so many concurrent requests."""
+    """Return the number of processes for this number of concurrent requests."""
     return max(1, min(callers // _CALLERS_PER_PROCESS, (os.cpu_count() or 1) // 2))

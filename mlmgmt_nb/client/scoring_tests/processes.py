@@ -1,4 +1,4 @@
-"""The processes that send the requests of a scoring test, seen from the process that judges the responses."""
+"""The processes that send the requests of a scoring test, controlled by the process that judges the responses."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _END_SECONDS = 5.0
 
 
 class Load:
-    """Carry out plans, each in a process of its own, for the duration of a `with` block.
+    """Run plans, each in a process of its own, for the duration of a `with` block.
 
     Args:
         plans: one for each process.
@@ -54,7 +54,7 @@ class Load:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
-            start_new_session=True,  # an interrupt is for the kernel, which then tells it to stop
+            start_new_session=True,  # only the kernel gets an interrupt; it then stops the process
             env={name: value for name, value in os.environ.items() if name != "PYTHONSTARTUP"},
         )
         place = len(self._processes)
@@ -65,7 +65,7 @@ class Load:
         self._readers[-1].start()
         message = msgspec.msgpack.encode(plan)
         assert process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it has ended already; `next` says why
+        with contextlib.suppress(BrokenPipeError):  # it has ended already; `next` raises the reason
             process.stdin.write(len(message).to_bytes(4, "big") + message)
             process.stdin.flush()
 
@@ -83,10 +83,10 @@ class Load:
         return not self._open
 
     def next(self, timeout: float) -> tuple[int, Batch] | None:
-        """Return the number of a process and its next batch; None when none has come in so many seconds.
+        """Return the number of a process and its next batch; None if none arrives within this many seconds.
 
         Raises:
-            MlmgmtError: a process ended before it should.
+            MlmgmtError: a process ended too early.
         """
         try:
             place, content = self._arrived.get(timeout=timeout)
@@ -122,7 +122,7 @@ class Load:
                 process.kill()
                 process.wait()
         for reader, process in zip(self._readers, self._processes, strict=True):
-            reader.join(_END_SECONDS)  # at the end of what the process wrote
+            reader.join(_END_SECONDS)  # ends after the last output of the process
             if process.stdout is not None:
                 process.stdout.close()
         self._stderr.close()

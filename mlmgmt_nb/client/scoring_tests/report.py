@@ -48,9 +48,9 @@ class ScoringReport:
         1
 
     Args:
-        store: what became of the requests.
-        name: of the service.
-        processes: how many sent the requests.
+        store: the results of the requests.
+        name: name of the service.
+        processes: number of processes that sent the requests.
         partial: whether it was stopped before its end, or still runs.
     """
 
@@ -76,8 +76,8 @@ class ScoringReport:
     def summary(self) -> Mapping[str, Any]:
         """Counts, requests per second, latencies in milliseconds, and the client's own share.
 
-        `client_share` is the part of the time that each process that sends the requests was at work; `client_late_ms`
-        is by how much it was late to send one. Near 1, it is the client's limit that was measured.
+        `client_share` is the share of the time that the processes that send the requests were busy. Near 1, the test
+        measured the limit of the client. `client_late_ms` is the maximum delay of the client in sending a request.
         """
         numbers, latencies = self._store.numbers, sorted(self._store.durations())
         count, seconds = numbers.requests, numbers.seconds
@@ -100,7 +100,7 @@ class ScoringReport:
         }
 
     def gate(self, condition: Condition) -> Verdict:
-        """Return whether a condition on the numbers of the test holds, fails, or cannot be decided yet.
+        """Return the verdict of a gate on the numbers of the test: passed, failed or inconclusive.
 
         Example:
             >>> report = ws.services.test("iris", [[[5.1, 3.5, 1.4, 0.2]]], requests=100)
@@ -113,10 +113,10 @@ class ScoringReport:
             condition: a function of this report, see `Condition`, or text such as
                 `agree >= 0.99 and p95 <= 1.2 * old.p95 and errors == 0`. `agree` is the share of right answers,
                 `errors` the number of requests without an answer, `requests` their number; `p50`, `p95` and `p99` are
-                latencies in milliseconds, and those of `old` are of the service that it is compared with.
+                latencies in milliseconds; names with `old.` refer to the service that it is compared with.
 
         Raises:
-            UsageError: it is not a condition.
+            UsageError: the condition is not valid.
         """
         return judged(condition, self, self._numbers(), self._store.numbers.requests)
 
@@ -134,7 +134,7 @@ class ScoringReport:
         return numbers
 
     def assert_ok(self, *, p95_ms: float | None = None) -> None:
-        """Do nothing when every answer was right (or nothing was expected of it) and in time.
+        """Raise an error unless every answer was right (if an answer was expected) and in time.
 
         Example:
             >>> report = ws.services.test("iris", [[[5.1, 3.5, 1.4, 0.2]]], expect=lambda rows, answer: answer == [1])
@@ -145,10 +145,10 @@ class ScoringReport:
             ...
 
         Args:
-            p95_ms: the longest 95th percentile of the latencies, in milliseconds.
+            p95_ms: maximum 95th percentile of the latencies, in milliseconds.
 
         Raises:
-            ScoringTestFailed: an answer was wrong or missing, there was none at all, or they took too long.
+            ScoringTestFailed: an answer was wrong or missing, nothing was answered, or the answers took too long.
         """
         summary, failures = self.summary, self._store.failures(_SHOWN_FAILURES)
         if not summary["requests"]:
@@ -165,10 +165,11 @@ class ScoringReport:
             )
 
     def to_junit(self, verdict: Verdict | None = None) -> str:
-        """JUnit XML: a test for each case, failed when any of its requests did not get the right answer.
+        """Return JUnit XML: a test for each case, which fails if any of its requests did not get the right answer.
 
         Args:
-            verdict: the verdict of a gate. Answers that differ then fail no test of their own: the gate decides.
+            verdict: the verdict of a gate. Then the gate is the only test, and answers that differ do not fail tests of
+                their own.
         """
         if verdict is not None:
             return gate_junit(f"scoring {self.name}", self._store.numbers.seconds, verdict)
@@ -197,7 +198,7 @@ class ScoringReport:
             condition: as `gate` takes it.
 
         Raises:
-            UsageError: it is not a condition.
+            UsageError: the condition is not valid.
             ScoringTestFailed: it failed or is inconclusive.
         """
         return passed(self.gate(condition), self)

@@ -15,7 +15,7 @@ from mlmgmt_nb.scoring.histogram import Histogram
 __all__ = ["JudgedOutcome", "Result", "ResultStore", "TestCounts"]
 
 _KEPT_BYTES = 16 * 2**20
-"""Answers are kept until they are so many bytes of JSON in all; of later ones, their beginnings."""
+"""Answers are kept up to this total size of their JSON; later ones are cut."""
 _BEGINNING = 200
 _KEPT_FAILURES = 1000
 
@@ -25,13 +25,13 @@ class Result(NamedTuple):
 
     Attributes:
         case: number of the case, from 0.
-        at: seconds after the start when it was due; when it was sent, without a rate.
-        seconds: from then until its answer was there.
+        at: seconds from the start until it was due, or without a rate until it was sent.
+        seconds: seconds from then until its answer.
         status: HTTP status, 0 for no answer.
-        passed: whether the answer was right; None where nothing was expected or the service did not answer.
+        passed: whether the answer was right; None if no answer was expected or the service did not answer.
         expected, answer: the two values.
         error: why the answer is wrong or missing, if that is known.
-        request_id: finds the request in the service's log.
+        request_id: id of the request in the service's log.
     """
 
     case: int
@@ -63,11 +63,11 @@ class TestCounts(NamedTuple):
 
     Attributes:
         requests: requests that were answered or given up.
-        answered: those with status 200.
-        passed, failed, errored: right answers, wrong answers, no answers.
-        seconds: since the start.
-        client_seconds: seconds of CPU that sending took.
-        late: most seconds by which the client was late to send a request.
+        answered: requests with status 200.
+        passed, failed, errored: number of right, wrong and missing answers.
+        seconds: seconds since the start.
+        client_seconds: CPU seconds of the processes that send requests.
+        late: maximum delay in seconds with which the client sent a request.
     """
 
     requests: int = 0
@@ -81,14 +81,14 @@ class TestCounts(NamedTuple):
 
 
 class ResultStore:
-    """Takes batches of results. May be read from other threads.
+    """Collects batches of results. Other threads may read it.
 
     Args:
         judge: judges an outcome; called once for each distinct outcome.
 
     Attributes:
         numbers: the counts so far.
-        latencies, others: of the service, and of the one that it is compared with.
+        latencies, others: latencies of the service, and of the one that it is compared with.
     """
 
     def __init__(self, judge: Callable[[Outcome], JudgedOutcome]) -> None:
@@ -109,8 +109,8 @@ class ResultStore:
         self.latencies, self.others = Histogram(), Histogram()
 
     def add(self, process: int, batch: Batch) -> None:
-        """Take a batch of one of the processes."""
-        # Outside the lock: a user's check may take its time.
+        """Add a batch from one of the processes."""
+        # Outside the lock: a user's check may be slow.
         new = [self._place(outcome) for outcome in batch.new]
         with self._lock:
             places = self._places.setdefault(process, [])
@@ -180,12 +180,12 @@ class ResultStore:
             self._wrong[place] = [row, 1]
 
     def slices(self) -> tuple[float, list[Slice]]:
-        """Return the seconds of a slice of time, and what was answered in each."""
+        """Return the seconds of a slice of time, and the answers in each slice."""
         with self._lock:
             return self._timeline.width, self._timeline.slices()
 
     def bars(self, most: int) -> list[tuple[float, float, int, int]]:
-        """Return begin, end and counts (this service, the other one) of at most so many ranges of latencies."""
+        """Return begin, end and counts (this service, the other one) of a limited number of ranges of latencies."""
         with self._lock:
             return self.latencies.bars(most, self.others)
 
@@ -195,7 +195,7 @@ class ResultStore:
             return list(zip(self._judged, self._times, strict=True))
 
     def percentile(self, percent: float) -> float:
-        """Return the latency in seconds that a percentage of the requests did not exceed, approximately."""
+        """Return the approximate latency in seconds that a percentage of the requests did not exceed."""
         with self._lock:
             return self.latencies.percentile(percent)
 

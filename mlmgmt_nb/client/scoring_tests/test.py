@@ -1,7 +1,7 @@
 """Scoring tests: cases against a live service, optionally under load, and a report that can gate a notebook or CI.
 
-Separate processes send the requests (see `generator`); this process judges the answers. An answer that a case has
-had before is not judged again: a check is a function of input and answer.
+Separate processes send the requests (see `mlmgmt_nb.load_generator`); this process judges the answers. An answer that a
+case has had before is not judged again: a check is a function of input and answer.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ class ScoringTest:
 
     Args:
         scorer: the service's scoring URL and key.
-        cases: the inputs, sent in this order and from the start again if there are more requests than cases.
+        cases: the inputs, sent in this order, and again from the start if there are more requests than cases.
         name: name of the service, for displays.
         check: returns whether an answer is right; by default an answer is compared with the expected one.
         against: another service, whose answers are the expected ones. It gets each request after this service.
-        expect: the property to compare of an answer that is an object.
+        expect: the property of the answer to compare, if answers are objects.
         **options: see `LoadOptions`.
 
     Attributes:
@@ -93,7 +93,7 @@ class ScoringTest:
         renew_after_fork(self)
 
     def after_fork(self) -> None:
-        """End it for the forked process: the test runs in the parent."""
+        """Mark the test as ended in the forked process: it runs in the parent."""
         has_ended = self._ended.is_set()
         self._stopped, self._ended, self._callbacks = threading.Event(), threading.Event(), []
         self._ended.set()
@@ -103,7 +103,7 @@ class ScoringTest:
                 fix="Get the report in that process.",
             )
 
-    # The verbs of azure-core, for tests that run in a thread
+    # the verbs of azure-core, for tests that run in a thread
 
     def start(self) -> None:
         """Start the test in a thread; see `result`."""
@@ -126,14 +126,14 @@ class ScoringTest:
         return self._ended.is_set()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it has ended, or for `timeout` seconds; return whether it has ended."""
+        """Wait at most `timeout` seconds until the test has ended; return whether it has."""
         return wait_for(self._ended, timeout)
 
     def result(self, timeout: float | None = None) -> ScoringReport:
         """Wait until it has ended and return the report.
 
         Raises:
-            MlmgmtError: it could not be run, or has not ended after `timeout` seconds.
+            MlmgmtError: the test could not run, or has not ended after `timeout` seconds.
         """
         if not self.wait(timeout):
             raise MlmgmtError(
@@ -169,14 +169,15 @@ class ScoringTest:
         self._stopped.set()
 
     def report(self) -> ScoringReport:
-        """Return the results so far; all of them once the test has ended."""
+        """Return the results so far, which are complete once the test has ended."""
         return ScoringReport(self.store, name=self.name, processes=self.processes, partial=self.is_partial)
 
     def run(self, on_progress: Callable[[ScoringReport], None] | None = None) -> ScoringReport:
         """Send the requests and judge the answers. An interrupt ends the test early and keeps the results so far.
 
         Args:
-            on_progress: called a few times a second with the report so far, in this thread. Its numbers move on.
+            on_progress: called a few times a second with the report so far, in this thread. Its numbers change with the
+                test.
 
         Raises:
             MlmgmtError: the requests could not be sent at all.

@@ -36,8 +36,8 @@ class ServiceChanges(ServiceLookup):
 
         Args:
             old: a service, a deployment or an image, its id, or the name of a service.
-            new: the other one. If None, `old` is a service, and its last change is returned: from the deployment that
-                served before to the one that serves now.
+            new: the other one. If None, `old` is a service, and the result is its last change: from the previous
+                deployment to the current one.
 
         Raises:
             UsageError: the server does not have this extension, or the service had only one deployment.
@@ -49,7 +49,7 @@ class ServiceChanges(ServiceLookup):
         return compare(self.contents(old), self.contents(new))
 
     def contents(self, of: Runnable) -> Contents:
-        """Return what `diff` compares.
+        """Return the contents that `diff` compares.
 
         Args:
             of: a service, a deployment or an image, its id, or the name of a service.

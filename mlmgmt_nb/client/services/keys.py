@@ -31,6 +31,6 @@ class ServiceKeys(ServiceLookup):
         service_id = self.id_of(service)
         body = checked(ServiceRegenerateKeyRequest, key_type=key_type)
         answer = self._transport.call("services_regenerate_keys", id=service_id, body=body, accept={404, 405})
-        if answer.status_code in {404, 405}:  # a server that has the path of the 2017 client only
+        if answer.status_code in {404, 405}:  # a server that has only the path of the 2017 client
             answer = self._transport.call("services_regenerate_keys_alias", id=service_id, body=body)
         return decode(answer, AuthKeys)

@@ -15,7 +15,7 @@ __all__ = ["ServiceLookup"]
 
 
 class ServiceLookup:
-    """Find services, and resolve what a method was given: an id, a name or a `Service`."""
+    """Find services, and resolve an argument that is an id, a name or a `Service`."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport

@@ -28,13 +28,13 @@ class ServiceMonitoring(ServiceLookup):
 
         Args:
             service: the service.
-            offset: byte where to start: the `next_offset` of an earlier part.
+            offset: byte to start at: the `next_offset` of an earlier part.
             tail: number of lines at the end.
         """
         return read_log(self._transport, f"{self._path(service)}/logs", offset=offset, tail=tail)
 
     def metrics(self, service: ServiceResponse | str) -> ServiceMetrics:
-        """Return what the replicas of a service have counted, how many there are, and how long requests took.
+        """Return the metrics of a service: request counters, latencies, and the number of replicas.
 
         Raises:
             NotFoundError: the service does not exist, or the server has no metrics of services.
@@ -112,7 +112,7 @@ class ServiceMonitoring(ServiceLookup):
         model: str | None = None,
         identifier: str | None = None,
     ) -> Drift:
-        """Return how far the inputs that a service collected are from a training sample, with an index by column.
+        """Return the drift of the inputs that a service collected from a training sample, with an index by column.
 
         Args:
             service: the service, created or updated with `collect_model_data=True`.

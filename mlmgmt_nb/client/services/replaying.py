@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["ReplayCases", "ServiceReplays"]
 
 _OF_COLLECTION = ("model", "identifier", "$Timestamp", "$CorrelationId", "$RequestId")
-"""Columns that `services.data` adds to what was collected."""
+"""Columns that `services.data` adds to the collected ones."""
 
 
 class ReplayCases:
@@ -29,7 +29,7 @@ class ReplayCases:
     Attributes:
         bodies: their bodies.
         skipped: recorded requests without a body.
-        redacted: those with replaced values.
+        redacted: requests with replaced values.
     """
 
     def __init__(self, bodies: Sequence[bytes], skipped: int = 0, redacted: int = 0) -> None:
@@ -68,8 +68,8 @@ class ServiceReplays(ServiceScoring, ServiceMonitoring):
             service: the service, `old` in the report.
             to: the other side, `new` in the report: a service, a scoring URL or an `Endpoint`.
             cases: a DataFrame with a row for each case, a list of inputs as `run` takes them, or the result of
-                `services.data` or `services.requests`. If None, the requests that the service recorded.
-            last: number of recorded requests, the newest.
+                `services.data` or `services.requests` (default: the requests that the service recorded).
+            last: maximum number of recorded requests; the newest are used.
             key: key of a scoring URL.
             on_progress: called several times a second with the report so far.
             **options: see `ReplayOptions`.
@@ -111,7 +111,7 @@ class ServiceReplays(ServiceScoring, ServiceMonitoring):
         if cases is None:
             return self._recorded_cases(service, last)
         if hasattr(cases, "columns"):
-            if {"request", "answer", "request_id"} <= set(cases.columns):  # of `services.requests`
+            if {"request", "answer", "request_id"} <= set(cases.columns):  # a result of `services.requests`
                 cases = cases["request"].tolist()
             elif "$RequestId" in cases.columns:
                 cases = cases.drop(columns=[name for name in _OF_COLLECTION if name in cases.columns])

@@ -33,14 +33,14 @@ class ServiceScoring(ServiceKeys):
         self._scorers: dict[str, Scorer] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """For `pickle` and `copy`: all but the keys that are kept."""
+        """Pickle and copy everything except cached keys."""
         return {**self.__dict__, "_scorers": {}}
 
     def swagger(self, service: ServiceResponse | str) -> dict[str, Any]:
         """Return the Swagger description of the service; its `definitions.ServiceInput.example` is a sample.
 
         Raises:
-            ScoringError, TransportError: as `run`.
+            ScoringError, TransportError: as for `run`.
         """
         return self._with_scorer(service, lambda scorer: scorer.swagger())
 
@@ -54,13 +54,13 @@ class ServiceScoring(ServiceKeys):
         Args:
             service: the service.
             data: a dict by argument of the driver's `run`, whose values may be DataFrames (sent as records) and NumPy
-                arrays (sent as lists); a DataFrame or array for a driver with one argument; anything else that JSON
-                has; text and bytes go as they are.
+                arrays (sent as lists); a DataFrame or array for a driver with one argument; any other value with a JSON
+                form; text and bytes are sent unchanged.
             timeout: maximum seconds to wait for the answer.
 
         Raises:
             UsageError: the data cannot be sent. Nothing was sent.
-            DriverError: the driver raised; the service's log has the traceback.
+            DriverError: the driver raised an exception; the service's log has the traceback.
             ScoringError: the service answered with another error.
             TransportError: the service did not answer.
         """
@@ -80,7 +80,7 @@ class ServiceScoring(ServiceKeys):
             timeout: maximum seconds to wait for the answer.
 
         Raises:
-            UsageError, DriverError, ScoringError, TransportError: as `run`.
+            UsageError, DriverError, ScoringError, TransportError: as for `run`.
         """
         return self._with_scorer(service, lambda scorer: scorer.ask(_body(scorer, data), timeout))
 
@@ -130,10 +130,10 @@ class ServiceScoring(ServiceKeys):
         against: ServiceResponse | str | None = None,
         **options: Unpack[LoadOptions],
     ) -> ScoringTest:
-        """Return what `test` runs, so that you can start, watch and stop it.
+        """Return the test that `test` runs, so that you can start, watch and stop it.
 
         Args:
-            service, cases, expect, against: as those of `test`.
+            service, cases, expect, against: as for `test`.
             **options: see `LoadOptions`.
 
         Raises:

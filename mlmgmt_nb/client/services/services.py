@@ -79,12 +79,12 @@ class Services(ServiceCandidates):
             Give memory as Kubernetes does: `300Mi` or `1G`.
 
         Args:
-            name: of the service.
-            compute_resource_id: where it would run.
+            name: name of the service.
+            compute_resource_id: compute that it would run on.
             **settings: see `ServiceSettings`.
 
         Raises:
-            UsageError: a property breaks a limit.
+            UsageError: a property exceeds a limit.
         """
         _create_request(name, "not known yet", compute_resource_id, settings)
 
@@ -92,7 +92,7 @@ class Services(ServiceCandidates):
         """Check that the server has the compute and supports the settings. Only extensions need a request.
 
         Args:
-            compute_resource_id: where the service would run.
+            compute_resource_id: compute that the service would run on.
             **settings: see `ServiceSettings`.
 
         Raises:
@@ -103,15 +103,15 @@ class Services(ServiceCandidates):
 
     def prepare(self, name: str, modules: Iterable[str], *, compute_resource_id: str | None = None) -> None:
         """Let an embedded service import modules in advance for a service that you are about to create, in a process
-        that becomes its first replica. Other services ignore this; failures are ignored too.
+        that becomes its first replica. Other servers ignore this; failures are ignored too.
 
         Example:
             >>> ws.services.prepare("iris", ["sklearn.linear_model", "pandas"])
 
         Args:
-            name: of the service.
+            name: name of the service.
             modules: modules of installed packages that its driver imports.
-            compute_resource_id: where it will run; only `local` prepares (default: that of the workspace).
+            compute_resource_id: compute that it will run on; only `local` prepares (default: that of the workspace).
         """
         self._computes.prepare(compute_resource_id or self._compute, name, modules)
 
@@ -166,7 +166,7 @@ class Services(ServiceCandidates):
 
         Args:
             service: the service.
-            reason: why, for the record of the change.
+            reason: the reason, for the record of the change.
 
         Raises:
             UsageError: the server does not support rollbacks.

@@ -22,12 +22,12 @@ class AccountName(NamedTuple):
     name: str | None
 
     def arguments(self, **more: str | os.PathLike[str] | None) -> dict[str, str]:
-        """Return the arguments of `connect` that say the same."""
+        """Return the equivalent arguments of `connect`."""
         named = {"subscription": self.subscription, "resource_group": self.resource_group, "account": self.name}
         return {name: str(value) for name, value in {**more, **named}.items() if value is not None}
 
     def url(self, base_url: str) -> str:
-        """Return the URL of the account at a server, or instead of the one that the URL names.
+        """Return the URL of the account at a server; it replaces an account in the server's URL.
 
         Raises:
             UsageError: the URL is not valid, or the account is not given.

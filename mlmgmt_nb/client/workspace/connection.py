@@ -37,11 +37,12 @@ def connect(
 ) -> Workspace:
     """Connect to the account of `base_url`, or to the embedded service of the user, which is started if necessary.
 
-    Arguments win over the environment: MLMGMT_BASE_URL, MLMGMT_SUBSCRIPTION, MLMGMT_RESOURCE_GROUP, MLMGMT_ACCOUNT,
+    Arguments take precedence over the environment: MLMGMT_BASE_URL, MLMGMT_SUBSCRIPTION, MLMGMT_RESOURCE_GROUP,
+        MLMGMT_ACCOUNT,
     MLMGMT_SCOPE, MLMGMT_TOKEN, MLMGMT_COMPUTE and MLMGMT_HOME. `home` alone always means the embedded service of that
-    folder, which has its token there. For another server, the token is the one that you give, or else one of Azure AD:
-    for the service principal of the environment, the identity of the machine or workload, `az login`, or a person who
-    signs in. Signing in happens with the first request.
+    folder, which contains its token. For another server, give a token, or sign in with Azure AD: as the service
+    principal of the environment, as the identity of the machine or workload, with `az login`, or interactively. Sign-in
+    happens with the first request.
 
     Example:
         >>> with connect(account="team") as team:
@@ -55,7 +56,7 @@ def connect(
         token: bearer token for `base_url`.
         credential: credential of azure-identity, or any object with its `get_token`, instead of a token.
         sign_in: how to sign in with Azure AD, instead of a token.
-        scope: scope of tokens of Azure AD: `api://.../.default` of the server (default: the management API of Azure).
+        scope: scope of Azure AD tokens: `api://.../.default` of the server (default: the management API of Azure).
         compute: default compute to build images for and run services on: `local`, or `docker` for containers of a
             Docker engine.
         timeout: seconds to connect, and to wait for each part of a response; a single number sets both.

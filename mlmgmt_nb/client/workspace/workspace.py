@@ -45,7 +45,7 @@ class Workspace(metaclass=NamesReplacements):
         transport: sends the requests.
         interpreter: Python that runs drivers without requirements, if the service is on this machine.
         arguments: the arguments of `connect` for this account, without secrets.
-        compute: compute that images are built for and services run on by default.
+        compute: the default compute to build images for and run services on.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Workspace(metaclass=NamesReplacements):
 
     @property
     def base_url(self) -> str:
-        """The account's URL, which ends in `/accounts/NAME`."""
+        """The URL of the account, which ends in `/accounts/NAME`."""
         return self._transport.base_url
 
     @property
@@ -142,7 +142,7 @@ class Workspace(metaclass=NamesReplacements):
             True
 
         Args:
-            name: of the service, its image and its manifest: 3 to 32 of a-z, 0-9, `-` and `.`.
+            name: name of the service, its image and its manifest: 3 to 32 of a-z, 0-9, `-` and `.`.
             driver: the driver (`score.py`): a path, or a URL that the service can read, like all files here. Generated
                 if None.
             model: a registered `Model`, its id or its name; a file, folder or URL; or a list of these. Without a

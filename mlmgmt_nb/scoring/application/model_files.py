@@ -89,7 +89,7 @@ def recorded_model(config: Mapping[str, Any], name: str) -> tuple[str, dict[str,
 
     Args:
         config: the content of `model_config_map.json`.
-        name: the registered name, or that of the model's file: clients of 2017 registered models by it.
+        name: the registered name, or the name of the model's file, under which clients of 2017 registered models.
     """
     models: dict[str, dict[str, Any]] = config.get("models", {})
     files = {Path(model["path"]).name: registered for registered, model in models.items() if "path" in model}
@@ -98,7 +98,7 @@ def recorded_model(config: Mapping[str, Any], name: str) -> tuple[str, dict[str,
 
 
 def find_model(name: str, version: int | str | None = None, root: Path | None = None) -> str:
-    """Return the path of a model: of its file, or of its folder if it has several files.
+    """Return the path of a model's file, or of its folder if it has several files.
 
     Args:
         name: the registered name, or a file next to the driver.

@@ -42,7 +42,7 @@ class Stats(msgspec.Struct, rename="camel", tag="stats", omit_defaults=True):
         latency_seconds: sum of the latencies.
         occupied: mean number of running and waiting calls since the last report.
         recorded: requests that were recorded.
-        not_recorded: requests that were to be recorded and are not, because there were too many.
+        not_recorded: requests that should have been recorded but were too many or too large.
     """
 
     requests: int
@@ -89,14 +89,14 @@ class Admission:
         """Load the driver in its thread.
 
         Raises:
-            LoadError: what `load` raised.
+            LoadError: the driver cannot be loaded.
         """
         self.driver = await self._runner.start(load)
         self._sweep()
         return self.driver
 
     def stop(self) -> None:
-        """End the driver's thread after the calls before, without waiting for them."""
+        """End the driver's thread after the calls submitted so far, without waiting for them."""
         if self._sweeper:
             self._sweeper.cancel()
         self._runner.stop()
@@ -143,10 +143,10 @@ class Admission:
             )
 
     def submit(self, request_id: str, payload: Payload, deadline: float = 0.0) -> Call:
-        """Take a place and have `run` called; the future of the call returns the answer or raises `RequestError`.
+        """Take a place and queue a call of `run`; the future of the call returns the answer or raises `RequestError`.
 
         Args:
-            deadline: when the caller has waited too long; 0 is `timeout` from now.
+            deadline: time by which the call must be answered; 0 is `timeout` from now.
 
         Raises:
             RequestError: 503, all places are taken.
@@ -209,7 +209,7 @@ class Admission:
             call.future.set_exception(outcome)
 
     def _begin_stream(self, call: Call, stream: Stream) -> None:
-        """Have a stream sent; its call keeps its place until the stream ends."""
+        """Start to send a stream; its call keeps its place until the stream ends."""
         if call.answered or call.future.done():
             stream.close()
             return

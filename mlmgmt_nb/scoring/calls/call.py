@@ -14,7 +14,7 @@ class Call:
     """One call of `run` for a request.
 
     Attributes:
-        deadline: when the caller has waited too long, on a monotonic clock.
+        deadline: time by which the call must be answered, on a monotonic clock.
         future: returns the answer or raises `RequestError`.
         begun: `run` has been called.
         seconds: duration of `run`.

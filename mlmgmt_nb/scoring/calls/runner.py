@@ -75,21 +75,21 @@ class Runner:
         """Load the driver in its thread.
 
         Raises:
-            LoadError: what `load` raised.
+            LoadError: the driver cannot be loaded.
         """
         loaded: asyncio.Future[Driver] = self.loop.create_future()
         threading.Thread(target=self._work, args=(load, loaded), name="driver", daemon=True).start()
         return await loaded
 
     def stop(self) -> None:
-        """End the thread after the calls before, without waiting for them."""
+        """End the thread after the calls submitted so far, without waiting for them."""
         self._stopping = True
         self._queue.put(None)
         if self._driver_loop is not None:
             self._driver_loop.call_soon_threadsafe(self._driver_loop.stop)
 
     def submit(self, driver: Driver, call: Call) -> None:
-        """Have `run` called."""
+        """Queue a call of `run`."""
         if self._driver_loop is not None:
             self._driver_loop.call_soon_threadsafe(self._start_async, driver, call)
         else:
@@ -118,7 +118,7 @@ class Runner:
     def _work(self, load: Callable[[], Driver], loaded: asyncio.Future[Driver]) -> None:
         loop = _thread_loop()
         self._load_and_work(load, loaded, loop)
-        if loop is not self._driver_loop:  # which others still wake while it ends
+        if loop is not self._driver_loop:  # other threads still wake the driver's loop while it ends
             loop.close()
 
     def _load_and_work(
@@ -267,7 +267,7 @@ class Runner:
 def _thread_loop() -> asyncio.AbstractEventLoop:
     """Return a new event loop, which `asyncio.get_event_loop()` returns in this thread.
 
-    Drivers use it to wait for coroutines: `init` and `run` were called in the main thread, which has one.
+    Drivers use it to wait for coroutines: original servers call `init` and `run` in the main thread, which has a loop.
     """
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)

@@ -27,7 +27,7 @@ class Storage(Protocol):
     """A place with folders, which can append to files.
 
     Attributes:
-        seconds: the interval between appends, which is how much a crash can lose.
+        seconds: the interval between appends; a crash can lose the rows of one interval.
     """
 
     seconds: float

@@ -21,7 +21,7 @@ __all__ = ["install", "is_ours"]
 
 
 def _fill(module: ModuleType) -> None:
-    """Add our names to a module from which drivers import them; `*` are all names that it is asked for."""
+    """Add our names to a module from which drivers import them; `*` stands for any name that is requested."""
     for source, names in table.EXPORTS[module.__name__].items():
         ours = import_module(source)
         for name in names:

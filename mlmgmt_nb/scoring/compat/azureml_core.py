@@ -33,7 +33,7 @@ def get_model_path(model_name: str, version: int | None = None, *_workspace: Any
 
 
 def get_local_path(link: str, *_more: Any) -> str:
-    """Return the path of a file that the Workbench of 2017 replaced by a `.link` file: the file itself."""
+    """Return the path of the file that the Workbench of 2017 replaced by a `.link` file."""
     return link.removesuffix(".link")
 
 

@@ -21,8 +21,8 @@ __all__ = ["PLAIN_MARK", "SCHEMA_MARK", "input_schema", "output_schema"]
 SCHEMA_MARK = "__mlmgmt_schema__"
 OPTIONAL_MARK = "__mlmgmt_optional__"
 PLAIN_MARK = "__mlmgmt_plain__"
-"""A function that converts its arguments, and the plain function in it. Decorators of users copy the mark, so it names
-the function that it is about."""
+"""Attribute of a function that converts its arguments: that function, and the plain one inside. Users' decorators copy
+the attribute, so it records the function that it belongs to."""
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 

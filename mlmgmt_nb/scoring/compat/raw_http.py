@@ -44,7 +44,8 @@ class AMLResponse(Response):
     """A response that the driver builds.
 
     Args:
-        message: the body: bytes, text, an iterable of parts, or with `json_str` anything that is JSON; None is `{}`.
+        message: the body: bytes, text, an iterable of parts, or with `json_str` any value with a JSON form; None is
+            `{}`.
         status_code: the HTTP status.
         response_headers: headers; a value with commas becomes several headers.
         json_str: write the message as JSON.

@@ -74,7 +74,7 @@ class Driver:
             failure = self._failure(error)
         else:
             return encode(result)
-        raise failure  # outside of `except`: the context would keep alive all that the frames of `run` hold
+        raise failure  # outside of `except`, which would keep the objects in the frames of `run` alive
 
     async def answer_async(self, payload: Payload) -> Outcome:
         """Do the same as `answer`, for a coroutine function."""

@@ -69,7 +69,7 @@ def _call_init(init: Any, folder: str) -> None:
     except BaseException as error:
         raise LoadError("DriverInitError", last_line(error, folder)) from error
     if isinstance(made, (Coroutine, Generator, AsyncGenerator)):
-        if not isinstance(made, AsyncGenerator):  # which has nothing to close before it runs
+        if not isinstance(made, AsyncGenerator):  # an asynchronous generator needs no close before it runs
             made.close()
         raise LoadError(
             "DriverInitError",

@@ -1,8 +1,8 @@
 """Stream answers part by part, as a generator of the driver yields them.
 
 The driver's thread (or its event loop) takes the parts and hands them to the loop that sends them; it stays at most a
-few parts ahead of the caller. The first part is taken before anything is sent, so a driver that fails until then is
-answered with 500 as usual. If the driver fails later, the answer breaks off, which the caller can detect.
+few parts ahead of the caller. The first part is taken before anything is sent, so if the driver fails before that, the
+answer is 500 as usual. If the driver fails later, the answer breaks off, which the caller can detect.
 """
 
 from __future__ import annotations

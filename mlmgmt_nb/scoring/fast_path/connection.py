@@ -61,7 +61,7 @@ class FastConnection(Connection):
             self._learn(head, len(data) - len(head))
 
     def _learn(self, head: bytes, rest: int) -> None:
-        """Cache a parsed head, if exactly its body followed it."""
+        """Cache a parsed head, if its body and nothing else followed it."""
         cycle = self.cycle
         lengths = [int(value) for name, value in cycle.scope["headers"] if name == b"content-length"]
         is_plain = cycle.keep_alive and not self.expect_100_continue and not self.parser.should_upgrade()
@@ -116,4 +116,4 @@ class FastConnection(Connection):
 class FastHandedConnection(HandedConnection, FastConnection):
     """A connection that came from the front door."""
 
-    _known: ClassVar[dict[bytes, tuple[Scope, int]]] = {}  # of its own: these requests are marked
+    _known: ClassVar[dict[bytes, tuple[Scope, int]]] = {}  # separate: the scopes of these requests are marked

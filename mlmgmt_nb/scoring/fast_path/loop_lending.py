@@ -23,13 +23,13 @@ _PATIENCE_SECONDS = 0.005
 """How long calls may pause the loop."""
 _LOOK_TICKS = 10
 _FEW_TURNS = 25
-"""The loan ends if there are fewer turns between two checks: infrequent calls do not pay for the watching."""
+"""The loan ends if there are fewer turns between two checks: watching is not worth its cost for infrequent calls."""
 
 
 class SharedLoop:
     """An event loop that one thread runs at a time.
 
-    The loop's callbacks may use everything here but `run`, `take`, `pause`, `resume` and `give_back`.
+    The loop's callbacks may use everything here except `run`, `take`, `pause`, `resume` and `give_back`.
 
     Attributes:
         loop: the event loop.

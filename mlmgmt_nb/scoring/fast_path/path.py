@@ -22,7 +22,7 @@ __all__ = ["FastPath", "PlainPath", "RequestPath", "choose_path"]
 _VARIABLE = "SCORING_FAST_PATH"
 _OFF = frozenset({"0", "false", "no", "off"})
 _OLDEST = (0, 53)
-"""Older versions of uvicorn do not tell a request's `Connection: close` to the fast path."""
+"""Older versions of uvicorn do not show the fast path whether a request has `Connection: close`."""
 
 
 class RequestPath(Protocol):

@@ -16,12 +16,12 @@ from typing import NamedTuple
 __all__ = ["IS_SUPPORTED", "Handed", "channel_pair", "receive", "send"]
 
 IS_SUPPORTED = hasattr(socket, "SOCK_SEQPACKET") and hasattr(socket, "MSG_CMSG_CLOEXEC")
-"""Whether this system has messages with descriptors that arrive whole and once. macOS has not."""
+"""Whether this system has messages with descriptors that arrive whole and once. macOS does not."""
 _LARGEST = 2**20
 """Maximum bytes of a message; more than an event loop reads at once."""
 _INT = struct.Struct("i")
 _MARK = b"\0"
-"""Begins each message: an empty one would be the end of the stream."""
+"""Begins each message, because an empty message would mean the end of the stream."""
 
 
 class Handed(NamedTuple):

@@ -31,7 +31,7 @@ class HandedConnection(Connection):
         self._early = early
         self._give_back = give_back
         self._missing = 0  # bytes of the body that is being read
-        self._held: bytes | None = None  # what it returns with
+        self._held: bytes | None = None  # data with which it returns to the front door
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -79,7 +79,7 @@ class HandedConnection(Connection):
         if self.transport is None or self.transport.is_closing():
             return
         if self._missing or self.pipeline or not self._is_idle() or self.transport.get_write_buffer_size():
-            if self._held:  # more would only be kept here
+            if self._held:  # further data would only pile up here
                 self.flow.pause_reading()
             if not self._missing and self._is_idle() and not self.pipeline:  # its caller has not received the answer
                 self.loop.call_later(_FLUSH_SECONDS, self._return_if_idle)

@@ -20,7 +20,7 @@ _LEFT_TO_THE_FRONT_DOOR = frozenset(
     (b"origin", b"expect", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade")
 )
 _LARGEST = 65536
-"""Bytes of a head that the front door accepts."""
+"""Maximum bytes of a head that the front door accepts."""
 _MOST_KNOWN = 256
 _LARGEST_KNOWN = 2048
 _known: dict[bytes, PlainHead | None] = {}
@@ -32,8 +32,8 @@ class PlainHead(NamedTuple):
 
     Attributes:
         service: the service in its path.
-        size: its bytes, including the empty line.
-        body: the bytes of the body after it.
+        size: number of its bytes, including the empty line.
+        body: number of bytes of the body after it.
     """
 
     service: bytes
@@ -42,7 +42,7 @@ class PlainHead(NamedTuple):
 
 
 def plain_head(data: bytes) -> PlainHead | None:
-    """Return the plain head that the data begins with; None if it begins with something else, or a part of a head."""
+    """Return the plain head that the data begins with; None if the head is incomplete or not plain."""
     size = data.find(b"\r\n\r\n") + 4
     if not 4 <= size <= _LARGEST:
         return None

@@ -1,4 +1,5 @@
-"""The end of a replica: takes connections from the front door while it accepts some, and gives them back after that."""
+"""The end of a replica: takes connections from the front door while the replica accepts connections, and then gives
+them back."""
 
 from __future__ import annotations
 
@@ -43,7 +44,7 @@ class HandoverListener:
             asyncio.get_running_loop().add_reader(self._end.fileno(), self._take, server)
 
     def close(self) -> None:
-        """Take no more, and give all of them back, each after its current response."""
+        """Take no more connections, and give all of them back, each after its current response."""
         if not self._is_open:
             return
         self._is_open = False

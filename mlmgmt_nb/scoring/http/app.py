@@ -116,7 +116,7 @@ class ScoringApp:
         self._responder.closing = count
 
     def set_keys(self, digests: Iterable[str]) -> int:
-        """Replace the keys, given as SHA-256 in hex; without keys everybody may call. Return their number."""
+        """Replace the keys, given as SHA-256 in hex; without keys anyone may call. Return their number."""
         return self._keys.replace(digests)
 
     def abandon(self) -> int:
@@ -130,7 +130,7 @@ class ScoringApp:
             self._admission.disconnect(call)
 
     def refusal(self, error: RequestError) -> bytes:
-        """Return the body of the answer to what the connection refuses before it is a request."""
+        """Return the body of the answer to data that the connection refuses before it is a request."""
         return error_body(error, self._ids.choose(b""))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

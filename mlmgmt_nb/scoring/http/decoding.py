@@ -88,7 +88,7 @@ class Inflater:
 
 
 def most_encoded(largest: int) -> int:
-    """Return how many bytes may arrive for a body of at most so many, decoded: data that becomes nothing has no end."""
+    """Return the maximum encoded size of a body with this maximum size: data may decode to nothing forever."""
     return 2 * largest + 1024
 
 
@@ -112,7 +112,8 @@ def inflater(content_encoding: bytes) -> Inflater | None:
 
 
 def is_utf8(body: bytes, content_type: bytes) -> bool:
-    """Return whether `as_utf8` would not change a body: a cheap check, which may be False although it would not."""
+    """Return whether `as_utf8` would not change a body: a cheap check, which may be False for a body that would not
+    change."""
     return body[:1] not in _FIRSTS and body[1:2] != b"\0" and _charset(content_type) in {"", "utf-8"}
 
 

@@ -18,7 +18,7 @@ class HttpProtocol(HttpToolsProtocol):
     """A connection."""
 
     requests = 0
-    """Requests that have begun on this connection."""
+    """Number of requests that have begun on this connection."""
     drains = 0
     """How often the client has received most of the data that was waiting for it."""
     _head_is_read = False
@@ -74,7 +74,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._head_is_read:
-            super().on_header(name, value.rstrip(b" \t"))  # what the parser leaves of the white space around it
+            super().on_header(name, value.rstrip(b" \t"))  # the parser leaves white space at the end
 
     def on_headers_complete(self) -> None:
         self._head_is_read = True

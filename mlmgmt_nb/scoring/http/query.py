@@ -13,7 +13,7 @@ __all__ = ["body_of_query"]
 
 
 def body_of_query(query: bytes, types: Mapping[str, ArgumentType]) -> bytes:
-    """Return the body that a POST with the same arguments has.
+    """Return the body that a POST with the same arguments would have.
 
     A value is parsed as JSON if it is valid, otherwise it is text; values of text arguments always stay text. A
     repeated name becomes a list.

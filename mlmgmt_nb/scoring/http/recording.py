@@ -1,4 +1,4 @@
-"""Responders that also record the requests that the driver was called for."""
+"""Responders that also record the requests for which the driver was called."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class RecordingResponder(Responder):
     """A responder of a service whose requests are recorded.
 
     Attributes:
-        recorder: gets them.
+        recorder: receives them.
     """
 
     recorder: Recorder

@@ -11,7 +11,8 @@ _ID_CHARACTERS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXY
 
 
 class RequestIds:
-    """A source of ids that look like UUIDs at a tenth of the cost: random once, counted from then on."""
+    """A source of ids that look like UUIDs at a tenth of the cost: the first is random, and the others count up from
+    it."""
 
     def __init__(self) -> None:
         self._prefix = (

@@ -48,7 +48,7 @@ class Responder:
 
     Attributes:
         draining: each response closes its connection, so that callers move on to other replicas.
-        closing: number of responses that do so when this replica is not draining.
+        closing: number of further responses that close their connection although the replica is not draining.
     """
 
     def __init__(self, origins: Origins, request_log: RequestLog, latencies: Histogram) -> None:
@@ -75,7 +75,7 @@ class Responder:
             body: all of the body.
             request: the request that it answers.
             send: the ASGI function.
-            own: its headers, if it is not plain JSON.
+            own: the headers of a response that is not plain JSON.
             more: the response is not complete yet: the caller is still sending its body.
         """
         headers = [(b"content-length", b"%d" % len(body)), *([_CLOSE] if more else [])]
@@ -139,7 +139,7 @@ class Responder:
             request: the request.
             status: HTTP status of its answer.
             answer: the body of the answer, or its size if it was sent in parts.
-            code, message: of an error.
+            code, message: code and message of an error.
         """
         size = answer if isinstance(answer, int) else len(answer)
         method, path, ended = request.scope["method"], request.scope["path"], perf_counter()
@@ -162,7 +162,7 @@ class Responder:
             name, _, value = line.partition(b": ")
             headers.append((name, value))
         kept = [(name.lower(), value) for name, value in (_JSON_ONLY if own is None else own)]
-        named = {name for name, _ in kept}  # a driver's own header stands: browsers refuse two of them
+        named = {name for name, _ in kept}  # a driver's own header takes precedence: browsers refuse duplicates
         added = self._origins.headers(request.origin.decode("latin1"))
         kept += [(name, value) for name, value in added if name == "vary" or name not in named]
         headers += [(name.encode(), _header_value(value)) for name, value in kept if name not in _RESERVED]
@@ -182,8 +182,8 @@ def id_lines(request: Request) -> bytes:
 
 
 def _response_headers(request: Request, answer: Answer | Stream) -> list[tuple[str, str]]:
-    """Return the headers of an answer, with those about the call of `run`. A driver can say itself that it failed, but
-    not that it did not if the status is 500 or above.
+    """Return the headers of an answer, with those about the call of `run`. A driver can declare that it failed, but not
+    that it succeeded with a status of 500 or above.
     """
     headers = [("x-ms-run-fn-exec-ms", f"{request.run_seconds * 1000:.3f}"), *answer.headers]
     is_failed = answer.status_code >= 500

@@ -31,7 +31,8 @@ _CHECK_SECONDS = 0.5
 
 
 class OtherListener(Protocol):
-    """Brings connections that were accepted elsewhere, while the server accepts those of its service."""
+    """A source of connections that were accepted elsewhere. It is open while the server accepts those of its
+    service."""
 
     def open(self, server: ReplicaServer) -> None: ...
 
@@ -47,7 +48,7 @@ class ReplicaServer(uvicorn.Server):
             at its own and at `private`.
         patience: seconds that a caller may take for the head of a request, and for a part of an answer.
         connection: the class of its connections.
-        other: brings further connections.
+        other: a source of further connections.
     """
 
     def __init__(
@@ -116,7 +117,8 @@ class ReplicaServer(uvicorn.Server):
         return self._connection_class(self.config, self.server_state, self.lifespan.state)
 
     def _leave(self, name: str) -> None:
-        """Accept no more connections at a socket. Nobody else has the socket of a candidate: it is closed."""
+        """Accept no more connections at a socket. The socket of a candidate is closed, because no other process has
+        it."""
         self._open.pop(name).close()
         port = self._sockets[name].getsockname()[1]
         if name == "candidate":

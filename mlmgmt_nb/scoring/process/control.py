@@ -28,7 +28,7 @@ class Start(msgspec.Struct, rename="camel", tag="start"):
 
     Attributes:
         name: the service's name, part of its paths.
-        keys: SHA-256 of each key in hex; without keys everybody may call.
+        keys: SHA-256 of each key in hex; without keys anyone may call.
         concurrency: maximum number of calls that run or wait.
         max_body_bytes: larger bodies are refused.
         request_timeout_seconds: callers get 504 after this time.
@@ -71,7 +71,7 @@ class Move(msgspec.Struct, rename="camel", tag="move"):
 
 class Accept(msgspec.Struct, rename="camel", tag="accept"):
     """Accept connections at these sockets only. Connections of the others end after their next response, and the socket
-    of a candidate that is left is closed for good. `deployment_id` is that of its answers from now on.
+    of a candidate that is left is closed for good. `deployment_id` is the deployment that it belongs to from then on.
     """
 
     sockets: list[str]
@@ -79,7 +79,7 @@ class Accept(msgspec.Struct, rename="camel", tag="accept"):
 
 
 class Accepting(msgspec.Struct, rename="camel", tag="accepting"):
-    """The receipt for `Accept`. `stats` are the counters from before: what follows is counted for others."""
+    """The receipt for `Accept`. `stats` are the counters up to then: later requests count for the new deployment."""
 
     sockets: list[str]
     stats: Stats | None = None
@@ -92,9 +92,9 @@ class Drain(msgspec.Struct, rename="camel", tag="drain"):
 
 
 class Ready(msgspec.Struct, rename="camel", tag="ready"):
-    """`init` has returned and connections are accepted. `warning` is about versions that its model was made with, and
-    `moves_connections` tells a supervisor that this runtime knows `Move`; `moves_sockets`, that it knows `Accept` and
-    has more than one socket, and `takes_connections`, that it takes those of the front door.
+    """`init` has returned and connections are accepted. `warning` is about versions that its model was made with. The
+    others are abilities of this runtime: `moves_connections`, it supports `Move`; `moves_sockets`, it supports `Accept`
+    and has more than one socket; `takes_connections`, it takes connections of the front door.
     """
 
     pid: int

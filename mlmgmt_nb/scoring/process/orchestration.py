@@ -13,9 +13,9 @@ class Orchestration(NamedTuple):
     """How an orchestrator controls and observes a replica.
 
     Attributes:
-        keys_file: has the current keys.
+        keys_file: the file with the current keys.
         failure_file: receives the reason if the driver does not load.
-        stats_port: port at which the replica tells its counters, at the address of its listener.
+        stats_port: port at which the replica serves its counters, at the address of its listener.
     """
 
     keys_file: KeysFile | None = None

@@ -144,7 +144,7 @@ class Replica:
         serving = asyncio.create_task(server.run_until_drained())
         accepting = asyncio.create_task(server.wait_accepting())
         await asyncio.wait({serving, accepting}, return_when=asyncio.FIRST_COMPLETED)
-        if serving.done():  # it could not start: let the error out
+        if serving.done():  # it could not start: `result` raises the error
             accepting.cancel()
             return 0 if serving.result() else EXIT_NOT_DRAINED
         if self._channel:

@@ -1,7 +1,7 @@
 """A spare: a process that imports the runtime, waits, and then becomes exactly one replica of a supervisor.
 
 It runs no code of a driver while it waits, and serves no second application. `python -m mlmgmt_nb.scoring.process.spare
-FD [MODULE...]`: the control channel, and modules to import too. The supervisor first sends an assignment with the
+FD [MODULE...]`: the control channel, and further modules to import. The supervisor first sends an assignment with the
 listening sockets; everything after it is as for any other replica.
 """
 
@@ -98,7 +98,7 @@ def _package_times() -> list[int]:
 
 
 def provides_loaded_module(app: str) -> bool:
-    """Return whether a file of the application would have been imported instead of a module that is loaded by now."""
+    """Return whether a file of the application would have been imported instead of a module that is already loaded."""
     loaded = {name.partition(".")[0] for name in sys.modules}
     suffixes = tuple(all_suffixes())
     with os.scandir(app) as entries:

@@ -72,6 +72,6 @@ def _run(
         return EXIT_LOAD_FAILED
     listeners = [*listen(), *(socket.socket(fileno=descriptor) for descriptor in start.descriptors)]
     for listener in listeners:
-        listener.set_inheritable(False)  # it was, to reach this process
+        listener.set_inheritable(False)  # it was inheritable, to reach this process
     sockets = dict(zip(start.sockets, listeners, strict=False))  # a container may get only the first
     return run_in_loop(lambda path: Replica(application, sockets, start, path, channel).serve())

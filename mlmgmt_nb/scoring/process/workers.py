@@ -112,7 +112,7 @@ class _Pool:
         return EXIT_LOAD_FAILED if self._failed else 0
 
     def _keep(self) -> None:
-        """One worker, restarted when it dies, with increasing delays unless it lived long."""
+        """Keep one worker running: restart it when it dies, with increasing delays unless it lived long."""
         delay = _FIRST_DELAY
         while not self._stopping.is_set():
             began = monotonic()

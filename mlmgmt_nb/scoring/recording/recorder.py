@@ -1,6 +1,6 @@
 """Record requests and answers: batches of MessagePack, and a thread that writes them to the ring.
 
-Nothing here can slow or fail an answer: to record is to append to a buffer, and what does not fit is dropped and
+Recording cannot delay or fail an answer: it only appends to a buffer, and requests that do not fit are dropped and
 counted. Encoding at once is cheaper than keeping the objects, which the garbage collector would traverse.
 """
 
@@ -76,7 +76,7 @@ class Recorder:
 
     @property
     def dropped(self) -> int:
-        """Number of requests that were to be recorded and are not: there were too many, or they were too large."""
+        """Number of requests that should have been recorded but were too many or too large."""
         return self._dropped + self._lost
 
     def add(self, request_id: str, began: float, status: int, body: bytes, answer: bytes | None, code: str) -> None:
@@ -86,7 +86,7 @@ class Recorder:
             request_id: its id.
             began: `perf_counter()` when it arrived.
             status: HTTP status of the answer.
-            body: what the driver was given.
+            body: the body that the driver received.
             answer: the body of the answer; None if it was sent in parts.
             code: code of the error.
         """
@@ -103,7 +103,7 @@ class Recorder:
             self.hand_over()
 
     def hand_over(self) -> None:
-        """Have what was recorded so far written; called several times a second."""
+        """Queue the requests recorded so far for writing; called several times a second."""
         if self._count:
             self._bytes_in += len(self._content)
             self._batches.put(_Batch(self._content, self._count, self._dropped))
@@ -115,7 +115,7 @@ class Recorder:
         self._batches.put(deployment_id)
 
     def stop(self, seconds: float) -> None:
-        """Write what is left; give up after the given seconds."""
+        """Write the remaining requests; give up after the given seconds."""
         self.hand_over()
         self._batches.put(None)
         self._thread.join(seconds)

@@ -23,7 +23,7 @@ class Redactor:
     """Redacts fields.
 
     Args:
-        names: of the fields; upper and lower case are the same.
+        names: names of the fields, regardless of case.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -39,7 +39,7 @@ class Redactor:
     def redact(self, content: bytes) -> tuple[bytes | None, bool]:
         """Return the content without the values of the fields, and whether there were any.
 
-        What is not JSON cannot be redacted: None is returned instead.
+        Content that is not JSON cannot be redacted: then None is returned in its place.
         """
         try:
             if self._is_plain and b"\\" not in content and b'"columns"' not in content.lower():
@@ -91,7 +91,7 @@ def _decoded(content: bytes) -> Any:
     try:
         return msgspec.json.decode(content)
     except msgspec.DecodeError:
-        return json.loads(content)  # which takes NaN
+        return json.loads(content)  # accepts NaN too
 
 
 def _masked_scalar(match: re.Match[bytes]) -> bytes:

@@ -21,7 +21,7 @@ __all__ = ["ENDING", "HEADER", "Ring"]
 ENDING = ".requests"
 HEADER = struct.Struct(">IIId")
 _PARTS = 16
-"""A ring has about so many files."""
+"""Approximate number of files in a ring."""
 _LARGEST_PART = 16 * 2**20
 _OWN_MODE, _SHARED_MODE = 0o600, 0o644
 

@@ -16,7 +16,7 @@ __all__ = ["FOLDER", "SETTINGS", "STORAGE", "RecordingSettings", "start_recorder
 SETTINGS = "SCORING_RECORDING"
 """The variable with the settings, as JSON. Without it, nothing is recorded."""
 FOLDER = "SCORING_RECORDING_FOLDER"
-"""The variable with the folder, which must exist, or which is below the storage."""
+"""The variable with the folder: an existing folder, or a folder below the storage."""
 STORAGE = "SCORING_RECORDING_STORAGE"
 """The variable with the storage, if it is not a folder: an fsspec URL, or the connection string of an Azure account."""
 

@@ -17,7 +17,7 @@ from mlmgmt_nb.scoring.remote_files import open_files, storage_errors
 __all__ = ["StoredRing"]
 
 _PARTS = 16
-"""A ring has about so many files."""
+"""Approximate number of files in a ring."""
 _LARGEST_PART = 4 * 2**20
 """Each write sends the whole file."""
 _LONGEST_PART = 86400.0
@@ -58,7 +58,7 @@ class StoredRing:
         """Append a frame, whose content is given in parts. It is written within seconds.
 
         Raises:
-            OSError: the storage does not accept the earlier ones; this frame is lost.
+            OSError: the storage does not accept the earlier frames; this frame is lost.
         """
         size = sum(map(len, parts))
         is_old = time.time() - self._began > min(self._max_age / _PARTS, _LONGEST_PART)
@@ -73,7 +73,7 @@ class StoredRing:
         self._is_written = False
 
     def prune(self) -> None:
-        """Write what is new, and remove the oldest files while the ring is too large, and those that are too old.
+        """Write the new frames, and remove the oldest files while the ring is too large, and those that are too old.
 
         Raises:
             OSError: the storage does not respond as it should.
@@ -85,7 +85,7 @@ class StoredRing:
             self._remove_old()
 
     def close(self) -> None:
-        """Write what is new; the next frame starts another file.
+        """Write the new frames; the next frame starts another file.
 
         Raises:
             OSError: it cannot be written.

@@ -1,4 +1,4 @@
-"""Types of `inference-schema` that the format of 2017 lacks: nested ones, and ones that enforce less."""
+"""Types of `inference-schema` that the format of 2017 lacks: nested types, and less strict types."""
 
 from __future__ import annotations
 

@@ -147,7 +147,8 @@ class NumpyType(ArgumentType):
 
 
 def _written_dtype(dtype: Any) -> dict[str, Any]:
-    """Return attributes for a data type; the original package, with the NumPy of its time, lacks text of any width."""
+    """Return attributes for a data type; the original package, with the NumPy of its time, lacks text of variable
+    width."""
     import numpy as np
 
     if dtype.kind != "T":

@@ -16,7 +16,7 @@ def repeated_key(text: bytes) -> str | None:
         text: valid JSON.
 
     Raises:
-        RecursionError: the text is nested too deep.
+        RecursionError: the text is nested too deeply.
     """
     repeated: list[str] = []
 
@@ -53,5 +53,5 @@ def _repeated(keys: Iterable[str]) -> list[str]:
 
 
 def _shown(key: str) -> str:
-    """Return a key as it fits into any response: bounded, and without halves of characters."""
+    """Return a key in a form that fits into any response: of bounded length and without lone surrogates."""
     return key[:100].encode(errors="replace").decode()

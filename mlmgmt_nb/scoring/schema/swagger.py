@@ -82,7 +82,7 @@ def as_openapi(swagger: dict[str, Any]) -> dict[str, Any]:
     """Return the same description as an OpenAPI 3.0 document.
 
     Args:
-        swagger: what `service_swagger` returned.
+        swagger: a document from `service_swagger`.
     """
     paths: dict[str, Any] = {}
     for path, item in swagger["paths"].items():
@@ -156,7 +156,7 @@ def _input(schema: ServiceSchema | None, optional: frozenset[str]) -> dict[str, 
 
 
 def _examples(schema: ServiceSchema, optional: frozenset[str]) -> Iterator[tuple[str, Any]]:
-    """Yield a valid value of each argument, but for optional ones that have no example."""
+    """Yield a valid value of each argument, except for optional ones without an example."""
     for name, argument in schema.input.items():
         if argument.example is not None:
             yield name, argument.example

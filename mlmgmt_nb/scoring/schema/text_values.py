@@ -77,7 +77,8 @@ OBJECT_TYPES = {
     **TEXT_TYPES,
     "Decimal": TextType(Decimal, "double", "a number", _decimal, frozenset({int, float, str, type(None)})),
 }
-"""Types of the elements of object columns and arrays, by name; elements of other types are passed as JSON has them."""
+"""Types of the elements of object columns and arrays, by name; elements of other types are passed as they are in
+JSON."""
 
 
 def type_of_objects(values: Iterable[Any]) -> str | None:

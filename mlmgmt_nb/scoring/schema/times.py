@@ -145,7 +145,7 @@ def _span_count(value: str | float, unit: str, step: int) -> int:
 
 
 def rounded(seconds: Fraction, digits: int) -> Fraction:
-    """Return seconds with so many decimal digits; a time span that would vanish is refused."""
+    """Return seconds rounded to a number of decimal digits; a time span that would become zero is refused."""
     result = round(seconds, digits)
     if seconds and not result:
         raise UnitError("too short: give a unit, such as '1 day'")
@@ -162,7 +162,7 @@ def span_seconds(text: str) -> Fraction:
         return sign * sum(
             (Fraction(number.replace(",", ".")) * _SECONDS[unit] for unit, number in part.items() if number), Fraction()
         )
-    if _MONTHS_IN_ISO.match(text):  # pandas takes them for minutes
+    if _MONTHS_IN_ISO.match(text):  # pandas reads them as minutes
         raise UnitError("not of a fixed length: months and years have different lengths")
     import pandas as pd
 

@@ -66,7 +66,7 @@ class Exit(msgspec.Struct, frozen=True, kw_only=True):
     """A replica that ended without being asked to.
 
     Attributes:
-        permanent: whether a restart cannot help, because the driver does not load.
+        permanent: whether a restart cannot help because the driver does not load.
         lived: seconds that it was ready.
     """
 
@@ -108,7 +108,7 @@ class Compute(Protocol):
         ...
 
     def adopt(self, replica_id: str, service_id: str, deployment_id: str, log: Log) -> None:
-        """Make a ready or kept replica one of another deployment; it is starting until it accepts connections.
+        """Make a ready or kept replica part of another deployment; its state is starting until it accepts connections.
 
         Args:
             log: the log of the service.
@@ -128,10 +128,10 @@ class Compute(Protocol):
         ...
 
     def forget_deployments(self, service_id: str, kept: Container[str]) -> None:
-        """Release what belongs to the deployments of a service that have ended.
+        """Release the resources of deployments of a service that have ended.
 
         Args:
-            kept: the deployments that have not.
+            kept: the deployments that have not ended.
         """
         ...
 

@@ -2,8 +2,8 @@
 
 Linux only. Reserved CPUs are a share that applies when cores are scarce; replicas without a reservation get the rest.
 Reserved memory is also the limit: a replica that exceeds it is ended, and the others continue. All groups are below the
-group of this process: its own limits still apply, and together the replicas have a share of as many CPUs as there are
-cores, beside the other processes there.
+group of this process, so its own limits still apply, and together the replicas have a share of all cores beside the
+other processes in that group.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Group(msgspec.Struct, frozen=True):
         return False
 
     def kill(self) -> None:
-        """End all of its processes, whatever process group or session they are in."""
+        """End all of its processes, regardless of their process group or session."""
         for folder in self.folders:
             with contextlib.suppress(OSError):
                 for pid in (folder / "cgroup.procs").read_text().split():
@@ -202,8 +202,8 @@ def _share_cpu(folder: Path, cpus: float, *, unified: bool) -> None:
 def _delegated(folder: Path) -> bool:
     """Return whether groups in a folder of cgroup v2 get controllers.
 
-    A group with controllers must not contain processes itself, so this process moves into a new group; if others stay
-    in it, the kernel refuses.
+    A group with controllers must not contain processes itself, so this process moves into a new group; if other
+    processes stay in it, the kernel refuses.
     """
     control = folder / "cgroup.subtree_control"
     try:

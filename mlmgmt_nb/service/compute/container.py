@@ -1,8 +1,8 @@
 """One replica as a container: created, started, controlled over its standard input and output, and removed.
 
 On an engine of this machine, the replica receives the service's listening socket through a UNIX socket in a folder
-that only its container mounts; no proxy is between it and its clients. When the service dies, the standard input ends,
-and the replica with it.
+that only its container mounts, so its clients need no proxy. When the service dies, the standard input
+ends, and so does the replica.
 """
 
 from __future__ import annotations
@@ -216,7 +216,7 @@ class ReplicaContainer(SupervisedReplica):
     def _security(self) -> list[str]:
         options = ["no-new-privileges"]
         if any("selinux" in option for option in self._engine.api.info().get("SecurityOptions") or ()):
-            # It would keep the container from the socket of a process outside.
+            # SELinux would keep the container from the socket of a process outside.
             options.append("label=disable")
         return options
 
@@ -261,7 +261,7 @@ class _SocketHandover:
             self._door.bind(f"/proc/self/fd/{folder}/{path.name}")
         finally:
             os.close(folder)
-        # The user of the container is another one. The state folder is private, so no other user gets here.
+        # The container runs as another user. The state folder is private, so no other user gets here.
         path.parent.chmod(0o755)
         path.chmod(0o666)
         self._door.listen(1)

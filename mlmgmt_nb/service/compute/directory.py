@@ -49,10 +49,10 @@ class ComputeDirectory:
 
         Args:
             db: transaction to use.
-            account: the account, whose aliases count.
+            account: the account, whose aliases are used.
             given: id or alias of the compute in the request.
             path: field of the request.
-            is_for_image: whether an image is created for it, which may be possible while it cannot run services.
+            is_for_image: whether an image is created for it, which may be possible even if it cannot run services.
 
         Raises:
             Problem: 404 for an unknown compute; 409 when it is not available.
@@ -82,7 +82,7 @@ class ComputeDirectory:
         return cluster is not None and cluster.is_exposed
 
     def exposed_url(self, compute_id: str, service_id: str) -> str | None:
-        """Return the scoring URL of a service at its cluster itself, if it has one by now."""
+        """Return the scoring URL of a service at its cluster itself, if it already has one."""
         cluster = self._clusters.current().get(compute_id)
         return cluster.url(service_id) if cluster else None
 

@@ -80,7 +80,7 @@ class DockerCompute(SharingCompute[ReplicaContainer]):
 
     def _forget(self, replica: SupervisedReplica) -> None:
         if replica.exit is not None:
-            # Its container may still exist, if the engine went away.
+            # Its container may still exist if the engine became unavailable.
             self.sweep()
 
     def sweep(self) -> None:

@@ -30,7 +30,7 @@ _BYTES_OF_A_REPLICA = 256 * 2**20
 
 
 class ProcessRegister(Protocol):
-    """Records processes, so that they are known after a crash of the service. Failures are logged, not raised."""
+    """Records processes so that they are known after a crash of the service. Failures are logged, not raised."""
 
     def add(self, pid: int, service_id: str) -> None: ...
 
@@ -45,7 +45,7 @@ class LocalCompute(SharingCompute[ReplicaProcess]):
         register: notified of each process that starts and ends.
         marks: environment variables of each replica, which identify leftover processes for a later service.
         spares: processes for warm starts.
-        channels: where replicas take connections from the front door.
+        channels: the channels from which replicas take connections of the front door.
     """
 
     def __init__(
@@ -69,7 +69,8 @@ class LocalCompute(SharingCompute[ReplicaProcess]):
         return Capacity(cpus=float(os.cpu_count() or 1), memory_bytes=memory, replicas=replicas_for(memory))
 
     def handover_channel(self, service_id: str) -> HandoverChannel | None:
-        """Return where the replicas of a service take connections from the front door, or None if none does now."""
+        """Return the channel from which replicas of a service take connections of the front door, or None if none does
+        now."""
         is_taking = any(
             replica.state is ReplicaState.READY and replica.is_open and replica.takes_connections
             for replica in self._of(service_id)

@@ -34,7 +34,7 @@ class Counters(msgspec.Struct, frozen=True, rename="camel"):
         latency: number of completed requests in each latency bucket, by upper bound in seconds.
         latency_seconds: sum of the latencies.
         recorded: requests that were recorded.
-        not_recorded: requests that were to be recorded and are not, because there were too many.
+        not_recorded: requests that should have been recorded but were too many or too large.
     """
 
     requests: int = 0
@@ -78,12 +78,12 @@ resolve(Counters)
 
 
 class Measured(Protocol):
-    """A compute, as metrics need it."""
+    """The part of a compute that metrics use."""
 
     def counters(self, service_id: str) -> Counters:
-        """Return the counters of all replicas of a service, including ended ones, since this process knows them.
+        """Return the counters of all replicas of a service, including ended ones, since this process first saw them.
 
-        Those of a promoted candidate count from its promotion on.
+        Counters of a promoted candidate start at its promotion.
         """
         ...
 

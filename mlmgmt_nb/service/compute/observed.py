@@ -25,9 +25,9 @@ class ReplicaState(StrEnum):
 class Replica(msgspec.Struct, frozen=True, kw_only=True):
     """A live replica. `since` is when it entered its state; times are monotonic seconds.
 
-    `silence`: seconds since its last message. `warning`: a warning of the load of its model, about versions. `is_open`:
-    whether it accepts connections at the socket of its service, or of its candidate. `can_move`: whether it can be told
-    to accept them elsewhere.
+    `silence`: seconds since its last message. `warning`: a warning about package versions, from loading its model.
+    `is_open`: whether it accepts connections at the socket of its service, or of its candidate. `can_move`: whether it
+    can be told to accept them elsewhere.
     """
 
     id: str

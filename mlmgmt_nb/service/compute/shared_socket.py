@@ -3,9 +3,9 @@
 The socket belongs to the service and is bound once; replicas receive it. So a replica can die, be replaced or be
 updated without a refused connection: without replicas, connections wait at the socket.
 
-The kernel gives a connection to any replica that accepts it, and callers keep connections: one replica may have all of
-them while another is idle. The busiest replica is then told to close some after their next response; their callers
-connect again, perhaps to the same replica, so this repeats until the loads are similar.
+The kernel gives a connection to any replica that accepts it, and callers keep connections open, so one replica may have
+all of them while another is idle. The busiest replica is then told to close some after their next response; their
+callers connect again, perhaps to the same replica, so this repeats until the loads are similar.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from mlmgmt_nb.service.files.logs import Log
 __all__ = ["SharingCompute", "connections_to_move"]
 
 _LEAST_DIFFERENCE = 1.5
-"""Difference in calls below which moving a connection would only exchange the replicas."""
+"""Difference in calls below which moving a connection would only swap the busier and the idler replica."""
 _SETTLE_SECONDS = 2.5
 """Seconds until reports of the replicas show the effect of a move: each covers one second."""
 
@@ -210,8 +210,8 @@ def connections_to_move(most: float, least: float) -> int:
     """Return how many connections the busiest replica gives up.
 
     Args:
-        most: its mean number of calls during the last second.
-        least: that of the least busy replica.
+        most: mean number of calls of the busiest replica during the last second.
+        least: mean number of calls of the least busy replica.
     """
     difference = most - least
     return int(difference / 2 + 0.25) if difference >= _LEAST_DIFFERENCE else 0

@@ -13,7 +13,7 @@ __all__ = ["ConnectionWatch"]
 
 
 class ConnectionWatch:
-    """Reports sockets at which a connection waits, once until they are armed again.
+    """Reports sockets at which a connection waits, once each until they are armed again.
 
     Args:
         on_connection: called with the key of a socket, in the watch thread. It must be fast.

@@ -37,8 +37,8 @@ class SupervisedReplica(ABC):
 
     Attributes:
         silence: seconds that `_watch` has waited for a message.
-        moves_connections: whether its runtime can give up connections; those of earlier images cannot.
-        moves_sockets: whether its runtime can accept connections at other sockets; those of earlier images cannot.
+        moves_connections: whether its runtime can give up connections; runtimes of earlier images cannot.
+        moves_sockets: whether its runtime can accept connections at other sockets; runtimes of earlier images cannot.
         takes_connections: whether its runtime takes connections that the front door hands over.
         is_open: whether it accepts connections at the socket of its service or candidate.
         balanced: time of the last move of connections among the replicas of its service.
@@ -195,7 +195,7 @@ class SupervisedReplica(ABC):
         match message["type"]:
             case "ready":
                 if self.state is ReplicaState.STARTING:
-                    self.warning = message.get("warning")  # before runtimes of earlier images it was not there
+                    self.warning = message.get("warning")  # runtimes of earlier images do not send it
                     self.moves_connections = message.get("movesConnections", False)
                     self.moves_sockets = message.get("movesSockets", False)
                     self.takes_connections = message.get("takesConnections", False)
@@ -219,7 +219,7 @@ class SupervisedReplica(ABC):
         self._on_change(self)
 
     def _end_move(self, stats: dict[str, Any] | None) -> None:
-        """Count for its new service from now on.
+        """Count requests for its new service from now on.
 
         Args:
             stats: its counters when it was about to accept connections there; None from runtimes of earlier images.

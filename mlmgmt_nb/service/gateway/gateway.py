@@ -1,10 +1,9 @@
 """The front door: the port of the API also serves every service, so that a firewall needs to open only one port.
 
 A request for `/api/v1/service/NAME/...` is streamed to the service's own port, and the response back; neither is
-buffered as a whole. The replica checks keys, as at its own port. Clients also wait as they would there: a sleeping
-service is woken, and nothing is lost when a service is updated. Where it can, it hands the connection over to a replica
-instead (`handover`). Accounts may use the same name: the oldest service is
-reached by name, and any service by its id.
+buffered as a whole. The replica checks keys, as at its own port. Clients also wait as they would there: a request wakes
+a sleeping service, and an update loses no request. If possible, it hands the connection over to a replica instead
+(`handover`). Accounts may use the same name: the oldest service is reached by name, and any service by its id.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ class _ServiceAddress(NamedTuple):
     Attributes:
         name: its name, as in the paths of its replicas.
         segments: the number of segments of the path before the rest.
-        channel: where its replicas take connections, if they do.
+        channel: the channel from which its replicas take connections, if they do.
     """
 
     name: str
@@ -69,7 +68,7 @@ class Gateway:
 
     Args:
         host: the address that scoring services listen on.
-        channel_of: returns where the replicas of a service (its id) take connections now, or None.
+        channel_of: returns the channel from which the replicas of a service (its id) take connections now, or None.
 
     Attributes:
         handover: the connections that are handed over.

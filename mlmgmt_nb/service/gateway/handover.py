@@ -1,11 +1,12 @@
-"""Hands connections of callers over to replicas, which then answer them directly, and takes back those that return.
+"""Hand connections of callers over to replicas, which then answer them directly, and take back those that return.
 
 A proxy in Python costs five times the CPU of the service's own port. So a connection without TLS whose next request is
-plain (`scoring.handover.heads`) is handed over with what was read of it. Everything else is forwarded, also when no
-replica takes connections: because none runs, they are containers, or requests are divided during a canary.
+plain (`scoring.handover.heads`) is handed over with the data that was read of it. Everything else is forwarded, and so
+are all requests when no replica takes connections: none runs, they are containers, or requests are divided during a
+canary.
 
-A message that no replica takes in time is fetched again and its request forwarded, so that it waits where requests for
-a service without replicas wait. All methods of `Handover` belong to the event loop of the API.
+If no replica takes a message in time, it is fetched again and its request is forwarded, so that it waits like all
+requests for a service without replicas. All methods of `Handover` belong to the event loop of the API.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class HandoverChannel:
     """The two ends of the channel between the front door and the replicas of a service.
 
     Attributes:
-        is_used: whether the front door has read from it, and will close it once it has read the rest.
+        is_used: whether the front door reads from it; then it closes the channel after the last message.
     """
 
     def __init__(self) -> None:
@@ -51,7 +52,7 @@ class HandoverChannels:
     """The channels by service id.
 
     Args:
-        is_enabled: whether there are any; without, every request is forwarded.
+        is_enabled: whether there are channels; without them, every request is forwarded.
     """
 
     def __init__(self, *, is_enabled: bool) -> None:
@@ -80,7 +81,7 @@ class Offer(Protocol):
     def descriptor(self) -> int: ...
 
     def forget(self) -> None:
-        """Close the descriptor of this process, without an end for the caller."""
+        """Close the descriptor of this process only: the connection of the caller stays open."""
         ...
 
 
@@ -135,7 +136,7 @@ class Handover:
     def _fetch(self, channel: HandoverChannel) -> None:
         """Forward the requests of connections that no replica took."""
         self._watched.discard(channel)
-        with contextlib.suppress(OSError):  # none is left, or the service was deleted
+        with contextlib.suppress(OSError):  # no message is left, or the service was deleted
             while handed := receive(channel.of_replicas):
                 self._adopt(handed, may_offer=False)
 

@@ -1,7 +1,7 @@
 """Copies of requests: after a caller has its answer, the other deployment of its service gets the same request.
 
-That is the candidate, or the current one if the candidate has answered. Nothing of a copy delays a caller. If copies
-are slower than callers, further requests are not copied, and counted instead.
+That is the candidate, or the current deployment if the candidate has answered. Copies do not delay callers. If copies
+are slower than callers, further requests are counted instead of copied.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _FIRST_ERROR, _NO_KEY = 400, 401
 
 
 class Mirrored(NamedTuple):
-    """What was copied: pairs of answers, and the number of requests without one."""
+    """Results of copies: pairs of answers, and the number of requests without a pair."""
 
     pairs: Sequence[MirroredPair] = ()
     dropped: int = 0
@@ -61,12 +61,12 @@ class _Taken:
             self.body += b"" if self.is_too_large else message.get("body", b"")
 
     def fail(self, reason: str) -> None:
-        """Have a reason instead of a response."""
+        """Store a reason instead of a response."""
         self.status, self.body = 0, bytearray(reason.encode())
 
 
 class Copy:
-    """A request while it is answered: its body and its answer, seen on their way."""
+    """A request while it is answered: collects its body and its answer as they pass."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope
@@ -128,7 +128,7 @@ class Copier:
             self._waiting.put_nowait(copy)
 
     def take(self) -> Mirrored:
-        """Return what was copied since the last call."""
+        """Return the results of copies since the last call."""
         taken = Mirrored(self._pairs, self._dropped, self._skipped)
         self._pairs, self._dropped, self._skipped = [], 0, 0
         return taken
@@ -169,7 +169,7 @@ class Copier:
         async def receive() -> Message:
             if messages:
                 return messages.pop()
-            await asyncio.Event().wait()  # a caller that waits for its answer
+            await asyncio.Event().wait()  # like a caller that waits for its answer
             raise AssertionError("unreachable")
 
         async def send(message: Message) -> None:
@@ -182,15 +182,15 @@ class Copier:
         except TimeoutError:
             answer.fail(f"no answer within {_COPY_SECONDS:g} seconds")
         except Exception as error:
-            # The other copies, and the requests of callers, must not suffer from one that cannot be sent.
+            # A copy that cannot be sent must not affect other copies or the requests of callers.
             log.exception("a copy of a request cannot be sent")
             answer.fail(str(error))
         return answer, perf_counter() - began
 
     def _kept(self, answer: _Taken) -> bytes | None:
-        """Return what is kept of an answer; None if its fields cannot be redacted."""
+        """Return the part of an answer that is kept; None if its fields cannot be redacted."""
         content = bytes(answer.body)
         if self._redactor is None or not answer.status:
             return content
-        # Messages of errors quote values, so they are not kept; that there was an error is.
+        # Messages of errors quote values, so only the status of an error is kept.
         return b"" if answer.status >= _FIRST_ERROR else self._redactor.redact(content)[0]

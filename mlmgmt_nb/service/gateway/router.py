@@ -2,7 +2,7 @@
 
 The router takes the place of the replicas at the socket of their service: it accepts the connections, chooses a
 deployment for each request, and forwards it to the private port of that deployment. During a mirror, copies of requests
-go to the candidate besides. Services without a canary or mirror do not know it. See
+also go to the candidate. Services without a canary or mirror do not use it. See
 `.docs/explanation/decisions/canary.md`.
 """
 
@@ -42,7 +42,7 @@ class Split(NamedTuple):
 
     Attributes:
         old_port, new_port: ports of the deployment that serves and of the candidate, on this machine.
-        share: share of the candidate, from 0 to 1.
+        share: share of the requests that the candidate answers, from 0 to 1.
         header: the header whose values decide, in lower case, so that a caller stays; None to decide by request.
         mirrored: share of the requests whose copies the candidate also answers, from 0 to 1.
         redact: fields whose values are replaced in kept answers.
@@ -61,7 +61,7 @@ class Split(NamedTuple):
 class Side:
     """The answers of one of the two deployments: their number, those that failed, and their latencies.
 
-    Those to callers without a key of the service are not counted: they say nothing about a candidate.
+    Answers to callers without a key of the service are not counted, because they do not depend on the deployment.
     """
 
     def __init__(self) -> None:
@@ -104,7 +104,7 @@ class Router:
         asyncio.run_coroutine_threadsafe(server.run_until_drained(), loop)
 
     def taker(self, service_id: str) -> Callable[[socket.socket, bytes], bool]:
-        """Return a function that takes a connection of a service, and what was read of its next request.
+        """Return a function that takes a connection of a service, and the data that was read of its next request.
 
         It may be called from any thread, and returns False if the service is no longer routed.
         """
@@ -123,7 +123,8 @@ class Router:
         self._apps[service_id].split = split
 
     def release(self, service_id: str) -> None:
-        """Stop accepting the connections of a service. Requests on existing ones go where those on new ones go."""
+        """Stop accepting the connections of a service. Requests on existing connections go to the same replicas as
+        those on new ones."""
         app, loop = self._apps.pop(service_id, None), self._loop
         if app is not None and loop is not None:
             app.is_leaving = True
@@ -135,7 +136,7 @@ class Router:
         return None if app is None else app.take_counts()
 
     def take_mirrored(self, service_id: str) -> Mirrored | None:
-        """Return what was copied to the candidate since the last call, or None if the service is not routed."""
+        """Return the results of copies since the last call, or None if the service is not routed."""
         app = self._apps.get(service_id)
         return None if app is None else app.take_mirrored()
 
@@ -165,7 +166,7 @@ class _Connection(Connection):
     """A connection of a caller."""
 
     received = b""
-    """What was read before."""
+    """The data that was read before."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -179,10 +180,10 @@ class _Server(ReplicaServer):
     """A server that also takes connections which were accepted elsewhere."""
 
     async def take(self, connected: socket.socket, received: bytes) -> None:
-        """Go on with a connection.
+        """Continue with a connection.
 
         Args:
-            received: what was read of its next request.
+            received: the data that was read of its next request.
         """
         connection = _Connection(self.config, self.server_state, self.lifespan.state)
         connection.received = received
@@ -267,7 +268,7 @@ class _App:
             self._pool.release(upstream, port, reusable=exchange.complete)
 
     def take_mirrored(self) -> Mirrored:
-        """Return what was copied since the last call."""
+        """Return the results of copies since the last call."""
         return Mirrored() if self._copier is None else self._copier.take()
 
     def take_counts(self) -> tuple[Side, Side]:
@@ -275,7 +276,7 @@ class _App:
         counted, self._sides = self._sides, (Side(), Side())
         return counted
 
-    # what a server of replicas expects of an application
+    # the interface of an application that a server of replicas uses
 
     def drain(self) -> None:
         """Let each response from now on close its connection. Copies that were not sent yet are not needed."""
@@ -291,7 +292,7 @@ class _App:
         """Do nothing: the exchange notices it by itself."""
 
     def refusal(self, error: RequestError) -> bytes:
-        """Return the body of the answer to what the connection refuses before it is a request."""
+        """Return the body of the answer to data that the connection refuses before it is a request."""
         return msgspec.json.encode({"code": error.code, "message": error.message, "statusCode": error.status})
 
 
@@ -299,7 +300,7 @@ def choose(split: Split, scope: Scope, owed: float) -> tuple[bool, float]:
     """Return whether a request goes to the candidate, and the requests that it is owed afterwards.
 
     Args:
-        owed: the requests that the candidate is owed before, less than 1.
+        owed: the requests that the candidate was owed before, less than 1.
     """
     if not _is_divided(scope):
         return False, owed

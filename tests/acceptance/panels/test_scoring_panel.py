@@ -50,6 +50,7 @@ OPEN = "panel = %mlmgmt service try -n flowers\npanel"
 
 
 def test_a_service_is_tried_out(open_notebook: Callable[..., Notebook], kernel_name: str) -> None:
+    # The third cell keeps the kernel busy: the panel works meanwhile.
     notebook = open_notebook([SETUP, OPEN, "import time\ntime.sleep(3)", "print(panel.answer)"], kernel=kernel_name)
     notebook.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     notebook.run(0)

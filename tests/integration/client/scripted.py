@@ -67,4 +67,4 @@ class ScriptedServer:
         for task in asyncio.all_tasks():
             if task is not asyncio.current_task():
                 task.cancel()
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # the tasks end

@@ -134,7 +134,7 @@ def test_a_service_that_is_gone_does_not_make_it_spin() -> None:
 def test_an_answer_that_does_not_come() -> None:
     async def answer(number: int, body: bytes) -> bytes:
         if number == 4:
-            await asyncio.sleep(60)
+            await asyncio.sleep(60)  # much longer than the timeout of the test
         return plain(body)
 
     with ScriptedServer(answer) as server:
@@ -148,7 +148,7 @@ def test_an_answer_that_does_not_come() -> None:
 def test_a_slow_answer_does_not_hide_those_that_it_held_up() -> None:
     async def answer(number: int, body: bytes) -> bytes:
         if number == 10:
-            await asyncio.sleep(2)
+            await asyncio.sleep(2)  # the slow answer
         return plain(body)
 
     with ScriptedServer(answer) as server:
@@ -217,7 +217,7 @@ def test_it_can_be_stopped_and_keeps_what_there_is() -> None:
 
 def test_stopping_does_not_wait_for_an_answer_that_does_not_come() -> None:
     async def answer(_: int, body: bytes) -> bytes:
-        await asyncio.sleep(600)
+        await asyncio.sleep(600)  # longer than any test
         return plain(body)
 
     with ScriptedServer(answer) as server:

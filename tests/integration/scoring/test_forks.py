@@ -21,10 +21,10 @@ async def run(http_body):
         await asyncio.create_task(fails())
     if http_body == "forgotten":
         task = asyncio.create_task(fails())
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # the task fails meanwhile
     if http_body == "itself":
         asyncio.current_task().cancel()
-        await asyncio.sleep(1)
+        await asyncio.sleep(1)  # raises CancelledError at once
     if http_body != "good":
         await fails()
     return 1

@@ -17,6 +17,7 @@ from mlmgmt_nb.scoring.http.request_log import RequestLog
 from mlmgmt_nb.scoring.http.server import ReplicaServer
 from mlmgmt_nb.scoring.process.replica import run_in_loop
 from mlmgmt_nb.scoring.schema.swagger import service_swagger
+from tests.support.waiting import eventually_in_loop
 
 REQUEST = b"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\n[1]"
 
@@ -40,8 +41,7 @@ def test_connections_that_are_idle_are_closed(switch: str, monkeypatch: pytest.M
                 writer.write(REQUEST)
                 assert (await reader.readuntil(b"\r\n\r\n[1]")).startswith(b"HTTP/1.1 200 OK\r\n")
             callers.append((reader, writer))
-        while len(server.server_state.connections) < 3:  # noqa: ASYNC110 - the kernel's doing
-            await asyncio.sleep(0.01)
+        await eventually_in_loop(lambda: len(server.server_state.connections) == 3)
         connections = [one for one in server.server_state.connections if isinstance(one, Connection)]
         now = monotonic()
         for seconds in (0, 70):

@@ -13,7 +13,7 @@ from mlmgmt_nb.scoring.calls.runner import Runner
 from mlmgmt_nb.scoring.driver.driver import Driver
 from mlmgmt_nb.scoring.fast_path.loop_lending import SharedLoop
 from mlmgmt_nb.scoring.fast_path.runner import LendingRunner
-from tests.support.waiting import DEADLINE
+from tests.support.waiting import DEADLINE, eventually_in_loop
 
 CALLERS = 8
 CALLS = 5_000
@@ -30,7 +30,7 @@ class LateQueue:
 
     def get(self) -> Call | None:
         call = self._inner.get()
-        sleep(0.0005)
+        sleep(0.0005)  # other calls overtake meanwhile, which is under test
         return call
 
 
@@ -87,8 +87,7 @@ def test_a_call_may_end_after_the_loop_was_closed() -> None:
         call = Call("id", 0.0, loop.create_future())
         call.payload = b"{}"
         runner.submit(driver, call)
-        while not call.begun:  # noqa: ASYNC110 - another thread sets it
-            await asyncio.sleep(0.01)
+        await eventually_in_loop(lambda: call.begun)
         runner.stop()
         return next(thread for thread in set(threading.enumerate()) - others if thread.name == "driver")
 

@@ -11,7 +11,7 @@ import pytest
 
 from mlmgmt_nb.scoring.fast_path import loop_lending
 from mlmgmt_nb.scoring.fast_path.loop_lending import SharedLoop
-from tests.support.waiting import DEADLINE
+from tests.support.waiting import DEADLINE, eventually_in_loop
 
 PATIENCE_SECONDS = loop_lending._PATIENCE_SECONDS
 
@@ -58,18 +58,13 @@ def run(shared_loop: SharedLoop, main: Coroutine[Any, Any, int]) -> int:
     return shared_loop.run(asyncio.wait_for(main, DEADLINE))
 
 
-async def until(condition: Callable[[], Any]) -> None:
-    while not condition():  # noqa: ASYNC110 - what is waited for is another thread's doing
-        await asyncio.sleep(0.001)
-
-
 async def runner_is(thread: threading.Thread) -> None:
-    await until(lambda: threading.current_thread() is thread)
+    await eventually_in_loop(lambda: threading.current_thread() is thread)
 
 
 def test_the_main_thread_runs_it_unless_it_is_lent(shared_loop: SharedLoop) -> None:
     async def main() -> int:
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.02)  # the main thread looks several times at who runs the loop
         return 7 if threading.current_thread() is threading.main_thread() else 0
 
     assert run(shared_loop, main()) == 7
@@ -121,7 +116,7 @@ def test_it_is_taken_in_the_middle_of_a_call(shared_loop: SharedLoop, monkeypatc
         await taken.wait()
         assert threading.current_thread() is threading.main_thread()
         released.set()
-        await until(lambda: other.took[1:])
+        await eventually_in_loop(lambda: other.took[1:])
         return 5
 
     assert run(shared_loop, main()) == 5
@@ -137,7 +132,7 @@ def test_it_is_taken_from_who_does_not_come(shared_loop: SharedLoop, monkeypatch
         shared_loop.lend(taken.set)
         await taken.wait()
         other.told.set()
-        await until(lambda: other.took)
+        await eventually_in_loop(lambda: other.took)
         return 0
 
     assert run(shared_loop, main()) == 0
@@ -172,7 +167,7 @@ def test_what_is_raised_ends_the_main_thread(shared_loop: SharedLoop) -> None:
         other.lend()
         await runner_is(other.thread)
         shared_loop.loop.call_soon(fail)
-        await asyncio.sleep(DEADLINE)
+        await asyncio.sleep(DEADLINE)  # until the failure of the other thread ends it
         return 0
 
     with pytest.raises(SystemExit):

@@ -68,7 +68,7 @@ def test_a_replica_that_answers_late_is_waited_for() -> None:
     async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connected.append(writer)
         if len(connected) == 1:
-            await asyncio.sleep(6)
+            await asyncio.sleep(6)  # longer than all attempts take
             await echo(reader, writer)
         else:
             await silent(reader, writer)

@@ -13,6 +13,7 @@ import uvicorn
 
 from mlmgmt_nb.service.api.connection import ApiConnection
 from mlmgmt_nb.service.http.body_socket import TAKE_BODY
+from tests.support.waiting import eventually_in_loop
 
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"
 ANSWER = b"x" * 40_000_000
@@ -62,7 +63,7 @@ def with_connection(act: Callable[[ApiConnection, Client], Awaitable[None]]) -> 
             end.setsockopt(socket.SOL_SOCKET, option, 2**16)  # so that little of an answer is in the kernel
         client.connect(listener.getsockname())
         reader, writer = await asyncio.open_connection(sock=client, limit=2**16)
-        await until(lambda: bool(server.server_state.connections))
+        await eventually_in_loop(lambda: bool(server.server_state.connections))
         (connection,) = server.server_state.connections
         assert isinstance(connection, ApiConnection)
         await act(connection, (reader, writer))
@@ -71,11 +72,6 @@ def with_connection(act: Callable[[ApiConnection, Client], Awaitable[None]]) -> 
         await serving
 
     asyncio.run(asyncio.wait_for(main(), 60))
-
-
-async def until(look: Callable[[], bool]) -> None:
-    while not look():  # noqa: ASYNC110 - other tasks and the kernel make it true
-        await asyncio.sleep(0.01)
 
 
 async def end_of(reader: asyncio.StreamReader) -> bytes:
@@ -98,8 +94,8 @@ BODIES = {
 def test_a_body_that_does_not_arrive(body: str) -> None:
     async def act(connection: ApiConnection, client: Client) -> None:
         client[1].write(HEAD + BODIES[body])
-        await until(lambda: connection.cycle is not None)
-        await asyncio.sleep(0)
+        await eventually_in_loop(lambda: connection.cycle is not None)
+        await asyncio.sleep(0)  # the task of the request begins to read
         for seconds in (0, 50):
             connection.check(seconds)
             assert not connection.transport.is_closing()
@@ -114,11 +110,11 @@ def test_a_body_that_does_not_arrive(body: str) -> None:
 def test_a_body_that_arrives_slowly_but_does() -> None:
     async def act(connection: ApiConnection, client: Client) -> None:
         client[1].write(HEAD + b"Content-Length: 400000\r\n\r\n")
-        await until(lambda: connection.cycle is not None)
+        await eventually_in_loop(lambda: connection.cycle is not None)
         for number in range(10):
             connection.check(number * 50)
             client[1].write(b"x" * 40_000)
-            await until(lambda sent=number: connection._body_bytes == (sent + 1) * 40_000)  # type: ignore[misc]
+            await eventually_in_loop(lambda sent=number: connection._body_bytes == (sent + 1) * 40_000)  # type: ignore[misc]
         assert (await client[0].readuntil(b"\r\n")).startswith(b"HTTP/1.1 200 ")
 
     with_connection(act)
@@ -129,7 +125,7 @@ def test_a_body_that_a_thread_reads() -> None:
         client[1].write(b"PATCH /taken HTTP/1.1\r\nHost: x\r\nContent-Length: 4001000\r\n\r\n" + b"x" * 1000)
         for number in range(10):
             client[1].write(b"x" * 400_000)
-            await until(lambda sent=number: _arrived(connection) >= (sent + 1) * 350_000)  # type: ignore[misc]
+            await eventually_in_loop(lambda sent=number: _arrived(connection) >= (sent + 1) * 350_000)  # type: ignore[misc]
             connection.check(number * 50)  # slow, but it makes progress
         answer = await end_of(client[0])
         assert answer.startswith(b"HTTP/1.1 200 ")
@@ -141,7 +137,7 @@ def test_a_body_that_a_thread_reads() -> None:
 def test_a_body_that_a_thread_waits_for_in_vain() -> None:
     async def act(connection: ApiConnection, client: Client) -> None:
         client[1].write(b"PATCH /taken HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000\r\n\r\n" + b"x" * 400_000)
-        await until(lambda: _arrived(connection) >= 300_000)
+        await eventually_in_loop(lambda: _arrived(connection) >= 300_000)
         connection.check(0)
         connection.check(61)
         assert (await end_of(client[0])).startswith(b"HTTP/1.1 408 ")
@@ -158,7 +154,7 @@ def test_the_rest_of_a_body_that_was_refused() -> None:
         client[1].write(HEAD.replace(b"/", b"/unread", 1) + b"Content-Length: 9\r\n\r\n")
         assert (await client[0].readuntil(b"0\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
         client[1].write(b"[")  # ends the timer of idle connections
-        await until(lambda: connection._body_bytes == 1)
+        await eventually_in_loop(lambda: connection._body_bytes == 1)
         connection.check(0)
         connection.check(61)
         assert await end_of(client[0]) == b""
@@ -169,7 +165,7 @@ def test_the_rest_of_a_body_that_was_refused() -> None:
 def test_an_answer_that_is_not_received() -> None:
     async def act(connection: ApiConnection, client: Client) -> None:
         client[1].write(HEAD.replace(b"/", b"/large", 1) + b"Content-Length: 0\r\n\r\n")
-        await until(lambda: connection.flow.write_paused)
+        await eventually_in_loop(lambda: connection.flow.write_paused)
         connection.check(0)
         connection.check(61)
         assert len(await end_of(client[0])) < len(ANSWER)
@@ -197,7 +193,7 @@ def test_an_answer_that_is_received_slowly_but_is() -> None:
 def test_a_client_that_waits_to_be_asked_for_its_body() -> None:
     async def act(connection: ApiConnection, client: Client) -> None:
         client[1].write(HEAD.replace(b"/", b"/busy", 1) + b"Content-Length: 9\r\nExpect: 100-continue\r\n\r\n")
-        await until(lambda: connection.cycle is not None)
+        await eventually_in_loop(lambda: connection.cycle is not None)
         connection.check(0)
         connection.check(61)
         assert not connection.transport.is_closing()

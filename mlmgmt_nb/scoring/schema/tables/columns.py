@@ -202,7 +202,7 @@ class Column:
         return array
 
     def _check_range(self, array: Any) -> None:
-        """Refuse infinity, which JSON does not have: NumPy makes it of large numbers."""
+        """Refuse infinity, which JSON does not have: NumPy converts large numbers to it."""
         import numpy as np
 
         if self.narrow and np.isinf(array).any():

@@ -1,1 +1,2 @@
-"""Computes that keep what they are told: `protocol` is what the supervisor's controller asks of them."""
+"""Computes that maintain declared services by themselves: `protocol` is the interface that the supervisor's controller
+uses."""

@@ -1,7 +1,7 @@
-"""The protocol of computes that are told what should be, and keep it so by themselves: clusters.
+"""The protocol of computes that get a declaration and maintain it by themselves: clusters.
 
-We declare a service, observe what the compute says of it, and explain that. Nothing here knows Kubernetes, and nothing
-here starts or ends a replica.
+The service declares what should run, observes the state that the compute reports, and explains it. The protocol does
+not depend on Kubernetes, and nothing here starts or ends a replica.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ class Bounds(msgspec.Struct, frozen=True):
 
 
 class Declaration(msgspec.Struct, frozen=True, kw_only=True):
-    """A service as it should be.
+    """The desired state of a service.
 
     Attributes:
         name: name of the service; of a candidate, that of its service with a second part.
         image: exact reference of the image, with its digest.
-        replicas: desired number of replicas; at first, if the compute itself scales the service.
-        bounds: those of the number of replicas, if it follows the load.
+        replicas: desired number of replicas; only the initial number if the compute itself scales the service.
+        bounds: bounds of the number of replicas, if it follows the load.
         key_digests: SHA-256 of the keys, in hexadecimal.
         environment: variables for the driver.
-        secrets: secret variables by deployment: those of this one and of the one that still serves.
+        secrets: secret variables by deployment: of this deployment and of the one that still serves.
         slots: maximum number of concurrent requests of a replica.
-        cpu: reserved CPUs, and `memory`, both in the notation of the API, which is that of Kubernetes.
+        cpu, memory: reservations, in the notation of the API, which is that of Kubernetes.
         start_seconds: time limit for a driver's `init()`.
         drain_seconds: time limit for a retired replica to finish its requests.
         hang_seconds: time without any response after which a replica is replaced.
-        is_candidate: whether it runs beside a service, as its candidate: nothing but this service leads to it.
+        is_candidate: whether it runs beside a service, as its candidate, which is reachable only through this service.
     """
 
     service_id: str
@@ -74,7 +74,7 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cause(msgspec.Struct, frozen=True):
-    """The reason why something is not as it should be, in one sentence.
+    """The reason why a service is not in its desired state, in one sentence.
 
     Attributes:
         is_certain: whether waiting cannot help.
@@ -86,13 +86,13 @@ class Cause(msgspec.Struct, frozen=True):
 
 
 class ObservedService(msgspec.Struct, frozen=True, kw_only=True):
-    """What a compute has of one service.
+    """The state of one service on a compute.
 
     Attributes:
-        fingerprint: that of the declaration that it keeps; None if something of it is missing or was changed.
+        fingerprint: fingerprint of the declaration in force; None if a part of it is missing or was changed.
         replicas: desired number of replicas, as declared; `ready` of them answer.
         is_complete: whether only replicas of this declaration are left, and all of them are ready.
-        cause: why not.
+        cause: why it is not complete.
         refused: the fingerprint of the declaration that the compute refused last, with the cause.
         exists: whether anything of the service is left.
     """
@@ -111,11 +111,11 @@ NOTHING = ObservedService(exists=False)
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
-    """What a compute has, at one moment.
+    """The state of all services on a compute, at one moment.
 
     Attributes:
-        services: by id; also those that nobody declared, left over from a crash.
-        away: why the compute does not respond, and since when; then `services` are as they were.
+        services: the services by id, including undeclared ones that a crash left over.
+        away: why the compute does not respond, and since when; then `services` are from the last response.
     """
 
     services: Mapping[str, ObservedService]
@@ -124,7 +124,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeclaredCompute(Protocol):
-    """A compute that keeps what it is told. Methods return immediately, unless they say otherwise."""
+    """A compute that maintains declared services. Methods return immediately unless documented otherwise."""
 
     @property
     def scales_itself(self) -> bool:
@@ -132,17 +132,17 @@ class DeclaredCompute(Protocol):
         ...
 
     def fingerprint(self, declaration: Declaration) -> str:
-        """Return the digest of everything that this declaration means here, but for the number of replicas of an
+        """Return the digest of everything that this declaration means here, except for the number of replicas of an
         autoscaled service.
         """
         ...
 
     def declare(self, declaration: Declaration) -> None:
-        """Have a service be as declared. Safe to repeat."""
+        """Declare a service. Safe to repeat."""
         ...
 
     def scale(self, service_id: str, replicas: int) -> None:
-        """Have a declared service have another number of replicas. Safe to repeat."""
+        """Change the number of replicas of a declared service. Safe to repeat."""
         ...
 
     def load(self, service_id: str) -> Load | None:
@@ -174,13 +174,11 @@ class DeclaredCompute(Protocol):
         ...
 
     def replace_keys(self, service_id: str, digests: Sequence[str], timeout: float) -> bool:
-        """Declare a service again with other keys; wait until the compute has them. Return False if that took too
-        long.
-        """
+        """Declare a service again with new keys; wait until the compute has them. Return False after the timeout."""
         ...
 
     def open(self, service_id: str, port: int | None) -> int:
-        """Listen for requests to a service, here, at the given port or a free one; return the port.
+        """Listen on this machine for requests to a service, at the given port or a free one; return the port.
 
         Raises:
             OSError: the given port is taken, or no port is free.
@@ -200,7 +198,7 @@ class DeclaredCompute(Protocol):
     def divert(self, service_id: str, take: Take) -> None:
         """Leave the connections of an open service to others, from their next request on.
 
-        New ones wait at `socket_of`; `take` gets those that exist.
+        New connections wait at `socket_of`; `take` gets existing ones.
         """
         ...
 
@@ -213,5 +211,5 @@ class DeclaredCompute(Protocol):
         ...
 
     def stop(self) -> None:
-        """Stop working here; everything that was declared stays. The compute can be used again."""
+        """Stop this process's work; everything that was declared stays. The compute can be used again."""
         ...

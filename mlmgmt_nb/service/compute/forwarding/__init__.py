@@ -2,5 +2,5 @@
 
 forwarder  to one replica of an engine on another kernel
 relay      to the pods of clusters
-answered   connections at which a replica has answered
+answered   connections on which a replica has answered
 """

@@ -1,8 +1,8 @@
-"""Connections to replicas that have answered at them.
+"""Connections on which a replica has answered.
 
-A node or a pod that is lost still has its place in the cluster for a while: connections to it are accepted by something
-in between, or never. So a connection is used for a request only after a replica answered a health check at it. Until
-then, nothing of the request was sent, and another attempt is safe.
+A cluster still lists a lost node or pod for a while: connections to it are accepted by something in between, or never.
+So a connection is used for a request only after a replica has answered a health check on it. Until then, no part of the
+request has been sent, and another attempt is safe.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 _ATTEMPT_SECONDS = 1.0
 """Seconds after which another connection is tried beside those that have not answered."""
 _MOST_ATTEMPTS = 4
-"""Limit for connections that have not answered: a busy replica answers late, and has enough to do."""
+"""Maximum number of connections without an answer: more attempts would add load to a replica that is slow because it is
+busy."""
 _REFUSED_SECONDS = 0.1
 _CHECK = b"GET / HTTP/1.1\r\nHost: replica\r\n\r\n"
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
@@ -31,7 +32,7 @@ _IDLE_SECONDS, _PROBE_SECONDS, _PROBES = 10, 5, 3
 
 
 async def first_to_answer(connect: Callable[[], Awaitable[Streams]], seconds: float) -> Streams:
-    """Return a connection at which a replica has answered.
+    """Return a connection on which a replica has answered.
 
     Args:
         connect: makes a connection, to any replica. Errors other than OSError end the search.
@@ -90,7 +91,7 @@ async def _answered(connect: Callable[[], Awaitable[Streams]]) -> Streams:
 
 
 def _keep_alive(connected: socket.socket) -> None:
-    """Have the connection end if the other machine is lost, instead of never."""
+    """Let the connection end if the other machine is lost."""
     with contextlib.suppress(OSError, AttributeError):  # not every system has all of these
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _IDLE_SECONDS)

@@ -1,7 +1,7 @@
 """Forwards connections from the ports of services here to their pods, in one thread.
 
-Bytes are forwarded unchanged, so the pods handle everything about HTTP, keys too. While a service is diverted, others
-accept its connections, and get those that exist at the beginning of their next request.
+Bytes are forwarded unchanged, so the pods handle everything about HTTP, keys too. While a service is diverted, the
+router accepts its connections, and takes existing ones over at the beginning of their next request.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["Relay", "Target", "Wait"]
 
 _BACKLOG = 1024
 _ANSWER_SECONDS = 30.0
-"""Seconds until a pod has to answer. A cluster needs some of them to notice that a node is lost."""
+"""Seconds until a pod has to answer. A cluster needs a part of this time to notice that a node is lost."""
 _PAUSE_SECONDS = 0.1
 _WAIT_SECONDS = 300.0
 """Seconds that a connection waits for the first pod of a service."""
@@ -33,7 +33,7 @@ class Target(NamedTuple):
     Attributes:
         shown: the way, for people.
         address: host and port, or
-        connect: returns a connected socket; may take its time.
+        connect: returns a connected socket; may be slow.
     """
 
     shown: str
@@ -42,7 +42,7 @@ class Target(NamedTuple):
 
 
 class Wait(NamedTuple):
-    """The way to pods comes later: connections wait for it."""
+    """The way to pods is not known yet: connections wait for it."""
 
     reason: str
 

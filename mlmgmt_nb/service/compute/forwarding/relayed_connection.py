@@ -13,7 +13,7 @@ __all__ = ["RelayedConnection", "Stream", "Take", "TakenError"]
 
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Take = Callable[[socket.socket, bytes], bool]
-"""Takes a connection, and what was read of its next request. Returns False if it does not take it."""
+"""Takes a connection, and the data that was read of its next request. Returns False if it does not take it."""
 
 _REQUEST = re.compile(rb"[A-Z]+ /")
 
@@ -28,7 +28,8 @@ class RelayedConnection:
     Args:
         caller: its end here.
         pod: the connection to a pod.
-        find_taker: returns who takes the connection at the beginning of its next request, if anybody does.
+        find_taker: returns the function that takes the connection at the beginning of its next request; None to keep
+            it.
     """
 
     def __init__(self, caller: Stream, pod: Stream, find_taker: Callable[[], Take | None]) -> None:
@@ -59,7 +60,7 @@ class RelayedConnection:
         """Let others take the connection if a request begins.
 
         A caller sends its next request after the response, so what follows a response is the beginning of a request.
-        If a caller sends anything else, it only confuses itself: whoever takes the connection checks its keys.
+        A caller that sends anything else harms only itself: the new owner of the connection checks its keys.
         """
         take = self._find_taker()
         if take is not None and self._is_answered and _REQUEST.match(data):

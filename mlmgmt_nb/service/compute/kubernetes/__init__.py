@@ -1,4 +1,4 @@
-"""Compute `kubernetes`: services as Deployments that the cluster keeps.
+"""Compute `kubernetes`: services as Deployments that the cluster maintains.
 
 A service is a Secret (digests of its keys, secret variables), a Service, a Deployment and a PodDisruptionBudget. They
 are written by server-side apply with our field manager, so that fields of others stay, and they carry labels with the
@@ -9,10 +9,10 @@ A thread for each cluster talks to it, so that a slow or absent cluster holds up
 declaration of each service, lists our objects, and derives observations. Its requests have time limits.
 
 declaring/   from declarations to objects, as data
-api/         requests to a cluster, and what it lacks
-observing/   what a cluster says of our services: states, causes, logs, load
+api/         requests to a cluster, and checks that it can run services
+observing/   states, causes, logs and load of our services, from a cluster
 reaching/    how requests get to pods
-applying     what the cluster was told, and how it is applied
+applying     instructions of the supervisor, and how they are applied
 cluster      the compute: its thread
 clusters     all clusters of the settings file, which may change
 """

@@ -32,8 +32,8 @@ class Applier:
 
     Attributes:
         wanted: the last declaration of each service.
-        applied: those that this process applied.
-        refused: the fingerprints of those that the cluster refused, with the cause.
+        applied: the declarations that this process applied.
+        refused: the fingerprints of declarations that the cluster refused, with the cause.
     """
 
     def __init__(
@@ -58,11 +58,11 @@ class Applier:
 
     @property
     def is_busy(self) -> bool:
-        """Whether something is still to be done."""
+        """Whether work remains."""
         return bool(self._unwanted or self._pending or self._scales)
 
     def declare(self, declaration: Declaration) -> bool:
-        """Have a declaration applied; return whether that may be done now."""
+        """Queue a declaration; return whether it may be applied now."""
         service_id = declaration.service_id
         with self._lock:
             if self.wanted.get(service_id) != declaration:
@@ -73,7 +73,7 @@ class Applier:
             return time.monotonic() >= self._retry_at.get(service_id, 0.0)
 
     def scale(self, service_id: str, replicas: int) -> bool:
-        """Have a number of replicas written; return whether that is new."""
+        """Queue a number of replicas; return whether it is new."""
         with self._lock:
             declared = self.wanted.get(service_id)
             if declared is None or self._scales.get(service_id) == replicas:
@@ -83,7 +83,7 @@ class Applier:
             return True
 
     def remove(self, service_id: str) -> bool:
-        """Have everything of a service removed; return whether that is new."""
+        """Queue the removal of a service; return whether it is new."""
         with self._lock:
             is_new = service_id not in self._unwanted
             self._unwanted.add(service_id)
@@ -98,7 +98,7 @@ class Applier:
         return applied is not None and applied.fingerprint == fingerprint and service_id not in self._pending
 
     def run(self) -> None:
-        """Do what is to be done now.
+        """Apply everything that is due now.
 
         Raises:
             ClusterError: the cluster does not respond.
@@ -118,7 +118,7 @@ class Applier:
             return [self.wanted[id_] for id_ in due]
 
     def _apply(self, declaration: Declaration) -> None:
-        """Apply the objects of a declaration; remember what the cluster made of them, or why it refused."""
+        """Apply the objects of a declaration; store the resulting objects, or why the cluster refused."""
         service_id, objects = declaration.service_id, self._build(declaration)
         fingerprint = declared_fingerprint(objects)
         try:

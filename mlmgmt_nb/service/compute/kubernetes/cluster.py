@@ -1,4 +1,4 @@
-"""A cluster as a compute: what it was told, and the thread that tells it and looks at it."""
+"""A cluster as a compute: its instructions, and the thread that applies them and observes the cluster."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 _BUSY_SECONDS, _CALM_SECONDS, _AWAY_SECONDS = 0.3, 2.0, 1.0
 """Seconds between looks: while a service changes, otherwise, and while the cluster does not respond."""
 _CHECK_SECONDS, _RECHECK_SECONDS = 30.0, 2.0
-"""Seconds between checks of what the cluster lacks, and while it lacks something."""
+"""Seconds between checks that the cluster can run services, and while it cannot."""
 _FIRST_CHECK_SECONDS = 25.0
 _EVENTS_SECONDS = 10.0
 """Seconds between looks at the events of the namespace while there is nothing to explain."""
@@ -58,7 +58,7 @@ class KubernetesCluster:
         log_of: returns the log of a service.
 
     Raises:
-        ClusterSettingsError: the settings contradict what a service is in a cluster.
+        ClusterSettingsError: the settings conflict with fields that mlmgmt-nb sets.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class KubernetesCluster:
         return self.settings.expose != "front-door"
 
     def url(self, service_id: str) -> str | None:
-        """Return the scoring URL of a service at the cluster itself, if it has one by now."""
+        """Return the scoring URL of a service at the cluster itself, if it already has one."""
         self._start()
         return self._urls.get(service_id)
 
@@ -130,7 +130,7 @@ class KubernetesCluster:
         return self._stats.counters(service_id)
 
     def memory(self, service_id: str) -> int:
-        del service_id  # what pods use is known to the metrics of the cluster, which it may not have
+        del service_id  # only the metrics server of a cluster, if it has one, knows the memory of pods
         return 0
 
     def states(self, service_id: str) -> Mapping[ReplicaState, int]:
@@ -183,7 +183,7 @@ class KubernetesCluster:
         return self._directions.socket_of(service_id)
 
     def stop(self) -> None:
-        """Stop working here: pods and what was declared stay."""
+        """Stop this process's work: pods and declared objects stay."""
         self._stopping = True
         self._wake.set()
         if self._thread is not None:
@@ -261,7 +261,7 @@ class KubernetesCluster:
         return listed
 
     def _check(self) -> None:
-        """Look for what the cluster lacks: often while it lacks something."""
+        """Check that the cluster can run services: more often while it cannot."""
         pause = _CHECK_SECONDS if self._problem is None else _RECHECK_SECONDS
         if time.monotonic() - self._checked_at >= pause:
             self._problem = find_problem(self._connection, self.settings, self.settings.registry)
@@ -282,7 +282,7 @@ class KubernetesCluster:
             self._on_change()
 
     def _leave(self, error: ClusterError) -> float:
-        """Note that the cluster does not respond, or lets us do nothing, and since when."""
+        """Note that the cluster does not respond or refuses all requests, and since when."""
         self._connection.reset()
         before = self._observation
         since = before.away_since if before and before.away_since else dt.datetime.now(dt.UTC)
@@ -325,7 +325,7 @@ class KubernetesCluster:
         return urls
 
     def _renew_keys(self, listed: Listed) -> None:
-        """Have kubelets renew the mounted keys of pods at once, instead of within a minute or two."""
+        """Make kubelets renew the mounted keys of pods at once, instead of within a minute or two."""
         versions = {
             each["metadata"]["labels"][SERVICE]: each["metadata"]["resourceVersion"]
             for each in listed.objects["Secret"]

@@ -23,7 +23,7 @@ class Clusters:
 
     Args:
         file: the settings; it may not exist.
-        registry: the registry of clusters that name none.
+        registry: the registry of clusters without a registry of their own.
         make: makes a cluster from its name and settings.
 
     Raises:
@@ -49,7 +49,7 @@ class Clusters:
         with self._lock:
             stamp = self._current_stamp()
             if stamp != self._stamp:
-                # From before the file is read: a change meanwhile, or a file that it names now, is read the next time.
+                # Taken before the file is read, so that the next call sees changes that are made meanwhile.
                 self._stamp = stamp
                 try:
                     self._update(read_clusters(self._file))
@@ -58,7 +58,7 @@ class Clusters:
             return self._clusters
 
     def _current_stamp(self) -> list[tuple[int, int] | None]:
-        """Return what changes when the settings may have changed, or a file that they name."""
+        """Return a value that changes when the settings or a file that they name may have changed."""
         named = [cluster.settings.pod_fields_file for cluster in self._clusters.values()]
         return [_stamp(self._file), *(_stamp(fields_file(self._file, each)) for each in named if each)]
 

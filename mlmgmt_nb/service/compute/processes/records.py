@@ -1,4 +1,4 @@
-"""The processes of replicas, recorded in the store, so that those that outlive a crash are found."""
+"""The processes of replicas, recorded in the store so that those that outlive a crash are found."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ReplicaProcesses:
 
     Args:
         store: the store.
-        home: the state folder, whose programs only are ended.
+        home: the state folder; only processes that belong to it are ended.
     """
 
     def __init__(self, store: Store, home: Home) -> None:

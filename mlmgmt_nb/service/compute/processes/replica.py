@@ -60,7 +60,7 @@ class ReplicaProcess(SupervisedReplica):
         try:
             process = psutil.Process(self.pid)
             return sum(one.memory_info().rss for one in (process, *process.children(recursive=True)))
-        except psutil.Error:  # it, or a child of it, has just ended
+        except psutil.Error:  # the process or one of its children has just ended
             return None
 
     def _end(self) -> None:

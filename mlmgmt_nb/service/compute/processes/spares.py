@@ -64,8 +64,9 @@ class Preparation(NamedTuple):
     def suits(self, launch: Launch) -> bool:
         """Return whether a replica may start from it.
 
-        Packages read variables when they are imported, and their memory belongs to no control group yet: then only a
-        replica without own variables and without reserved memory may have imported them before its start.
+        Packages read variables when they are imported, and their memory does not belong to a control group yet. So only
+        a replica without variables of its own and without reserved memory may start from a spare with imported
+        packages.
         """
         if self.interpreter != launch.interpreter or any(map(is_read_at_start, launch.environment)):
             return False
@@ -140,14 +141,14 @@ class Spares:
         self._clock = clock
         self._files: list[tuple[str, int, int]] | None = None
         self._spares: list[_Spare] = []
-        self._wanted: dict[Preparation, float] = {}  # when to make one
+        self._wanted: dict[Preparation, float] = {}  # time at which to make a spare
         self._condition = threading.Condition()
         self._numbers = itertools.count(1)
         # The kernel ends spares, and the replicas that they become, with this thread: it never ends by itself.
         self._thread = threading.Thread(target=self._run, name="spares", daemon=True)
 
     def prepare(self, preparation: Preparation, delay: float = 0.0) -> None:
-        """Have a spare, since a deployment is likely; return immediately."""
+        """Request a spare because a deployment is likely; return immediately."""
         if not self._seconds:
             return
         with self._condition:
@@ -255,7 +256,7 @@ def _is_ours(variable: str) -> bool:
 
 
 def _files(folder: Path) -> list[tuple[str, int, int]]:
-    """Return what identifies the runtime in a folder: copies of it have the same files, of the same size and time."""
+    """Return the identity of the runtime in a folder: its files with their sizes and times, which copies share."""
     return sorted(_described(folder, folder))
 
 

@@ -15,7 +15,7 @@ from mlmgmt_nb.service.compute.base import Launch
 __all__ = ["REPLICA", "ReplicaStart", "inherited_environment", "launch_environment", "spawn", "start_replica"]
 
 REPLICA = "MLMGMT_REPLICA"
-"""Identifies the replica to its child processes, also those in other sessions."""
+"""Marks the child processes of a replica, also those in other sessions."""
 _OF_APPLICATION = frozenset({"AML_APP_ROOT", "AZUREML_ENTRY_SCRIPT", "AZUREML_MODEL_DIR"})
 """Variables of the application; a service on an Azure ML machine inherits those of another application."""
 
@@ -26,7 +26,7 @@ class ReplicaStart(NamedTuple):
     Attributes:
         control: this end of its control socket.
         mark: its value of `REPLICA`.
-        descriptors: those of its listening sockets after the first that it has to be told.
+        descriptors: descriptors of its listening sockets after the first, which it must be told.
     """
 
     process: subprocess.Popen[bytes]
@@ -88,7 +88,7 @@ def spawn(
 
 
 def inherited_environment() -> dict[str, str]:
-    """Return the user's own variables, without our secrets."""
+    """Return the user's own variables, without secrets of mlmgmt-nb."""
     return {
         name: value
         for name, value in os.environ.items()

@@ -48,7 +48,7 @@ class ClusterError(Exception):
 
     @property
     def is_away(self) -> bool:
-        """Return whether the cluster cannot be used at all now, whatever the request."""
+        """Return whether the cluster cannot be used at all now, regardless of the request."""
         return self.status is None or self.status in {401, 429} or self.status >= 500
 
     @property
@@ -63,7 +63,7 @@ def in_pod() -> bool:
 
 
 class Connection:
-    """A connection to a cluster, made when first used."""
+    """A connection to a cluster, opened on first use."""
 
     def __init__(self, settings: ClusterSettings) -> None:
         self._settings = settings
@@ -234,14 +234,14 @@ class Connection:
 
 
 class _NoDiscovery:
-    """Instead of the discovery of the client: that reads all kinds again for each version that a cluster lacks."""
+    """A replacement of the client's discovery, which reads all kinds again for each version that a cluster lacks."""
 
     def __init__(self, client: Any, cache_file: str | None) -> None:
         del client, cache_file
 
 
 def _limit_time(rest: Any) -> None:
-    """Give each request without a time limit one: the client has no setting for it."""
+    """Add a time limit to each request without one: the client has no setting for it."""
     send = rest.request
 
     def request(*arguments: Any, **options: Any) -> Any:

@@ -37,10 +37,10 @@ class ObjectsApi:
         self._may_see_nodes = True
 
     def apply(self, wanted: Object, on_conflict: Callable[[str], None]) -> Object:
-        """Have an object be as wanted, and return it. Fields that others set and we do not name stay.
+        """Apply an object, and return it. Fields that others set and we do not name stay.
 
         Args:
-            on_conflict: called with the reason if somebody else changed one of our fields, which is put right.
+            on_conflict: called with the reason if somebody else changed one of our fields, which is then corrected.
 
         Raises:
             ClusterError: the cluster refused it, or an object of somebody else has its name.
@@ -75,7 +75,7 @@ class ObjectsApi:
         return found
 
     def _release_replicas(self, path: str, body: Object) -> None:
-        """Have the number of replicas stay when we no longer name it: a field without any owner gets its default."""
+        """Keep the number of replicas when we no longer name it: a field without an owner gets its default."""
         replicas = self._connection.request("GET", path)["spec"]["replicas"]
         kept = {name: body[name] for name in ("apiVersion", "kind")} | {"metadata": {"name": body["metadata"]["name"]}}
         body = {**kept, "spec": {"replicas": replicas}}
@@ -95,7 +95,7 @@ class ObjectsApi:
         """Return everything of the state folder.
 
         Args:
-            with_events: whether events are listed although there is nothing to explain.
+            with_events: whether to list events even if there is nothing to explain.
 
         Raises:
             ClusterError: the cluster refused it, or does not respond.
@@ -116,13 +116,13 @@ class ObjectsApi:
             path = self._connection.path(kind)
             listed = self._connection.request("GET", path, label_selector=selector, accept=accept)
         except ClusterError as error:
-            if kind in OPTIONAL and error.status in {403, 404}:  # then none of them is ours
+            if kind in OPTIONAL and error.status in {403, 404}:  # then no object of this kind is ours
                 return ()
             raise
         return listed["items"] or ()  # an empty list may be null
 
     def _room(self) -> str | None:
-        """Return what nodes have left, if we may see it."""
+        """Return the free capacity of the nodes, if we may see it."""
         if not self._may_see_nodes:
             return None
         try:
@@ -138,7 +138,7 @@ class ObjectsApi:
         return describe_room(nodes, pods)
 
     def delete(self, service_id: str, kinds: Collection[str] = KINDS) -> None:
-        """Delete the objects of a service, or those of some kinds; with a Deployment go its pods.
+        """Delete the objects of a service, or those of some kinds; the pods of a Deployment are deleted with it.
 
         Raises:
             ClusterError: the cluster refused it, or does not respond.
@@ -150,7 +150,7 @@ class ObjectsApi:
 
     def _delete(self, kind: str, found: Object) -> None:
         path = self._connection.path(kind, found["metadata"]["name"])
-        # Whatever has this name by then: only the object that was listed is ours.
+        # Another object may have this name by now, which is not ours.
         options = {"preconditions": {"uid": found["metadata"]["uid"]}, "propagationPolicy": "Background"}
         try:
             self._connection.request("DELETE", path, options)
@@ -170,7 +170,7 @@ class ObjectsApi:
 
 
 def _owns_replicas(found: Object) -> bool:
-    """Return whether we set the number of replicas when we applied a Deployment last."""
+    """Return whether we set the number of replicas when we last applied a Deployment."""
     return any(
         entry.get("manager") == FIELD_MANAGER and "f:replicas" in entry.get("fieldsV1", {}).get("f:spec", {})
         for entry in found["metadata"].get("managedFields", [])

@@ -1,4 +1,4 @@
-"""What a cluster lacks to run services: an answer, credentials, a namespace, permissions, a registry."""
+"""Check that a cluster can run services: that it responds, credentials, namespace, permissions, registry."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def find_problem(connection: Connection, settings: ClusterSettings, registry: st
 
 
 def _denied(connection: Connection, namespace: str, settings: ClusterSettings) -> Iterator[str]:
-    """Yield what the credentials may not do, such as `create,patch deployments.apps`."""
+    """Yield the missing permissions of the credentials, such as `create,patch deployments.apps`."""
     needed = needed_permissions(settings)
     asked = [(group, resource, subresource, verb) for group, resource, subresource, verbs in needed for verb in verbs]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -92,7 +92,7 @@ def _may(connection: Connection, namespace: str, group: str, resource: str, subr
 
 
 def _may_exist(connection: Connection, namespace: str) -> bool:
-    """Return False if the namespace does not exist. Not everybody may look."""
+    """Return False if the namespace does not exist; True if that cannot be read."""
     try:
         connection.request("GET", f"/api/v1/namespaces/{namespace}")
     except ClusterError as error:

@@ -20,7 +20,7 @@ def service_type(settings: ClusterSettings, *, needs_node_port: bool) -> str:
 
 
 def port_of(settings: ClusterSettings) -> int:
-    """Return the port of the Services of a cluster: a load balancer with TLS has that of TLS."""
+    """Return the port of the Services of a cluster: 443 for a load balancer with TLS."""
     return _HTTPS if settings.expose == "loadbalancer" and settings.tls else _HTTP
 
 

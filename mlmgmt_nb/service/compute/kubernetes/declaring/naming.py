@@ -24,7 +24,7 @@ SERVICE = "mlmgmt-nb/service"
 DEPLOYMENT = "mlmgmt-nb/deployment"
 """Label of pods: the id of the deployment."""
 DECLARATION = "mlmgmt-nb/declaration"
-"""Annotation of a Deployment: the fingerprint of what was declared."""
+"""Annotation of a Deployment: the fingerprint of its declaration."""
 KEYS = "mlmgmt-nb/keys"
 """Annotation of pods: changed when keys change, because a kubelet then renews mounted Secrets at once."""
 

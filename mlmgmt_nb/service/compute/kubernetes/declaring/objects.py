@@ -38,7 +38,7 @@ __all__ = [
 Object = dict[str, Any]
 
 KINDS = ("Secret", "Service", "Deployment", "PodDisruptionBudget", "HorizontalPodAutoscaler", "Ingress")
-"""The kinds of objects of services, in the order in which they are applied. Not each service has the last ones."""
+"""The kinds of objects of services, in the order in which they are applied. The last ones are optional."""
 STATS_PORT = 5002
 """Port of pods that returns their counters. No Service leads to it."""
 
@@ -46,7 +46,7 @@ _MOUNT = "/var/run/mlmgmt"
 _KEYS = "keys"
 _HOME_FOLDER = "/home/mlmgmt"
 _PRE_STOP_SECONDS = 4
-"""Seconds that a pod which is to end still accepts connections, until every node knows that it ends."""
+"""Seconds that a terminating pod still accepts connections, until every node knows that it terminates."""
 _SPARE_SECONDS = 5
 _PROBE = {"httpGet": {"path": "/", "port": SCORING_PORT}, "timeoutSeconds": 5}
 _LIVENESS_SECONDS = 10
@@ -59,7 +59,7 @@ def build_objects(
 
     Args:
         home: id of the state folder.
-        needs_node_port: whether requests get from here to the service by a port of every node.
+        needs_node_port: whether requests from this machine reach the service by a port of every node.
     """
     if declaration.is_candidate:
         settings = settings.unexposed()
@@ -123,7 +123,7 @@ def _without_fingerprint(wanted: Object) -> Object:
 
 
 def pulled_image(image: str, settings: ClusterSettings) -> str:
-    """Return the reference of an image as the nodes name it."""
+    """Return the reference by which the nodes pull an image."""
     if settings.registry and settings.pull_registry and image.startswith(f"{settings.registry}/"):
         return settings.pull_registry + image.removeprefix(settings.registry)
     return image
@@ -152,7 +152,7 @@ def _service(declaration: Declaration, settings: ClusterSettings, metadata: Obje
 
 
 def _budget(declaration: Declaration, metadata: Object) -> Object:
-    # One pod at a time may go when a node is drained; a minimum would keep a node with the only pod forever.
+    # A drain of a node may evict one pod at a time; with a minimum, a node with the only pod could never be drained.
     spec = {"maxUnavailable": 1, "selector": {"matchLabels": selector(declaration.service_id)}}
     return {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": metadata, "spec": spec}
 

@@ -1,8 +1,8 @@
-"""What a cluster says of our services.
+"""The state of our services in a cluster.
 
 observation  lists of objects -> observed services (pure)
 causes       pods, conditions and events -> the cause in one sentence (pure)
-room         what nodes have left (pure)
+room         the free capacity of nodes (pure)
 events       events of the cluster -> lines of logs (pure)
 logs         the logs of all pods of a service
 pod_stats    the load and the counters of pods

@@ -1,7 +1,7 @@
 """The reason why the pods of a deployment are not ready, in one sentence.
 
-Waiting reasons, terminations, conditions and events are read together. A cause is certain when waiting cannot help: one
-failed pull or one restart may be a passing fault, a missing image or a driver that does not load is not.
+Waiting reasons, terminations, conditions and events are read together. A cause is certain if waiting cannot help: one
+failed pull or one restart may be temporary, but a missing image or a driver that does not load is not.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def cause_of(deployment: Object, pods: Sequence[Object], events: Sequence[Object
         deployment: the Deployment.
         pods: its pods of the declared deployment.
         events: the events of the namespace about these pods.
-        room: what nodes have left, in words, if known.
+        room: the free capacity of nodes, in words, if known.
     """
     found = [*_of_deployment(deployment), *(cause for pod in pods for cause in _of_pod(pod, _about(pod, events), room))]
     return next((cause for cause in found if cause.is_certain), found[0] if found else None)
@@ -58,7 +58,7 @@ def _of_deployment(deployment: Object) -> Iterator[Cause]:
         if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
             message = condition.get("message", "")
             code = "QuotaExceeded" if "exceeded quota" in message else "PodsRefused"
-            # Each pod has another random name; the sentence stays the same without it.
+            # Without the random names of pods, the sentence stays the same.
             shown = re.sub(r'^pods "[^"]*" is forbidden: ', "", message)
             yield Cause(code, f"The cluster refuses pods: {shown}.", is_certain="is forbidden" in message)
 
@@ -131,7 +131,7 @@ def _unscheduled(pod: Object, message: str, events: Sequence[Object], room: str 
     asked = _requests_of(pod)
     wanted = ", ".join(f"{amount} {name}" for name, amount in asked.items()) or "no reservation"
     free = f" Free: {room}." if room else ""
-    # A cluster that grows says so; then the room may come.
+    # An event says if the cluster is about to grow; then there may be room later.
     grows = any(event.get("reason") == "TriggeredScaleUp" for event in events)
     is_certain = not grows and any(event.get("reason") == "FailedScheduling" for event in events)
     return Cause(
@@ -160,5 +160,5 @@ def _about(pod: Object, events: Iterable[Object]) -> list[Object]:
 
 
 def time_of(event: Object) -> str:
-    """Return when an event was seen last, as the cluster writes it."""
+    """Return the time when an event was last seen, as the cluster writes it."""
     return str(event.get("lastTimestamp") or event.get("eventTime") or event["metadata"].get("creationTimestamp") or "")

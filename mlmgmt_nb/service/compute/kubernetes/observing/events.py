@@ -19,10 +19,10 @@ _OF_PARTS = frozenset({"Pod", "ReplicaSet"})
 
 
 class NewEvents:
-    """Tells the events that were not told before.
+    """Selects the events that have not been reported yet.
 
     Args:
-        since: time of the last event that an earlier process told.
+        since: time of the last event that an earlier process reported.
 
     Attributes:
         last: time of the last event.
@@ -36,8 +36,8 @@ class NewEvents:
     def take(self, listed: Listed) -> Iterator[tuple[str, str]]:
         """Yield the service and the line of each new event, in the order of their times.
 
-        An event that repeats is told once. Probes that fail while a driver loads mean nothing, nor do the calculations
-        of a disruption budget while pods come and go: they are left out.
+        A repeated event is reported once. Failed probes while a driver loads, and failed calculations of a disruption
+        budget while pods start and end, are normal and left out.
         """
         names = _services_by_name(listed)
         for event in sorted(listed.events, key=time_of):

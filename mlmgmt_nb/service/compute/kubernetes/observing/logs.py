@@ -1,8 +1,8 @@
 """The logs of all pods of a service, in the log of the service: each line with the name of its pod.
 
-Each round asks for what is new since the last line of each pod, also of a container that has ended since, and says how
-it ended. The positions are in a file, so that a restarted service repeats nothing. Events of the cluster about the
-objects of the service come in between.
+Each round copies the lines since the last one of each pod, also those of a container that has ended since, and writes
+how it ended. The positions are in a file, so that a restarted service does not repeat lines. Events of the cluster
+about the objects of the service are in the same log.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _EVENTS = "events"
 
 
 class _Position(msgspec.Struct):
-    """How far the log of a pod was read.
+    """The position up to which the log of a pod was read.
 
     Attributes:
         time: time of the last line.
         restarts: number of restarts of the container whose log was read.
-        sure: time of the last line that is known to be of this container: what was read after the cluster told of it
-            may be of its successor.
-        ended: id of the last container whose end was told.
+        sure: time of the last line that certainly belongs to this container: lines that were read after the cluster
+            reported it may belong to its successor.
+        ended: id of the last container whose end was written to the log.
     """
 
     time: str = ""
@@ -59,7 +59,7 @@ class PodLogs:
     """Copies logs of pods.
 
     Args:
-        file: for the positions.
+        file: the file for the positions.
         log_of: returns the log of a service.
     """
 
@@ -79,7 +79,7 @@ class PodLogs:
         return {}
 
     def copy(self, listed: Listed) -> None:
-        """Copy what is new."""
+        """Copy new lines and events."""
         for service_id, line in self._events.take(listed):
             self._log_of(service_id).line(line)
         for pod in listed.pods:
@@ -101,7 +101,7 @@ class PodLogs:
     def _save(self) -> None:
         current = msgspec.json.encode({**self._positions, _EVENTS: _Position(self._events.last)})
         if current != self._saved:
-            with contextlib.suppress(OSError):  # then lines are repeated after a restart
+            with contextlib.suppress(OSError):  # then a restart repeats lines
                 write_atomically(self._file, current)
                 self._saved = current
 
@@ -120,7 +120,7 @@ class PodLogs:
         self._tell_end(pod, position, (status.get("state") or {}).get("terminated"))
 
     def _copy_last_words(self, pod: Object, position: _Position, status: Object) -> None:
-        """Copy the rest of the log of a container that was replaced; its message if the cluster has no log of it."""
+        """Copy the rest of the log of a replaced container, or its message if the cluster has no log of it."""
         ended = (status.get("lastState") or {}).get("terminated")
         try:
             read = self._read(pod, position.sure, previous=True)

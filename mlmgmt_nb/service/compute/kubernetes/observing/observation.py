@@ -21,7 +21,7 @@ Object = dict[str, Any]
 _LINGER_SECONDS = 3.0
 """Seconds that a retired pod may still be reached, by nodes that do not know yet."""
 _LOST_SECONDS = 60.0
-"""Seconds beyond its deadline after which a pod that does not end is on a node that is gone."""
+"""Seconds after its deadline until a pod that has not ended is considered to be on a lost node."""
 
 
 class Listed(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,9 +29,9 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         objects: Secrets (without their contents), Services, Deployments and PodDisruptionBudgets, by kind.
-        events: of the namespace, if something is to be explained.
-        room: what nodes have left, if known.
-        now: the time of the cluster, as well as it is known.
+        events: events of the namespace, if there is something to explain.
+        room: the free capacity of nodes, if known.
+        now: the time of the cluster, or the best estimate of it.
     """
 
     objects: Mapping[str, Sequence[Object]]
@@ -44,7 +44,7 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
 class Applied(msgspec.Struct, frozen=True):
     """The last declaration that this process applied: its fingerprint, and the identity of each object by kind.
 
-    `is_scaled` tells that the number of replicas changes without another declaration.
+    `is_scaled`: the number of replicas changes without another declaration.
     """
 
     fingerprint: str
@@ -53,10 +53,10 @@ class Applied(msgspec.Struct, frozen=True):
 
 
 def identity_of(found: Object, *, is_scaled: bool = False) -> str:
-    """Return what changes when somebody changes what an object should be, and not with its status."""
+    """Return a value that changes with the desired state of an object, but not with its status."""
     metadata = found["metadata"]
     spec = {name: value for name, value in found.get("spec", {}).items() if name != "replicas" or not is_scaled}
-    # Of a Secret we see the metadata alone.
+    # Only the metadata of a Secret is listed.
     content = msgspec.json.encode(spec, order="deterministic") if spec else metadata["resourceVersion"].encode()
     return f"{metadata['uid']} {hashlib.sha256(content).hexdigest()}"
 
@@ -64,11 +64,11 @@ def identity_of(found: Object, *, is_scaled: bool = False) -> str:
 def observe(
     listed: Listed, applied: Mapping[str, Applied], refused: Mapping[str, tuple[str, Cause]]
 ) -> dict[str, ObservedService]:
-    """Return each service of which anything is left.
+    """Return each service that has objects in the cluster.
 
     Args:
         applied: what this process applied, by service.
-        refused: the declarations that the cluster refused, with the cause.
+        refused: the fingerprints of declarations that the cluster refused, with the cause.
     """
     objects: dict[str, dict[str, Object]] = defaultdict(dict)
     for kind, found in listed.objects.items():
@@ -125,8 +125,8 @@ def _service(
 
 
 def _fingerprint(objects: Mapping[str, Object], applied: Applied | None) -> str | None:
-    """Return the fingerprint of what the cluster keeps; None if an object is missing, was changed by somebody else, or
-    was applied by an earlier process: then it is applied again, which changes nothing that is right.
+    """Return the fingerprint of the objects in the cluster; None if an object is missing, was changed by somebody else,
+    or was applied by an earlier process: then all are applied again, which changes nothing in correct objects.
     """
     if applied is None or applied.identities.keys() != objects.keys():
         return None

@@ -1,6 +1,7 @@
-"""The load and the counters of pods, asked for through the API server at the port that pods have for it.
+"""The load and the counters of pods, read through the API server from the statistics port of each pod.
 
-A thread asks each ready pod: every second while its service is autoscaled or somebody looks, and otherwise less often.
+A thread asks each ready pod: every second while its service is autoscaled or its counters are being read, and otherwise
+less often.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ log = logging.getLogger(__name__)
 
 _TICK_SECONDS = 1.0
 _IDLE_TICKS = 5
-"""Ticks between two questions to a pod whose service nobody looks at."""
+"""Ticks between two requests to a pod whose counters nobody reads."""
 _LOOK_SECONDS = 15.0
-"""Seconds that a look at the counters of a service counts."""
+"""Seconds after a read of its counters during which a service counts as being watched."""
 _FRESH_SECONDS = 5.0
 """Age of a report after which the load of its pod is unknown."""
 _AT_ONCE = 8
@@ -77,10 +78,10 @@ class PodStats:
         self._thread: threading.Thread | None = None
 
     def update(self, ready: Sequence[dict[str, Any]], urgent: Collection[str]) -> None:
-        """Ask these pods from now on.
+        """Query these pods from now on.
 
         Args:
-            urgent: services whose load has to be known.
+            urgent: services whose load must be known.
         """
         found = [_Pod(p["metadata"]["uid"], p["metadata"]["name"], p["metadata"]["labels"][SERVICE]) for p in ready]
         with self._lock:
@@ -103,7 +104,7 @@ class PodStats:
         return Load(sum(one.busy for one in known), sum(one.slots for one in known), sum(one.occupied for one in known))
 
     def counters(self, service_id: str) -> Counters:
-        """Return the counters of a service, and ask its pods more often for a while."""
+        """Return the counters of a service, and query its pods more often for a while."""
         with self._lock:
             self._looks[service_id] = time.monotonic()
             counted = [report.counters for report in self._reports_of(service_id)]
@@ -129,7 +130,7 @@ class PodStats:
         return [self._reports[pod.uid] for pod in pods if pod.uid in self._reports]
 
     def _keep_counters(self, pod: _Pod, last: _Report | None) -> None:
-        """Count a pod that has ended, or whose container has."""
+        """Keep the counters of a pod that has ended, or whose container has."""
         if last is not None:
             self._ended[pod.service_id] = self._ended.get(pod.service_id, Counters()) + last.counters
 
@@ -149,13 +150,13 @@ class PodStats:
             return [pod for pod in self._pods.values() if is_idle_turn or pod.service_id in watched]
 
     def _ask(self, pod: _Pod) -> bool:
-        """Ask a pod; return whether it answered."""
+        """Query a pod; return whether it answered."""
         try:
             path = self._connection.path("Pod", pod.name)
             answer = self._connection.text(f"{path}:{STATS_PORT}/proxy/", {})
             busy, counters = msgspec.json.decode(answer, type=_Busy), msgspec.json.decode(answer, type=Counters)
         except (ClusterError, msgspec.MsgspecError) as error:
-            # It may just have ended. A cluster without these rights is told at its check.
+            # It may just have ended. Missing permissions are reported by the check of the cluster.
             if self._problem != str(error):
                 self._problem = str(error)
                 log.debug("pod %s does not tell its load: %s", pod.name, error)

@@ -1,4 +1,4 @@
-"""What the nodes of a cluster have left: what they offer, less what the pods on them ask for."""
+"""The free capacity of the nodes of a cluster: their allocatable resources minus the requests of their pods."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def quantity(text: str) -> float:
 
 
 def describe_room(nodes: Iterable[Object], pods: Iterable[Object]) -> str:
-    """Return what each node has left, for people."""
+    """Return the free capacity of each node, for people."""
     free = {node["metadata"]["name"]: _offered(node) for node in nodes}
     for pod in pods:
         name = pod.get("spec", {}).get("nodeName")

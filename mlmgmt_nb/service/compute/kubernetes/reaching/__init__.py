@@ -1,4 +1,4 @@
-"""How requests get to pods.
+"""How requests reach pods.
 
 reach       by a cluster address, a node port, or a port-forward
 directions  from the ports of services here to their pods

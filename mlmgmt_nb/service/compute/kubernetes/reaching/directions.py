@@ -92,11 +92,11 @@ class Directions:
             self._relay = None
 
     def update(self, listed: Listed, services: Mapping[str, ObservedService], scaled: Collection[str]) -> None:
-        """Have connections go to the pods that are ready now.
+        """Direct connections to the pods that are ready now.
 
         Args:
-            services: what is known of the services.
-            scaled: services that a request wakes: connections wait for their first pod, unless it cannot start.
+            services: the observed services.
+            scaled: services that a request can wake: connections wait for their first pod, unless it cannot start.
         """
         if self._relay is None:
             return
@@ -111,7 +111,7 @@ class Directions:
             self._relay.set_target(service_id, target)
 
     def hold(self, service_id: str) -> None:
-        """Have new connections wait: the last pod of a service is about to end."""
+        """Let new connections wait because the last pod of a service is about to end."""
         if self._relay is not None:
             self._relay.set_target(service_id, _ASLEEP)
 
@@ -120,13 +120,13 @@ class Directions:
         return self._relay is not None and self._relay.has_waiting(service_id)
 
     def obstacle(self, service_id: str) -> str | None:
-        """Return why requests to a service do not get to its pods, or None."""
+        """Return why requests to a service do not reach its pods, or None."""
         target = self._relay.target_of(service_id) if self._relay else None
         return target.reason if isinstance(target, Wait) else target if isinstance(target, str) else None
 
 
 def _usable(target: Target | str, before: Target | Wait | str | None) -> Target | str:
-    """Return a target, or why not. A new address is used once it responds: nodes learn of it a little later."""
+    """Return a target, or why not. A new address is used once it responds, because nodes learn of it a little later."""
     if isinstance(target, str) or (isinstance(before, Target) and before.address == target.address):
         return target
     return target if responds(target) else f"The pods do not respond at {target.shown} yet."

@@ -1,6 +1,6 @@
-"""How requests get to the pods of services: by a cluster address, a node port, or a port-forward.
+"""How requests reach the pods of services: by a cluster address, a node port, or a port-forward.
 
-With port-forwards, each connection is one of its own through the API server, to the next ready pod.
+With port-forwards, each connection goes through the API server to the next ready pod.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class PodReach:
         return self._settings.reach == "node-port" or (self._settings.reach == "auto" and not in_pod())
 
     def find_node(self, service: Object, *, has_pods: bool) -> str | None:
-        """Return an address of nodes, if it is known by now.
+        """Return an address of a node, or None while none is known.
 
         Args:
             has_pods: whether the service has ready pods, so that its node port should respond.
@@ -82,7 +82,7 @@ class PodReach:
         return self._node_address
 
     def _candidates(self) -> Iterable[str]:
-        """Yield addresses of nodes, and that of the API server, which small clusters run on their node."""
+        """Yield addresses of nodes, and the address of the API server, which small clusters run on their node."""
         yield urlsplit(self._connection.server).hostname or ""
         try:
             nodes = self._connection.request("GET", "/api/v1/nodes")["items"] or ()
@@ -94,7 +94,8 @@ class PodReach:
 
 
 def responds(target: Target) -> bool:
-    """Return whether a replica responds at an address; ways without one are tried with each connection."""
+    """Return whether a replica responds at an address; port-forwards, which have none, are tried with each
+    connection."""
     return target.address is None or _responds(*target.address)
 
 
@@ -129,7 +130,7 @@ class _PortForwards:
         from kubernetes.stream import portforward
 
         try:
-            # The client of a forward is changed while it connects.
+            # The client is patched while it connects a forward.
             with self._connection.cluster_errors():
                 api = client.CoreV1Api(self._connection.new_client())
                 forward = portforward(

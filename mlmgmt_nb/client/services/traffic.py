@@ -1,0 +1,186 @@
+"""Live traffic of candidates: the share of a service's requests that they answer, and the copies that they get."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Self
+
+from mlmgmt_nb.client.bodies import checked
+from mlmgmt_nb.client.http.responses import decode
+from mlmgmt_nb.client.replays.pairs import Pairs
+from mlmgmt_nb.client.replays.report import ReplayReport
+from mlmgmt_nb.client.scoring_tests.options import check_options
+from mlmgmt_nb.client.services.changes import ServiceChanges
+from mlmgmt_nb.client.services.replaying import ServiceReplays
+from mlmgmt_nb.client.services.support import check_candidates
+from mlmgmt_nb.contract import ServiceResponse
+from mlmgmt_nb.contract.changes import Candidate
+from mlmgmt_nb.contract.traffic import CanaryRequest, CanaryStep, MirroredPair, MirroredPairs, MirrorRequest
+from mlmgmt_nb.errors import UsageError
+from mlmgmt_nb.load_generator.messages import Outcome
+
+__all__ = ["CandidateTraffic", "ServiceTraffic"]
+
+
+class ServiceTraffic(ServiceReplays, ServiceChanges):
+    """Start and stop canaries and mirrors."""
+
+    def start_canary(self, service: ServiceResponse | str, canary: CanaryRequest) -> Candidate:
+        """Start the canary of a service; see `ProposedChange.canary`."""
+        check_candidates(self._transport)
+        answer = self._transport.call("candidate_canary", id=self.id_of(service), body=canary)
+        return decode(answer, Candidate)
+
+    def stop_canary(self, service: ServiceResponse | str) -> Candidate:
+        """Stop the canary of a service; see `ProposedChange.stop_canary`."""
+        check_candidates(self._transport)
+        return decode(self._transport.call("candidate_stop_canary", id=self.id_of(service)), Candidate)
+
+    def start_mirror(self, service: ServiceResponse | str, mirror: MirrorRequest) -> Candidate:
+        """Start the mirror of a service; see `ProposedChange.mirror`."""
+        check_candidates(self._transport)
+        answer = self._transport.call("candidate_mirror", id=self.id_of(service), body=mirror)
+        return decode(answer, Candidate)
+
+    def stop_mirror(self, service: ServiceResponse | str) -> Candidate:
+        """Stop the mirror of a service; see `ProposedChange.stop_mirror`."""
+        check_candidates(self._transport)
+        return decode(self._transport.call("candidate_stop_mirror", id=self.id_of(service)), Candidate)
+
+    def mirror_report(self, candidate: Candidate, tolerance: float = 0.0) -> ReplayReport:
+        """Compare the answers of the mirror of a candidate; see `ProposedChange.mirror_report`."""
+        check_options({"tolerance": tolerance})
+        service = self._get(candidate.service_id or "")
+        mirror, found = candidate.mirror, list(self._mirrored(service.id or ""))
+        if mirror is None or not found:
+            raise UsageError(
+                f"no request of service {service.name!r} has been mirrored",
+                field="mirror",
+                fix="Wait for requests." if mirror else "Call `change.mirror(minutes=10)`, and wait for requests.",
+            )
+        pairs = Pairs(tolerance)
+        for case, pair in enumerate(found):
+            outcome = Outcome(case, pair.status, pair.answer, pair.old_status, pair.old_answer)
+            pairs.add_pair(outcome, pair.seconds, pair.old_seconds)
+        report = ReplayReport(pairs, old=service.name or "", new=candidate.name or "", goal=len(found))
+        report.skipped = mirror.dropped + mirror.skipped
+        report.memory, report.old_memory = self._memory(candidate), self._memory(service)
+        return report
+
+    def _mirrored(self, service_id: str) -> Iterator[MirroredPair]:
+        read, has_more = 0, True
+        while has_more:
+            answer = self._transport.call("candidate_mirrored", id=service_id, query={"skip": str(read)})
+            part = decode(answer, MirroredPairs)
+            yield from part.value
+            read, has_more = read + len(part.value), part.has_more
+
+
+class CandidateTraffic:
+    """Methods that let a candidate answer requests of its service.
+
+    Attributes:
+        candidate: the last description of the candidate from the server.
+    """
+
+    def __init__(self, services: ServiceTraffic, candidate: Candidate) -> None:
+        self._services = services
+        self.candidate = candidate
+
+    def canary(
+        self,
+        share: float | Sequence[float],
+        *,
+        minutes: float = 0,
+        header: str | None = None,
+        max_errors: float | None = 0.01,
+        max_p95: float | None = 2.0,
+        min_agree: float | None = None,
+        tolerance: float = 0.0,
+    ) -> Self:
+        """Let the candidate answer a share of the requests of the service. The canary ends by itself if the candidate
+        is worse.
+
+        The share is exact, and refers to requests, not to connections. With several shares, a step ends when its time
+        is over and its requests show that the candidate is good enough; until there are enough requests, it continues.
+        `candidate.canary` has the state, the counts and the reason; see `refresh`.
+
+        Example:
+            >>> change = ws.services.propose("iris", max_concurrent_requests=20)
+            >>> change.canary([5, 25, 100], minutes=10).candidate.canary.share
+            5.0
+            >>> change.discard()
+            True
+
+        Args:
+            share: percentage of the requests, or the percentages of several steps. The last one remains in effect.
+            minutes: minutes of each step.
+            header: a header; requests with the same value go to the same deployment (default: each request is assigned
+                by itself).
+            max_errors: maximum share of errors above that of the current deployment; None for any.
+            max_p95: maximum 95th percentile of latencies, as a multiple of that of the current deployment; None for
+                any.
+            min_agree: minimum share of its answers that equal those of the current deployment, from 0 to 1. The current
+                deployment gets copies of these requests, with the header `x-mlmgmt-copy: mirror`. None for any, without
+                copies.
+            tolerance: relative or absolute difference up to which two numbers in these answers are equal.
+
+        Raises:
+            UsageError: an argument is wrong. Nothing was sent.
+            ConflictError: the candidate does not run, or another operation on the service is running.
+            NotFoundError: it was promoted or discarded, or its time is over.
+        """
+        shares = [share] if isinstance(share, int | float) else share
+        body = checked(
+            CanaryRequest,
+            steps=[CanaryStep(share=one, minutes=minutes) for one in shares],
+            header=header,
+            max_errors=max_errors,
+            max_p95=max_p95,
+            min_agree=min_agree,
+            tolerance=tolerance,
+        )
+        self.candidate = self._services.start_canary(self._service_id, body)
+        return self
+
+    def stop_canary(self) -> Self:
+        """Stop the canary: the candidate answers no further requests of the service."""
+        self.candidate = self._services.stop_canary(self._service_id)
+        return self
+
+    def mirror(self, minutes: float = 10, *, share: float = 100, requests: int = 10_000) -> Self:
+        """Send copies of the service's requests to the candidate, after their callers have been answered.
+
+        Callers only get the answers of the current deployment. Copies have the header `x-mlmgmt-copy: mirror`, so that
+        a driver can leave out side effects. A slow candidate gets fewer copies (`candidate.mirror.dropped`).
+        `mirror_report` compares the answers.
+
+        Example:
+            >>> change = ws.services.propose("iris", max_concurrent_requests=20)
+            >>> change.mirror(minutes=5, share=50).candidate.mirror.state
+            'Running'
+            >>> change.discard()
+            True
+
+        Args:
+            minutes: minutes until it ends, at most 1,440.
+            share: percentage of the requests.
+            requests: number of copies after which it ends, at most 100,000.
+
+        Raises:
+            UsageError: an argument is wrong. Nothing was sent.
+            ConflictError: the candidate does not run, it has a canary, or another operation on the service is running.
+            NotFoundError: it was promoted or discarded, or its time is over.
+        """
+        body = checked(MirrorRequest, minutes=minutes, share=share, requests=requests)
+        self.candidate = self._services.start_mirror(self._service_id, body)
+        return self
+
+    def stop_mirror(self) -> Self:
+        """Stop the mirror: the candidate gets no further copies. Results so far are kept."""
+        self.candidate = self._services.stop_mirror(self._service_id)
+        return self
+
+    @property
+    def _service_id(self) -> str:
+        return self.candidate.service_id or ""
