@@ -9,6 +9,7 @@ When you change a table, raise VERSION and add the step from the previous versio
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -73,8 +74,10 @@ class StructText(TypeDecorator[Any]):
     def process_bind_param(self, value: Any, _dialect: Dialect) -> str | None:
         return None if value is None else msgspec.json.encode(value).decode()
 
-    def process_result_value(self, value: str | None, _dialect: Dialect) -> Any:
-        return None if value is None else msgspec.json.decode(value, type=self.kind)
+    def result_processor(self, _dialect: Dialect, _column_type: object) -> Callable[[str | None], Any]:
+        # Instead of `process_result_value`, which SQLAlchemy wraps: lists have thousands of values.
+        decode = msgspec.json.Decoder(self.kind).decode
+        return lambda value: None if value is None else decode(value)
 
 
 class StoredService(ServiceCreate, frozen=True, kw_only=True):
@@ -108,8 +111,11 @@ class UtcTime(TypeDecorator[dt.datetime]):
     def process_bind_param(self, value: dt.datetime | None, _dialect: Dialect) -> dt.datetime | None:
         return None if value is None else value.astimezone(dt.UTC).replace(tzinfo=None)
 
-    def process_result_value(self, value: dt.datetime | None, _dialect: Dialect) -> dt.datetime | None:
-        return None if value is None else value.replace(tzinfo=dt.UTC)
+    def result_processor(self, dialect: Dialect, _column_type: object) -> Callable[[Any], dt.datetime | None]:
+        if dialect.name == "sqlite":  # it has text; `replace` takes five times as long
+            parse = dt.datetime.fromisoformat
+            return lambda value: None if value is None else parse(value + "+00:00")
+        return lambda value: None if value is None else value.replace(tzinfo=dt.UTC)
 
 
 def _partial_index(sqlite: str, postgresql: str) -> dict[str, Any]:

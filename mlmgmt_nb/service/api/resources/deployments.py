@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Select, exists, select
 
 from mlmgmt_nb.contract.extensions import ChangeRecord, DeploymentRecord
 from mlmgmt_nb.service.api.app import Call
-from mlmgmt_nb.service.api.resources.lookup import in_account, row_of
+from mlmgmt_nb.service.api.resources.lookup import as_dicts, in_account, row_of
 from mlmgmt_nb.service.http.messages import Reply
 from mlmgmt_nb.service.store import schema
 from mlmgmt_nb.service.store.store import Store
@@ -59,7 +59,7 @@ def _blocks(store: Store, query: Select[Any]) -> Iterator[list[DeploymentRecord]
     while True:
         with store.reading() as db:
             rows = db.execute(further).all()
-        yield [deployment_of(row._asdict()) for row in rows]
+        yield [deployment_of(row) for row in as_dicts(rows)]
         if len(rows) < _ROWS_AT_ONCE:
             return
         further = query.where(schema.deployments.c.seq < rows[-1].seq)

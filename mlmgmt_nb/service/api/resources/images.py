@@ -15,7 +15,7 @@ from mlmgmt_nb.contract.extensions import ArchivableImage, DetailedImage
 from mlmgmt_nb.service.api.app import Call
 from mlmgmt_nb.service.api.paging import Page, page
 from mlmgmt_nb.service.api.resources import operations
-from mlmgmt_nb.service.api.resources.lookup import in_account, is_listed, next_version, row_of
+from mlmgmt_nb.service.api.resources.lookup import as_dicts, in_account, is_listed, next_version, row_of
 from mlmgmt_nb.service.building.built_image import BuiltImage
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.clock import now
@@ -98,13 +98,13 @@ def list_(call: Call) -> Reply:
         query = query.where(manifests.c.account == call.account, manifests.c.name == manifest_name)
     with call.backend.store.reading() as db:
         rows, next_link = page(db, query, schema.images, call.query, f"{call.base_url}/images")
-    return Reply(200, Page([_listed(row, call.base_url) for row in rows], next_link))
+    return Reply(200, Page([_listed(row, call.base_url) for row in as_dicts(rows)], next_link))
 
 
-def _listed(row: Row[Any], base_url: str) -> Image | ArchivableImage:
+def _listed(row: Mapping[str, Any], base_url: str) -> Image | ArchivableImage:
     """Return an image of a list; an archived one says so."""
-    image = image_of(row._asdict(), row.manifest_doc, base_url)
-    if row.archived_at is None:
+    image = image_of(row, row["manifest_doc"], base_url)
+    if row["archived_at"] is None:
         return image
     return ArchivableImage(**msgspec.structs.asdict(image), archived=True)
 

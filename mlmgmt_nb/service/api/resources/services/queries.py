@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -15,8 +15,8 @@ from mlmgmt_nb.service.api.app import Call
 from mlmgmt_nb.service.api.paging import Page, page
 from mlmgmt_nb.service.api.resources.deployments import deployment_of
 from mlmgmt_nb.service.api.resources.images import image_of
-from mlmgmt_nb.service.api.resources.lookup import in_account
-from mlmgmt_nb.service.api.resources.services.rows import DEPLOYMENT_LABELS, IMAGE_LABELS, selected, service_of
+from mlmgmt_nb.service.api.resources.lookup import as_dicts, in_account
+from mlmgmt_nb.service.api.resources.services.rows import DEPLOYMENT_LABELS, IMAGE_LABELS, LISTED, selected, service_of
 from mlmgmt_nb.service.gateway.gateway import first_of_names
 from mlmgmt_nb.service.http.messages import Reply
 from mlmgmt_nb.service.reconciling.specs import replica_count
@@ -43,7 +43,7 @@ def _filtered(db: Connection, call: Call) -> Select[Any]:
     # The account has few services of a name; other filters are selective by the indexes of images and models.
     by_others = {"manifestId", "manifestName", "imageId", "modelId", "modelName"} & call.query.keys()
     is_filtered = bool(by_others) and "serviceName" not in call.query
-    query = selected().where(in_account(services, call.account, is_filtered=is_filtered))
+    query = selected(LISTED).where(in_account(services, call.account, is_filtered=is_filtered))
     query = query.where(services.c.candidate_of.is_(None))
     for name, column in columns.items():
         if (value := call.query.get(name)) is not None:
@@ -82,11 +82,9 @@ def get(call: Call) -> Reply:
         return Reply(200, responses(db, [service_of(db, call, or_candidate=True)], call)[0])
 
 
-def responses(db: Connection, rows: Iterable[Row[Any]], call: Call) -> list[Service]:
+def responses(db: Connection, rows: Sequence[Row[Any]], call: Call) -> list[Service]:
     """Return services, and candidates as services, from their rows."""
-    rows = list(rows)
     models = _models(db, {row.image_manifest_id for row in rows})
-    warnings = _warnings(db, [row.id for row in rows])
     candidates = _candidates(db, [row.id for row in rows])
     settings = call.backend.settings
     # With a TLS certificate, services listen on loopback, and clients use the port that serves TLS.
@@ -94,29 +92,28 @@ def responses(db: Connection, rows: Iterable[Row[Any]], call: Call) -> list[Serv
     names = [row.name.partition("/")[0] for row in rows]
     first = first_of_names(db, names) if front else {}
     found = []
-    for name, row in zip(names, rows, strict=True):
-        is_first = first.get(name) == (row.candidate_of or row.id)
+    for name, row in zip(names, as_dicts(rows), strict=True):
+        is_first = first.get(name) == (row["candidate_of"] or row["id"])
         service = _response(
             row,
-            models.get(row.image_manifest_id, []),
+            models.get(row["image_manifest_id"], []),
             call.base_url,
             _scoring_uri(row, call, front, is_first=is_first),
-            warnings.get(row.id),
         )
-        if (candidate := candidates.get(row.id)) is not None:
+        if (candidate := candidates.get(row["id"])) is not None:
             uri = _scoring_uri(candidate, call, front, is_first=is_first)
             summary = CandidateSummary(
-                id=candidate.id, state=candidate.state, scoring_uri=uri, expires_at=candidate.expires_at
+                id=candidate["id"], state=candidate["state"], scoring_uri=uri, expires_at=candidate["expires_at"]
             )
             service = msgspec.structs.replace(service, candidate=summary)
         found.append(service)
     return found
 
 
-def _candidates(db: Connection, service_ids: Sequence[str]) -> dict[str, Row[Any]]:
+def _candidates(db: Connection, service_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return the rows of the candidates of services, by the ids of these."""
     query = selected().where(schema.services.c.candidate_of.in_(service_ids))
-    return {row.candidate_of: row for row in db.execute(query)}
+    return {row["candidate_of"]: row for row in as_dicts(db.execute(query).all())}
 
 
 def _models(db: Connection, manifest_ids: set[str]) -> dict[str, list[msgspec.Raw]]:
@@ -128,22 +125,12 @@ def _models(db: Connection, manifest_ids: set[str]) -> dict[str, list[msgspec.Ra
         .order_by(links.c.manifest_id, links.c.position)
     )
     found: dict[str, list[msgspec.Raw]] = {}
-    for manifest_id, doc in db.execute(query):
+    for manifest_id, doc in db.execute(query).all():
         found.setdefault(manifest_id, []).append(msgspec.Raw(doc))
     return found
 
 
-def _warnings(db: Connection, service_ids: list[str]) -> dict[str, str | None]:
-    """Return the warning of the last operation of each service."""
-    operations = schema.operations
-    query = select(operations.c.resource_id, operations.c.warning).where(operations.c.resource_id.in_(service_ids))
-    return {row.resource_id: row.warning for row in db.execute(query.order_by(operations.c.seq))}
-
-
-def _response(
-    row: Row[Any], models: list[msgspec.Raw], base_url: str, scoring_uri: str | None, warning: str | None
-) -> Service:
-    values = dict(zip(row._fields, row, strict=True))  # several times as fast as the attributes of a row
+def _response(values: dict[str, Any], models: list[msgspec.Raw], base_url: str, scoring_uri: str | None) -> Service:
     spec: ServiceCreate = values["spec"]
     image = image_of({name: values[label] for name, label in IMAGE_LABELS.items()}, values["manifest_doc"], base_url)
     return Service(
@@ -166,7 +153,7 @@ def _response(
         num_replicas=replica_count(spec, values["scale"]),
         environment={name: value for name, value in (spec.environment or {}).items() if value is not None},
         secrets=sorted(values["secrets"] or ()),
-        warning=warning,
+        warning=values["warning"],
         last_change=_current_deployment(values),
         recording=spec.recording,
     )
@@ -174,22 +161,24 @@ def _response(
 
 def _current_deployment(values: dict[str, Any]) -> DeploymentRecord | None:
     """Return the deployment that serves; None without a record of its change."""
+    if values[DEPLOYMENT_LABELS["change"]] is None:
+        return None
     columns = {name: values[label] for name, label in DEPLOYMENT_LABELS.items()}
-    return None if columns["change"] is None else deployment_of({**columns, "id": values["deployment_id"]})
+    return deployment_of({**columns, "id": values["deployment_id"]})
 
 
-def _scoring_uri(row: Row[Any], call: Call, front: str | None, *, is_first: bool) -> str | None:
+def _scoring_uri(row: dict[str, Any], call: Call, front: str | None, *, is_first: bool) -> str | None:
     """Return the scoring URL: at the cluster itself, if it exposes services; at the front door, if its origin is given;
     or at the service's own port on the host of the request. At the front door, the first service of a name is addressed
     by name and others by id. A service whose creation failed does not have a scoring URL.
     """
-    if row.port is None or row.deployment_status in {"Failed", "Cancelled"}:
+    if row["port"] is None or row["deployment_status"] in {"Failed", "Cancelled"}:
         return None
-    name, separator, rest = row.name.partition("/")  # of a candidate, the name of its service is the first part
-    if call.backend.computes.is_exposed(row.compute_id) and not separator:
-        return call.backend.computes.exposed_url(row.compute_id, row.id)
+    name, separator, rest = row["name"].partition("/")  # of a candidate, the name of its service is the first part
+    if call.backend.computes.is_exposed(row["compute_id"]) and not separator:
+        return call.backend.computes.exposed_url(row["compute_id"], row["id"])
     if front is not None:
-        place = name if is_first else row.candidate_of or row.id
+        place = name if is_first else row["candidate_of"] or row["id"]
         return f"{front}/api/v1/service/{place}{separator}{rest}/score"
     host = urlsplit(call.base_url).hostname or ""
-    return f"http://{f'[{host}]' if ':' in host else host}:{row.port}/api/v1/service/{name}/score"
+    return f"http://{f'[{host}]' if ':' in host else host}:{row['port']}/api/v1/service/{name}/score"

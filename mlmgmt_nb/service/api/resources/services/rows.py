@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, select
@@ -12,27 +13,45 @@ from mlmgmt_nb.service.api.resources.images import IMAGE_COLUMNS
 from mlmgmt_nb.service.api.resources.lookup import row_of
 from mlmgmt_nb.service.store import schema
 
-__all__ = ["DEPLOYMENT_LABELS", "IMAGE_LABELS", "candidate_row", "selected", "service_of"]
+__all__ = ["DEPLOYMENT_LABELS", "IMAGE_LABELS", "LISTED", "candidate_row", "selected", "service_of"]
 
 IMAGE_LABELS = {name: f"image_{name}" for name in IMAGE_COLUMNS}
 """Labels of the columns of the image, by column."""
 DEPLOYMENT_LABELS = {name: f"deployment_{name}" for name in DEPLOYMENT_COLUMNS}
 """Labels of the columns of the current deployment, by column."""
 
+LISTED = [
+    schema.services.c[name]
+    for name in (
+        *("seq", "id", "name", "compute_id", "compute_given", "state", "error", "deployment_id", "port", "scale"),
+        *("created_at", "updated_at", "candidate_of"),
+    )
+]
+"""The columns of a service in responses: without its keys among others."""
 
-def selected() -> Select[Any]:
-    """Select services with their current deployment, its image and the manifest of that image."""
+
+def selected(columns: Iterable[Any] = schema.services.c) -> Select[Any]:
+    """Select services with their current deployment, its image and the manifest of that image, and the warning of
+    their last operation.
+
+    Args:
+        columns: of services.
+    """
     services, deployments, images, manifests = schema.services, schema.deployments, schema.images, schema.manifests
+    operations = schema.operations
     image_columns = [images.c[name].label(label) for name, label in IMAGE_LABELS.items()]
     deployment_columns = [deployments.c[name].label(label) for name, label in DEPLOYMENT_LABELS.items()]
+    last_operation = select(operations.c.warning).where(operations.c.resource_id == services.c.id)
+    warning = last_operation.order_by(operations.c.seq.desc()).limit(1).scalar_subquery()
     return (
         select(
-            services,
+            *columns,
             deployments.c.spec,
             deployments.c.secrets,
             *deployment_columns,
             *image_columns,
             manifests.c.doc.label("manifest_doc"),
+            warning.label("warning"),
         )
         # Both columns, so that the services of an image are found from its deployments.
         .join(deployments, (deployments.c.id == services.c.deployment_id) & (deployments.c.service_id == services.c.id))
