@@ -101,6 +101,9 @@ def test_a_failure_is_one_sentence(service: ServiceProcess, images: Images) -> N
         assert ended["error"]["code"] == code, ended
         assert re.search(words, ended["error"]["message"]), ended
         assert "\n" not in ended["error"]["message"]
+        if name == "no-room":
+            log = service.log(ended["resourceLocation"] + "/logs")
+            assert "[mlmgmt] pods ready 0/1: No node has room for a pod (64 cpu" in log, log
     assert time.monotonic() - began < 35
 
 

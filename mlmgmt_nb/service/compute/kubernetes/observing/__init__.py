@@ -1,6 +1,7 @@
 """What a cluster says of our services.
 
 observation  lists of objects -> observed services (pure)
+waiting      pods and events -> the stages of their start (pure)
 causes       pods, conditions and events -> the cause in one sentence (pure)
 room         what nodes have left (pure)
 events       events of the cluster -> lines of logs (pure)
