@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from mlmgmt_nb.client import Poller, ScoringReport, ScoringTest
+from mlmgmt_nb.client.monitoring.log_lines import readable_log
 from mlmgmt_nb.client.monitoring.stages import watch
 from mlmgmt_nb.commands.config import Config
 from mlmgmt_nb.commands.flags import WaitingArguments
@@ -20,7 +21,7 @@ from mlmgmt_nb.commands.output.formats import formatted
 from mlmgmt_nb.commands.session import Outcome, Session
 from mlmgmt_nb.commands.table import COMMANDS
 from mlmgmt_nb.commands.upload_progress import Meter
-from mlmgmt_nb.commands.values import Keys, LogStream
+from mlmgmt_nb.commands.values import Keys, LogStream, ServiceLog, Text
 from mlmgmt_nb.errors import MlmgmtError, UsageError
 from mlmgmt_nb.redaction import redacted
 from mlmgmt_nb.terminal import Terminal
@@ -103,10 +104,13 @@ def _write(session: Session, outcome: Outcome, out: Terminal, err: Terminal) -> 
         return
     if isinstance(value, LogStream):
         for part in value:
-            out.write(part)
+            out.write(readable_log(part) if out.isatty() else part)
     if isinstance(value, Poller):
         value = _awaited(session, value, outcome, err)
-    text = formatted(value, session.setting("output") or "table", arguments.query, encoding=out.encoding)
+    output = session.setting("output") or "table"
+    if isinstance(value, ServiceLog) and output in {"table", "wide"} and out.isatty():
+        value = Text(readable_log(value))
+    text = formatted(value, output, arguments.query, encoding=out.encoding)
     if isinstance(value, Keys) and value.shown and not arguments.query:  # a program asks for one of them
         err.write("These keys give access to the service: keep them out of files and logs.\n")
     if text:

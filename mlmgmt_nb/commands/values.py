@@ -20,6 +20,7 @@ __all__ = [
     "RequestLogFilter",
     "SecretText",
     "ServiceConsole",
+    "ServiceLog",
     "ServiceTryout",
     "Settings",
     "Text",
@@ -36,6 +37,12 @@ class Text(str):
     __slots__ = ()
 
 
+class ServiceLog(Text):
+    """The log of a service as it was written. Displays, but not pipes, show lines of JSON about requests readable."""
+
+    __slots__ = ()
+
+
 class SecretText(Text):
     """Text with a secret: to be used, and shown by no display."""
 
@@ -46,7 +53,7 @@ class SecretText(Text):
 
 
 class LogStream:
-    """A followed log: iterating yields its parts as they are written, without end.
+    """A followed log: iterating yields its whole lines as they are written, without end.
 
     Args:
         read: reads the log from an offset on.
@@ -63,9 +70,12 @@ class LogStream:
         self._stopped = threading.Event()
 
     def __iter__(self) -> Iterator[str]:
-        part = self._first
+        part, rest = self._first, ""
         while True:
-            text = chosen_lines(part.text, self._line)
+            written = rest + part.text
+            whole = written[: written.rfind("\n") + 1]
+            rest = written[len(whole) :]
+            text = chosen_lines(whole, self._line)
             if text:
                 yield text
             if self._stopped.wait(_FOLLOW_SECONDS):

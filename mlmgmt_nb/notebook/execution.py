@@ -15,6 +15,7 @@ import msgspec
 from mlmgmt_nb.client import Pager, Poller, ScoringReport, ScoringTest
 from mlmgmt_nb.client.deploying.verification import DeployedService
 from mlmgmt_nb.client.monitoring.conditions import condition_of
+from mlmgmt_nb.client.monitoring.log_lines import readable_log
 from mlmgmt_nb.client.services.candidates import ProposedChange
 from mlmgmt_nb.commands import COMMANDS, Command, Help, Outcome, Session
 from mlmgmt_nb.commands.completion import Completer
@@ -271,7 +272,7 @@ def _frame(pager: Pager[Any]) -> Any:
 def _follow(log: LogStream) -> None:
     try:
         for part in log:
-            Terminal(sys.stdout).write(part)
+            Terminal(sys.stdout).write(readable_log(part))
     except KeyboardInterrupt:  # how the user stops it
         log.stop()
 

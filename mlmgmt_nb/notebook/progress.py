@@ -59,7 +59,7 @@ class DeploySteps(Live):
         """Show one more step."""
         self._lines.append(line)
         text = "\n".join(self._lines)
-        self.show(bundle(text, f"<pre>{html.escape(text)}</pre>"))
+        self.show(bundle(text, f'<pre style="margin:0">{html.escape(text)}</pre>'))
 
 
 class TerminalSteps:

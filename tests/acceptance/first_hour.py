@@ -131,9 +131,7 @@ class Walk:
             page.set_viewport_size({"width": width, "height": _HEIGHT})
             self.notebook.set_theme(theme)
             page.mouse.move(0, 0)
-            page.wait_for_function(
-                "() => new Promise(done => requestAnimationFrame(() => setTimeout(done, 100, true)))"
-            )
+            page.wait_for_function(_DRAWN)
             cell = page.locator(".jp-Notebook .jp-Cell").nth(number)
             cell.scroll_into_view_if_needed()
             cell.screenshot(path=self._folder / f"{self._count:02}-{name}-{width}-{theme}.png")
@@ -198,7 +196,8 @@ def _watch(walk: Walk) -> None:
     first.fill("5.1")
     console.get_by_role("tab", name="Code").click()
     walk.take("try-code", TRY)
-    walk.run(LOGS, "200")
+    log = walk.run(LOGS, "200")
+    expect(log).not_to_contain_text('"status"')
     walk.take("logs", LOGS)
     walk.run(TEST, "500")
     walk.take("test", TEST)
@@ -216,7 +215,7 @@ def _change(walk: Walk) -> None:
     choice.select_option(label="flowers-2 version 1")
     panel.get_by_role("button", name="Update", exact=True).click()
     walk.take("update-asks", PANEL)
-    walk.notebook.page.keyboard.press("Escape")
+    panel.get_by_role("button", name="Keep the current image").click()
     walk.run(UPDATE, "answers 100 rows")
     walk.take("update", UPDATE)
     walk.run(ROLLBACK, "Succeeded")
@@ -225,7 +224,7 @@ def _change(walk: Walk) -> None:
 
 def _fail(walk: Walk) -> None:
     """Read errors: a wrong input, a driver that does not start, and its traceback."""
-    walk.run(WRONG, "sepal width (cm)")
+    walk.run(WRONG, "sepal width (cm): this column is missing (in all 2 rows)")
     walk.take("wrong-input", WRONG)
     walk.run(BROKEN, "rates.json")
     walk.take("driver-check", BROKEN)
@@ -248,8 +247,10 @@ def _return(walk: Walk) -> None:
     walk.shell("stop", "mlmgmt stop")
     walk.notebook.wait_to_see(walk.cell(PANEL), "is stopped")
     walk.take("stopped", PANEL)
-    walk.notebook.outputs(walk.cell(PANEL)).get_by_role("button", name="Start the service").click()
-    walk.notebook.wait_to_see(walk.cell(PANEL), "1 of 1 ready")
+    stopped = walk.notebook.outputs(walk.cell(PANEL))
+    stopped.get_by_role("button", name="Start the service").click()
+    expect(stopped).not_to_contain_text("is stopped")
+    expect(stopped).to_contain_text("1 of 1 ready")
     walk.take("started", PANEL)
     block = walk.notebook.outputs(walk.cell(USAGE)).locator("pre").filter(has_text="curl").first.inner_text()
     assert "setosa" in eventually(lambda: walk.shell("curl-again", block), what="the same URL and key")

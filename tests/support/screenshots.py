@@ -163,6 +163,19 @@ def service_panel(studio: Studio) -> None:
     notebook.close()
 
 
+def service_update(studio: Studio) -> None:
+    """Take the question before a service gets an image that was made of another model."""
+    notebook = studio.open("update", f"{_LOAD}\n%mlmgmt service panel -n iris")
+    notebook.run(0)
+    panel = notebook.outputs(0)
+    panel.get_by_role("tab", name="Deployments", exact=True).click()
+    panel.get_by_label("Update to image").select_option(label="flowers version 1")
+    panel.get_by_role("button", name="Update", exact=True).click()
+    notebook.wait_to_see(0, "to confirm")
+    studio.take(notebook, "service-update", [0])
+    notebook.close()
+
+
 def scoring(studio: Studio) -> None:
     """Take the form to try a service, with a table that it made of the sample, and the answer."""
     notebook = studio.open("try", f"{_LOAD}\npanel = %mlmgmt service try -n flowers\npanel")
@@ -207,6 +220,7 @@ PICTURES: dict[str, Shoot] = {
     "workspace-panel": workspace_panel,
     "deploy-panel": deploy_panel,
     "service-panel": service_panel,
+    "service-update": service_update,
     "change-panel": change_panel,
     "scoring": scoring,
     "scoring-test": scoring_test,

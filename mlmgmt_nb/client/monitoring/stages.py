@@ -18,7 +18,7 @@ __all__ = ["Stage", "watch"]
 
 _FIRST_LINES = 500
 _STEP = re.compile(r"\[(\d+)/(\d+)\] (.*)")
-_READY = re.compile(r"\[mlmgmt\] replicas ready (\d+)/(\d+)")
+_READY = re.compile(r"\[mlmgmt\] (replicas|pods) ready (\d+)/(\d+)(?:: (.*))?")
 _DETAIL = re.compile(r"\[mlmgmt\] (?:packages|image): (.*)")
 
 
@@ -27,7 +27,8 @@ class Stage:
 
     Attributes:
         step: the last step of a build: its number, the number of steps, and its title. None without steps.
-        detail: what the step does with packages or layers, such as `downloading scipy (33.7MiB)`, or "".
+        detail: what the step does with packages or layers, such as `downloading scipy (33.7MiB)`; or what pods wait
+            for, such as `1 pulling the image`; or "".
         ready: the ready and the requested number of replicas; None if they are not known.
     """
 
@@ -35,6 +36,7 @@ class Stage:
         self.step: tuple[int, int, str] | None = None
         self.detail = ""
         self.ready: tuple[int, int] | None = None
+        self._replicas = "replicas"
 
     def read(self, lines: Iterable[str]) -> None:
         """Process further lines of the log."""
@@ -42,16 +44,20 @@ class Stage:
             if found := _STEP.match(line):
                 self.step, self.detail = (int(found[1]), int(found[2]), found[3]), ""
             elif found := _READY.match(line):
-                self.ready = (int(found[1]), int(found[2]))
+                self._replicas, self.detail = found[1], found[4] or ""
+                self.ready = (int(found[2]), int(found[3]))
             elif found := _DETAIL.match(line):
                 self.detail = found[1]
 
     def __str__(self) -> str:
-        """`step 3 of 4: requirements, downloading scipy (33.7MiB)`, `replicas ready 1/2`, or ""."""
+        """`step 3 of 4: requirements, downloading scipy (33.7MiB)`, `pods ready 1/2: 1 pulling the image`, or ""."""
         if self.step:
             number, steps, title = self.step
             return f"step {number} of {steps}: {title}" + (f", {self.detail}" if self.detail else "")
-        return "replicas ready {}/{}".format(*self.ready) if self.ready else ""
+        if self.ready:
+            ready, wanted = self.ready
+            return f"{self._replicas} ready {ready}/{wanted}" + (f": {self.detail}" if self.detail else "")
+        return ""
 
     @property
     def part(self) -> float | None:

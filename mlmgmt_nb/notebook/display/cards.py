@@ -8,7 +8,7 @@ from typing import Any
 
 from mlmgmt_nb.charts import still
 from mlmgmt_nb.notebook.display.card import Card, Shown, bundle, html_cell, rows_of
-from mlmgmt_nb.notebook.display.records import records
+from mlmgmt_nb.notebook.display.records import log_text, records
 
 __all__ = ["CHANGE", "POLLER", "candidate_card", "card_of", "cards", "deployed_bundle", "service_card", "versioned"]
 
@@ -48,6 +48,7 @@ def cards() -> Iterator[tuple[str, str, Callable[[Any], Shown | str]]]:
     yield "mlmgmt_nb.contract.changes", "Candidate", candidate_card
     yield *CHANGE, lambda change: candidate_card(change.candidate)
     yield _VALUES, "SecretText", repr
+    yield _VALUES, "ServiceLog", log_text
     yield _VALUES, "Text", lambda text: str(text).rstrip("\n")
     yield "mlmgmt_nb.commands.usage", "Usage", _Usage
     yield _VALUES, "Settings", _settings

@@ -16,7 +16,7 @@ from mlmgmt_nb.notebook.display.cards import CHANGE, POLLER, cards
 __all__ = ["register", "unregister"]
 
 
-_BUILT_IN = frozenset({"ComputeList", "LogPart", "Page", "Scored", "SecretText", "Text"})
+_BUILT_IN = frozenset({"ComputeList", "LogPart", "Page", "Scored", "SecretText", "ServiceLog", "Text"})
 """Subclasses of built-in types, whose own text IPython prefers to that of a bundle."""
 
 
@@ -76,5 +76,5 @@ def _remove(formatter: Any, module: str, name: str) -> None:
 
 def _bundle(shown: Shown | str) -> dict[str, str]:
     if isinstance(shown, str):
-        return bundle(shown, f"<pre>{html.escape(shown)}</pre>")
+        return bundle(shown, f'<pre style="margin:0">{html.escape(shown)}</pre>')
     return bundle(shown.text(), shown.html())

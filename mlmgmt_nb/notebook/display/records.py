@@ -11,7 +11,7 @@ from mlmgmt_nb.notebook.display.card import Card, Shown, html_cell, rows_of
 from mlmgmt_nb.short_repr import cut
 from mlmgmt_nb.terminal import one_line
 
-__all__ = ["records"]
+__all__ = ["log_text", "records"]
 
 _ROWS = 20
 _LONGEST = 200
@@ -27,7 +27,7 @@ def records() -> Iterator[tuple[str, str, Callable[[Any], Shown | str]]]:
         lambda page: _Table("page", page.value, has_more=bool(page.continuation_token)),
     )
     yield f"{client}.computes", "ComputeList", lambda computes: _Table("computes", computes)
-    yield f"{client}.monitoring.logs", "LogPart", lambda part: part.text.rstrip("\n")
+    yield f"{client}.monitoring.logs", "LogPart", lambda part: log_text(part.text)
     yield f"{client}.scoring_tests.test", "ScoringTest", str
     yield f"{client}.services.replaying", "ReplayCases", repr
     yield f"{client}.replays.replay", "Endpoint", repr
@@ -45,6 +45,13 @@ def records() -> Iterator[tuple[str, str, Callable[[Any], Shown | str]]]:
         ("mlmgmt_nb.packaging.package", "Package", "package"),
     ):
         yield module, name, _record(title)
+
+
+def log_text(log: str) -> str:
+    """Return a log for display."""
+    from mlmgmt_nb.client.monitoring.log_lines import readable_log  # needed only here
+
+    return readable_log(log).rstrip("\n")
 
 
 class _Table:

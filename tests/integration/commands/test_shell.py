@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -37,6 +38,13 @@ class Ran(NamedTuple):
 
 
 Shell = Callable[..., Ran]
+
+
+class Screen(io.StringIO):
+    """A terminal."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 @pytest.fixture(scope="module")
@@ -277,6 +285,12 @@ def test_one_step(shell: Shell, tmp_path: Path) -> None:
     assert no_sample.err == "mlmgmt: service 'one' has no sample\nGive data with -d.\n"
     assert "replica" in shell("service", "logs", "realtime", "-i", "one", "--tail", "5").out
     assert shell("service", "logs", "-n", "one", "--request-id", "no-such-request").out == ""
+    logs = ("service", "logs", "-n", "one")
+    eventually(lambda: '"status":200' in shell(*logs).out, what="the line of a request")
+    screen = Screen()
+    assert main(logs, screen, io.StringIO()) == 0
+    assert re.search(r"^[\d:.]{12}  200 +[\d.]+ ms  \S+$", screen.getvalue(), re.MULTILINE), "people read it"
+    assert '"status"' not in screen.getvalue()
 
     key = shell("service", "keys", "-n", "one", "--show", "--query", "primaryKey", "-o", "tsv")
     masked = shell("service", "keys", "-n", "one")

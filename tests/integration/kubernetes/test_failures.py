@@ -14,6 +14,7 @@ import pytest
 import requests
 import yaml
 
+from mlmgmt_nb.client.monitoring.stages import Stage
 from tests.conftest import ServiceProcess, mlmgmt
 from tests.integration.kubernetes.helpers import SAYS, build, serve
 from tests.integration.kubernetes.helpers import configure as configure_clusters
@@ -124,6 +125,31 @@ def test_what_a_namespace_refuses_is_one_sentence(
     assert ended["error"]["code"] == "Forbidden", ended
     assert re.search(r"^The cluster refused the request: .*exceeded quota: q, .*\.$", ended["error"]["message"]), ended
     assert time.monotonic() - began < 60
+
+
+def test_progress_says_what_pods_wait_for(
+    cluster: ClusterProcess, service: ServiceProcess, image_for: Images, tight: Callable[..., None]
+) -> None:
+    """While the scheduler finds no node, and while the driver loads; the last line is that of the client's progress."""
+    tight(cluster.settings("tight", name="busy"), '[busy.pod-fields]\nspec = {schedulerName = "busy"}\n')
+    accepted = create(service, image_for("busy"), "waits", "busy")
+    log = service.get(accepted.headers["Operation-Location"])["resourceLocation"] + "/logs"
+
+    def stage() -> str:
+        found = Stage()
+        found.read(service.log(log).splitlines())
+        return str(found)
+
+    eventually(lambda: stage() == "pods ready 0/1: 1 waiting for a node", 30, "a pod without a node")
+    pods = "/api/v1/namespaces/tight/pods"
+    name = cluster.api("GET", pods)["items"][0]["metadata"]["name"]
+    target = {"apiVersion": "v1", "kind": "Node", "name": "n1"}
+    binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": target}
+    cluster.api("POST", f"{pods}/{name}/binding", binding)
+    ended = service.operation(accepted)
+    assert ended["state"] == "Succeeded", ended
+    assert stage() == "pods ready 1/1"
+    service.request("DELETE", f"/services/{ended['resourceLocation'].rpartition('/')[2]}")
 
 
 def as_toml(value: Any) -> str:

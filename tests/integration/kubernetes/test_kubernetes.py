@@ -109,6 +109,9 @@ def test_a_failure_is_one_sentence(service: ServiceProcess, images: Images) -> N
         assert re.search(words, ended["error"]["message"]), ended
         assert "\n" not in ended["error"]["message"]
         assert "in time" not in ended["error"]["message"], "the cause ended it, not the time for starting"
+        if name == "no-room":
+            log = service.log(ended["resourceLocation"] + "/logs")
+            assert "[mlmgmt] pods ready 0/1: No node has room for a pod (64 cpu" in log, log
 
 
 def _lost(service: ServiceProcess, images: Images) -> Any:

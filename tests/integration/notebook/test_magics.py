@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from mlmgmt_nb import errors, local
 from mlmgmt_nb.client import Poller
 from mlmgmt_nb.contract import ServiceResponse
 from tests.integration.notebook.conftest import Notebook
+from tests.support.waiting import eventually
 
 
 @pytest.fixture
@@ -180,8 +182,12 @@ def test_displays(echo: Notebook) -> None:
     model = echo.run("%mlmgmt model register -m model.bin -n '<b>x</b>'").result
     assert "<b>x</b>" not in echo.shown(model, "text/html")
     assert "&lt;b&gt;x&lt;/b&gt;" in echo.shown(model, "text/html")
-    log = echo.run("%mlmgmt service logs -n echo").result
-    assert echo.shown(log) == str(log).rstrip("\n")
+    echo.run("%mlmgmt service run -n echo -d 1")
+    read = "%mlmgmt service logs -n echo"
+    log = eventually(lambda: '"status":200' in (log := echo.run(read).result) and log, what="the line of a request")
+    assert re.search(r"^[\d:.]{12}  200 +[\d.]+ ms  \S+$", echo.shown(log), re.MULTILINE), "times are read by people"
+    assert '"status"' not in echo.shown(log)
+    assert '\\"status\\":200' in echo.shown(echo.run("%mlmgmt service logs -n echo -o json").result)
     assert "source" in echo.shown(echo.run("%mlmgmt config show").result)
 
 

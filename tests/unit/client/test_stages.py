@@ -97,6 +97,18 @@ def test_the_layers_of_an_image(tmp_path: Path) -> None:
     assert str(stage) == "step 5 of 5: Docker image, pulled 50 of 80 MiB, 1 of 2 layers"
 
 
+def test_what_pods_wait_for() -> None:
+    stage = Stage()
+    stage.read(["[mlmgmt] pods ready 0/2: 2 pulling the image"])
+    assert (str(stage), stage.part) == ("pods ready 0/2: 2 pulling the image", 0.0)
+    stage.read(["[mlmgmt] pods ready 1/2: No node has room for a pod (2 cpu): Insufficient cpu. Free: 1 cpu."])
+    assert str(stage) == "pods ready 1/2: No node has room for a pod (2 cpu): Insufficient cpu. Free: 1 cpu."
+    stage.read(["[mlmgmt] pods ready 2/2"])
+    assert (str(stage), stage.part) == ("pods ready 2/2", 1.0)
+    stage.read(["[mlmgmt] replicas ready 1/2"])
+    assert str(stage) == "replicas ready 1/2"
+
+
 def test_a_line_follows_the_operation() -> None:
     operation: Any = Operation(["[1/4] models", "[3/4] requirements", "[mlmgmt] packages: installing 8 packages"])
     shown = [line.rpartition(", ")[0] for line in watch(operation)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mlmgmt_nb.commands.values import RequestLogFilter, chosen_lines
+from mlmgmt_nb.client import LogPart
+from mlmgmt_nb.commands.values import LogStream, RequestLogFilter, chosen_lines
 
 LOG = """[mlmgmt] deployed
 request one-1: run() failed
@@ -30,3 +31,12 @@ def test_a_traceback_may_come_in_two_parts() -> None:
     about = RequestLogFilter("one-1")
     lines = LOG.splitlines(keepends=True)
     assert chosen_lines("".join(lines[:3]), about) + chosen_lines("".join(lines[3:6]), about) == "".join(lines[1:6])
+
+
+def test_a_followed_log_comes_in_whole_lines() -> None:
+    parts = iter([LogPart("two\nthr", 2), LogPart("", 2), LogPart("ee\n", 3)])
+    stream = LogStream(lambda _: next(parts), LogPart("one\n", 1))
+    lines = iter(stream)
+    assert [next(lines), next(lines), next(lines)] == ["one\n", "two\n", "three\n"]
+    stream.stop()
+    assert next(lines, None) is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mlmgmt_nb.client import LogPart
-from mlmgmt_nb.notebook.panels.service.log_tail import LogTail, readable
+from mlmgmt_nb.notebook.panels.service.log_tail import LogTail
 
 NOTE = (
     '{"time":"2026-11-25T07:26:32.708Z","request":"79148de2","method":"%s","path":"/api/v1/service/iris/%s",'
@@ -63,11 +63,3 @@ def test_the_log_that_is_kept_is_short() -> None:
         tail.poll()
     assert len(tail.lines) == 400
     assert tail.lines[-1] == "2-299"
-
-
-def test_notes_of_requests_are_put_for_people() -> None:
-    assert readable(NOTE % ("POST", "score", 200, "")) == "07:26:32.708  200      11.3 ms  79148de2"
-    shown = readable(NOTE % ("GET", "swagger.json", 401, ',"code":"Unauthorized","message":"a key is needed"'))
-    assert shown.endswith("79148de2 GET /swagger.json  Unauthorized: a key is needed")
-    for line in ("[mlmgmt] deployed", '{"mine": 1}', '{"time": 3}', "{", ""):
-        assert readable(line) == line

@@ -282,10 +282,52 @@ def test_imports_of_2017_in_a_notebook() -> None:
 
 
 def test_many_faults_are_cut_short() -> None:
-    argument = SampleDefinition(DataTypes.PANDAS, pd.DataFrame({"a": [1.5]})).schema
+    argument = SampleDefinition(DataTypes.PANDAS, pd.DataFrame(np.ones((1, 20)))).schema
     with pytest.raises(InputError) as caught:
-        argument.parse([{"a": "x"}] * 1000, "df")
+        argument.parse([{str(number): "x" for number in range(20)}] * 1000, "df")
     assert len(caught.value.problems) == 10
+
+
+ROW = {"age": 1.5, "n": 1}
+
+
+@pytest.mark.parametrize(
+    ("rows", "problems"),
+    [
+        ([{"n": 1}], ["df[0].age: this column is missing"]),
+        ([{"n": 1}] * 3, ["df[0].age: this column is missing (in all 3 rows)"]),
+        ([ROW, {"n": 1}, ROW], ["df[1].age: this column is missing"]),
+        ([ROW, {"n": 1}, {"n": 1}], ["df[1].age: this column is missing (also in row 2)"]),
+        ([ROW] + [{"n": 1}] * 9, ["df[1].age: this column is missing (also in rows 2, 3, 4, …)"]),
+        ([{**ROW, "x": 1}] * 2, ["df[0].x: unknown column; the columns are age, n (in all 2 rows)"]),
+        ([ROW, 3, "a"], ["df[1]: expected an object with the columns age, n; got the number 3 (also in row 2)"]),
+        (
+            [{"age": "q", "n": 1.5}] * 2 + [{"age": None, "n": None}],
+            [
+                'df[0].age: expected a number or null, got the string "q" (also in row 1)',
+                "df[0].n: expected an integer, got the number 1.5 (in all 3 rows)",
+            ],
+        ),
+        (
+            [{"age": 1, "n": 2**64}] * 100,
+            ["df[0].n: expected an integer (int64), got the number 18446744073709551616 (also in rows 1, 2, 3, …)"],
+        ),
+    ],
+)
+def test_a_problem_of_many_rows_is_reported_once(rows: list[Any], problems: list[str]) -> None:
+    argument = SampleDefinition(DataTypes.PANDAS, pd.DataFrame({"age": [1.5], "n": [1]})).schema
+    with pytest.raises(InputError) as caught:
+        argument.parse(rows, "df")
+    assert caught.value.problems == problems
+
+
+def test_a_problem_of_many_elements_is_reported_once() -> None:
+    plan = SampleDefinition(DataTypes.PANDAS, pd.DataFrame({"plan": pd.Categorical(["A"])})).schema
+    with pytest.raises(InputError, match=r'one of A; got the string "B" \(also in row 2\)$'):
+        plan.parse([{"plan": "B"}, {"plan": "A"}, {"plan": "C"}], "df")
+    array = SampleDefinition(DataTypes.NUMPY, np.zeros((2, 2))).schema
+    with pytest.raises(InputError, match=r'^x\[0\]\[1\]: expected .* "a" \(also at x\[1\]\[0\]\)$'):
+        array.parse([[1, "a"], ["b", 2]], "x")
 
 
 def test_labels_that_are_no_text() -> None:

@@ -165,6 +165,19 @@ def test_rows_that_do_not_fit(change: dict[str, Any], problem: str) -> None:
         schema.parse([{**ROW, **change}], "x")
 
 
+def test_a_problem_of_many_elements_is_reported_once() -> None:
+    schema: Any = SampleDefinition(DataTypes.NUMPY, np.zeros(1, dtype=[("a", "i4"), ("b", "f8")])).schema
+    with pytest.raises(InputError) as caught:
+        schema.parse([{"a": 1}, {"a": 1, "c": 2}, 3, [1]], "x")
+    assert caught.value.problems == [
+        "x[0].b: this field is missing (also at x[1])",
+        "x[1].c: unknown field; the fields are a, b",
+        "x[2]: expected an object with the fields a, b; got the number 3 (also at x[3])",
+    ]
+    with pytest.raises(InputError, match=r"^x\[0\].a: expected an integer, got null \(in all 2 elements\)$"):
+        schema.parse([[None, 1]] * 2, "x")
+
+
 def test_units_are_needed() -> None:
     with pytest.raises(SchemaError, match="has no unit"):
         array_type("timedelta64")

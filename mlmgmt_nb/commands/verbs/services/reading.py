@@ -19,7 +19,7 @@ from mlmgmt_nb.commands.values import (
     Keys,
     LogStream,
     RequestLogFilter,
-    Text,
+    ServiceLog,
     chosen_lines,
 )
 from mlmgmt_nb.commands.verbs.services.scoring import sample
@@ -106,7 +106,7 @@ def _logs(session: Session, arguments: _Logs) -> object:
     part = services.logs(service_id, tail=arguments.tail)
     if arguments.follow:
         return LogStream(lambda offset: services.logs(service_id, offset=offset), part, line)
-    return Text(chosen_lines(part.text, line))
+    return ServiceLog(chosen_lines(part.text, line))
 
 
 COMMANDS: tuple[Command[Any], ...] = (

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from mlmgmt_nb.client import Poller
 from mlmgmt_nb.client.http.passive import passive
 from mlmgmt_nb.client.monitoring.failures import driver_traceback, last_rollout
+from mlmgmt_nb.client.monitoring.log_lines import readable
 from mlmgmt_nb.client.monitoring.stages import Stage
 from mlmgmt_nb.contract import AsyncOperationStatus, ErrorResponse, Image
 from mlmgmt_nb.errors import MlmgmtError
@@ -151,13 +152,16 @@ class Progress:
         head = f'<div role="status"{silent}>{badge(self.state)} {shown}{self._links()}</div>'
         if self.is_open:
             bar = progress_bar(self.stage() or "running", self.part())
-            return f"{head}{bar}{log_lines(list(self.lines)[-_SHOWN_LINES:])}"
+            return f"{head}{bar}{log_lines(self._last_lines(_SHOWN_LINES))}"
         reasons = self._reasons()
         error = alert(ErrorText(reasons[0], "\n".join(reasons[1:]))) if reasons else ""
         folded = _collapsible("driver's traceback", self.traceback()) + _collapsible(
-            "log", list(self.lines)[-_FOLDED_LINES:]
+            "log", self._last_lines(_FOLDED_LINES)
         )
         return f"{head}{error}{folded}"
+
+    def _last_lines(self, most: int) -> list[str]:
+        return list(map(readable, list(self.lines)[-most:]))
 
     def _links(self) -> str:
         if self.made is None:

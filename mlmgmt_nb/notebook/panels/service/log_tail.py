@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from mlmgmt_nb.client.http.forks import ForkLock
 from mlmgmt_nb.commands.values import RequestLogFilter
-from mlmgmt_nb.contract.resolving import resolve
 
-__all__ = ["LogTail", "readable"]
+__all__ = ["LogTail"]
 
 _KEPT_LINES, _SEARCHED_LINES = 400, 20_000
 
@@ -51,31 +48,3 @@ class LogTail:
             *lines, self._rest = (self._rest + part.text).split("\n")
             chosen = [line for line in lines if self._about is None or self._about(line)]
             self.lines = (*self.lines, *chosen)[-_KEPT_LINES:]
-
-
-def readable(line: str) -> str:
-    """Return a log line for display; JSON lines about requests are formatted."""
-    try:
-        note = msgspec.json.decode(line, type=_RequestNote)
-    except msgspec.DecodeError:
-        return line
-    path = note.path.rpartition("/")[2]
-    what = f" {note.method} /{path}" if (note.method, path) != ("POST", "score") else ""
-    failed = f"  {note.code}: {note.message}" if note.code else ""
-    return f"{note.time[11:23]}  {note.status}  {note.ms:>8.1f} ms  {note.request}{what}{failed}"
-
-
-class _RequestNote(msgspec.Struct):
-    """A log line about a request, as replicas write it."""
-
-    time: str
-    request: str
-    method: str
-    path: str
-    status: int
-    ms: float
-    code: str = ""
-    message: str = ""
-
-
-resolve(_RequestNote)

@@ -8,6 +8,7 @@ from typing import Any
 from mlmgmt_nb.client import Workspace
 from mlmgmt_nb.client.http.passive import passive
 from mlmgmt_nb.client.monitoring.conditions import condition
+from mlmgmt_nb.client.monitoring.log_lines import readable
 from mlmgmt_nb.contract import Deployment, ServiceResponse, ServiceUpdateRequest
 from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.notebook.display.card import Card, badge
@@ -18,7 +19,6 @@ from mlmgmt_nb.notebook.panels.change.view import ChangePanel
 from mlmgmt_nb.notebook.panels.frontend import frontend
 from mlmgmt_nb.notebook.panels.panel import Panel
 from mlmgmt_nb.notebook.panels.service.image_choice import ImageRelation
-from mlmgmt_nb.notebook.panels.service.log_tail import readable
 from mlmgmt_nb.notebook.panels.service.state import AUTOSCALER, ServiceState, key_in
 
 __all__ = ["ServicePanel"]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mlmgmt_nb.scoring.encoding.builtins import key_text
+from mlmgmt_nb.scoring.schema.tables.places import elsewhere
 from mlmgmt_nb.scoring.schema.text_values import OBJECT_TYPES
 from mlmgmt_nb.scoring.schema.types import MAX_PROBLEMS, InputError, SchemaError, UnitError, describe
 
@@ -70,7 +71,7 @@ class Column:
     """A column of a table, or the elements of an array.
 
     Args:
-        label: the column's name in the frame.
+        label: the column's name in the frame; None for the elements of an array.
         dtype: NumPy or pandas data type.
         objects: the type of all elements of an object column, one of `OBJECT_TYPES`; None for JSON values.
     """
@@ -114,7 +115,7 @@ class Column:
             path: returns the path of the value at a position, for messages.
 
         Raises:
-            InputError: values do not fit; it lists each of them.
+            InputError: values do not fit; it names the first of them, and the places of others.
         """
         if not self.accepts(values):
             values = self._corrected(values, path)
@@ -122,19 +123,20 @@ class Column:
         try:
             return self._array(values)
         except (ValueError, TypeError, OverflowError):
-            raise InputError(self._unconvertible(values, path)) from None
+            raise self._unconvertible(values, path) from None
 
     def _corrected(self, values: Sequence[Any], path: Callable[[int], str]) -> list[Any]:
         """Return the values, with harmless deviations corrected; any other wrong type is an error."""
         corrected = [self._correct(value) for value in values]
-        problems = [
-            f"{path(place)}: expected {self.words}, got {describe(value)}"
-            for place, value in enumerate(corrected)
-            if type(value) not in self.accepted
-        ]
-        if problems:
-            raise InputError(problems)
+        wrong = [place for place, value in enumerate(corrected) if type(value) not in self.accepted]
+        if wrong:
+            raise self._error(f"expected {self.words}, got {describe(corrected[wrong[0]])}", wrong, len(values), path)
         return corrected
+
+    def _error(self, problem: str, places: Sequence[int], total: int, path: Callable[[int], str]) -> InputError:
+        """Return one error for all values with the same problem."""
+        others = elsewhere(places, total, path if self.label is None else None)
+        return InputError([f"{path(places[0])}: {problem}{others}"])
 
     def _correct(self, value: Any) -> Any:
         """Return 1.0 as an integer, and the text of a boolean, as in samples in files of 2017, as a boolean."""
@@ -146,25 +148,27 @@ class Column:
         if self.kind != "C" or not self.categories:
             return
         known = ", ".join(map(str, list(self.dtype.categories)[:20]))
-        problems = [
-            f"{path(place)}: expected one of {known}; got {describe(value)}"
-            for place, value in enumerate(values)
-            if value is not None and value not in self.categories
-        ]
-        if problems:
-            raise InputError(problems)
+        wrong = [n for n, value in enumerate(values) if value is not None and value not in self.categories]
+        if wrong:
+            problem = f"expected one of {known}; got {describe(values[wrong[0]])}"
+            raise self._error(problem, wrong, len(values), path)
 
-    def _unconvertible(self, values: Sequence[Any], path: Callable[[int], str]) -> list[str]:
-        problems = []
+    def _unconvertible(self, values: Sequence[Any], path: Callable[[int], str]) -> InputError:
+        places: list[int] = []
+        reason = ""
         for place, value in enumerate(values):
             try:
                 self._array([value])
             except (ValueError, TypeError, OverflowError) as error:
-                reason = f", which is {error}" if isinstance(error, UnitError) else ""
-                problems.append(f"{path(place)}: expected {self.words} ({self.dtype}), got {describe(value)}{reason}")
-                if len(problems) == MAX_PROBLEMS:
+                if not places and isinstance(error, UnitError):
+                    reason = f", which is {error}"
+                places.append(place)
+                if len(places) == MAX_PROBLEMS:
                     break
-        return problems or [f"{path(0)}: the values do not fit {self.dtype} together"]
+        if not places:
+            return InputError([f"{path(0)}: the values do not fit {self.dtype} together"])
+        problem = f"expected {self.words} ({self.dtype}), got {describe(values[places[0]])}{reason}"
+        return self._error(problem, places, len(values), path)
 
     def _array(self, values: Sequence[Any]) -> Any:
         import numpy as np

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from operator import itemgetter
 from typing import Any
@@ -10,9 +10,9 @@ from typing import Any
 from mlmgmt_nb.scoring.encoding.encoder import JsonFormError
 from mlmgmt_nb.scoring.schema.plain import plain_json
 from mlmgmt_nb.scoring.schema.tables.columns import Column, check_dtype, swagger_of_dtype
+from mlmgmt_nb.scoring.schema.tables.places import elsewhere
 from mlmgmt_nb.scoring.schema.text_values import type_of_objects
 from mlmgmt_nb.scoring.schema.types import (
-    MAX_PROBLEMS,
     ArgumentType,
     DataTypes,
     InputError,
@@ -46,6 +46,11 @@ def _check_columns(columns: Any) -> None:
         if type(_python(label)) not in (str, int, float, bool):
             kind = type(label).__name__
             raise SchemaError(f"the sample has a column with the name {label!r} of type {kind}. Make its name text")
+
+
+def _got(record: Any) -> str:
+    """Return what a record is instead of an object, or ""."""
+    return "" if isinstance(record, dict) else f"; got {describe(record)}"
 
 
 def _cell_path(name: str, key: str, row: int) -> str:
@@ -199,22 +204,24 @@ class PandasType(ArgumentType):
         raise InputError(self._mismatches(records, name))
 
     def _mismatches(self, records: list[Any], name: str) -> list[str]:
-        problems: list[str] = []
+        """Return each problem of the records once, with the rows that have it."""
+        problems: dict[tuple[str, str], list[int]] = {}
         for row, record in enumerate(records):
-            if not isinstance(record, dict):
-                problems.append(
-                    f"{name}[{row}]: expected an object with the columns {self._listed()}; got {describe(record)}"
-                )
-                continue
-            problems += [f"{name}[{row}].{key}: this column is missing" for key in self._keys if key not in record]
-            problems += [
-                f"{name}[{row}].{key}: unknown column; the columns are {self._listed()}"
-                for key in record
-                if key not in self._keys
-            ]
-            if len(problems) >= MAX_PROBLEMS:
-                break
-        return problems
+            for problem in self._mismatch(record):
+                problems.setdefault(problem, []).append(row)
+        return [
+            f"{name}[{rows[0]}]{column}: {words}{_got(records[rows[0]])}{elsewhere(rows, len(records))}"
+            for (column, words), rows in problems.items()
+        ]
+
+    def _mismatch(self, record: Any) -> Iterator[tuple[str, str]]:
+        """Yield the columns of a record with a problem, each with the problem."""
+        if not isinstance(record, dict):
+            yield "", f"expected an object with the columns {self._listed()}"
+            return
+        yield from ((f".{key}", "this column is missing") for key in self._keys if key not in record)
+        unknown = f"unknown column; the columns are {self._listed()}"
+        yield from ((f".{key}", unknown) for key in record if key not in self._keys)
 
     def _listed(self) -> str:
         shown = ", ".join(self._keys[:20])

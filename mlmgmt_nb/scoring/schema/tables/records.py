@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 
 from mlmgmt_nb.scoring.schema.tables.columns import Column, swagger_of_dtype
-from mlmgmt_nb.scoring.schema.types import MAX_PROBLEMS, InputError, describe
+from mlmgmt_nb.scoring.schema.tables.places import elsewhere
+from mlmgmt_nb.scoring.schema.types import InputError, describe
 
 __all__ = ["Elements", "elements_of", "swagger_of_elements"]
 
@@ -33,7 +34,7 @@ def elements_of(dtype: Any, objects: str | None = None) -> Elements:
     """Return the converter for elements or fields of a data type, or of the type of all objects."""
     if dtype.names:
         return Records(dtype)
-    return Column("", dtype, objects) if dtype.subdtype is None else SubarrayElements(dtype)
+    return Column(None, dtype, objects) if dtype.subdtype is None else SubarrayElements(dtype)
 
 
 def swagger_of_elements(dtype: Any) -> dict[str, Any]:
@@ -82,27 +83,32 @@ class Records:
 
     def _rows(self, values: Sequence[Any], path: Callable[[int], str]) -> list[Sequence[Any]]:
         rows: list[Sequence[Any]] = []
-        problems: list[str] = []
+        problems: dict[tuple[str, str], list[int]] = {}
         for place, value in enumerate(values):
             if isinstance(value, dict) and value.keys() == self._fields.keys():
                 rows.append([value[name] for name in self._fields])
             elif isinstance(value, list) and len(value) == len(self._fields):
                 rows.append(value)
             else:
-                problems += self._mismatch(value, path(place))
-                if len(problems) >= MAX_PROBLEMS:
-                    break
+                for problem in self._mismatch(value):
+                    problems.setdefault(problem, []).append(place)
         if problems:
-            raise InputError(problems)
+            raise InputError(
+                [
+                    f"{path(places[0])}{field}: {words}{_got(values[places[0]])}{elsewhere(places, len(values), path)}"
+                    for (field, words), places in problems.items()
+                ]
+            )
         return rows
 
-    def _mismatch(self, value: Any, path: str) -> list[str]:
+    def _mismatch(self, value: Any) -> Iterator[tuple[str, str]]:
+        """Yield the fields with a problem, each with the problem."""
         listed = ", ".join(self._fields)
         if not isinstance(value, dict):
-            return [f"{path}: expected an object with the fields {listed}; got {describe(value)}"]
-        missing = [f"{path}.{name}: this field is missing" for name in self._fields if name not in value]
-        unknown = [name for name in value if name not in self._fields]
-        return missing + [f"{path}.{name}: unknown field; the fields are {listed}" for name in unknown]
+            yield "", f"expected an object with the fields {listed}"
+            return
+        yield from ((f".{name}", "this field is missing") for name in self._fields if name not in value)
+        yield from ((f".{n}", f"unknown field; the fields are {listed}") for n in value if n not in self._fields)
 
 
 class SubarrayElements:
@@ -131,6 +137,11 @@ class SubarrayElements:
             raise InputError([f"{path}: expected a list of {shape[0]} values, got {got}"])
         for place, item in enumerate(value):
             self._flatten(item, shape[1:], f"{path}[{place}]", parts)
+
+
+def _got(value: Any) -> str:
+    """Return what an element is instead of an object, or ""."""
+    return "" if isinstance(value, dict) else f"; got {describe(value)}"
 
 
 def _member(path: Callable[[int], str], name: str, place: int) -> str:

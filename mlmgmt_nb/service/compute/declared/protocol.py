@@ -92,7 +92,8 @@ class ObservedService(msgspec.Struct, frozen=True, kw_only=True):
         fingerprint: fingerprint of the declaration in force; None if a part of it is missing or was changed.
         replicas: desired number of replicas, as declared; `ready` of them answer.
         is_complete: whether only replicas of this declaration are left, and all of them are ready.
-        cause: why it is not complete.
+        waiting: the stages of the replicas that are not ready, in a few words.
+        cause: the problem that keeps replicas from being ready.
         refused: the fingerprint of the declaration that the compute refused last, with the cause.
         exists: whether anything of the service is left.
     """
@@ -102,6 +103,7 @@ class ObservedService(msgspec.Struct, frozen=True, kw_only=True):
     replicas: int = 0
     ready: int = 0
     is_complete: bool = False
+    waiting: str = ""
     cause: Cause | None = None
     refused: tuple[str, Cause] | None = None
     exists: bool = True

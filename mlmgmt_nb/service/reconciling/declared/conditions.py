@@ -1,13 +1,13 @@
-"""The current problem of a service on a cluster, for its `error`."""
+"""The current problem of a service on a cluster, for its `error`, and the progress of its rollout, for its log."""
 
 from __future__ import annotations
 
 from mlmgmt_nb.contract import ErrorResponse
-from mlmgmt_nb.service.compute.declared.protocol import NOTHING, Observation
+from mlmgmt_nb.service.compute.declared.protocol import NOTHING, Observation, ObservedService
 from mlmgmt_nb.service.reconciling.conditions import with_condition, without_condition
 from mlmgmt_nb.service.reconciling.declared.desired import Desired
 
-__all__ = ["error_of"]
+__all__ = ["error_of", "progress_line"]
 
 
 def error_of(service: Desired, error: ErrorResponse | None, observation: Observation) -> ErrorResponse | None:
@@ -29,3 +29,9 @@ def error_of(service: Desired, error: ErrorResponse | None, observation: Observa
     if cause is None or not (seen.refused or cause.is_certain):
         return without_condition(error)
     return with_condition(error, "PodsNotReady", f"{seen.ready} of {seen.replicas} pods are ready: {cause.message}")
+
+
+def progress_line(seen: ObservedService) -> str:
+    """Return the line of the log with the ready pods of a rollout, and what the others wait for."""
+    why = " ".join(seen.cause.message.split()) if seen.cause else seen.waiting
+    return f"[mlmgmt] pods ready {seen.ready}/{seen.replicas}" + (f": {why}" if why else "")

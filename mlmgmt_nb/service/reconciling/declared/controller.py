@@ -16,7 +16,7 @@ from mlmgmt_nb.service.compute.declared.protocol import NOTHING, Declaration, De
 from mlmgmt_nb.service.gateway.router import Router
 from mlmgmt_nb.service.reconciling.declared import actions as a
 from mlmgmt_nb.service.reconciling.declared.autoscaling import Autoscaling
-from mlmgmt_nb.service.reconciling.declared.conditions import error_of
+from mlmgmt_nb.service.reconciling.declared.conditions import error_of, progress_line
 from mlmgmt_nb.service.reconciling.declared.declarations import Declarations
 from mlmgmt_nb.service.reconciling.declared.desired import Desired
 from mlmgmt_nb.service.reconciling.declared.division import Division
@@ -60,7 +60,7 @@ class DeclaredController:
         self._ports = Ports(recorder)
         self._autoscaling = Autoscaling(recorder, settings.calm_seconds)
         self._since: dict[str, float] = {}
-        self._ready: dict[str, tuple[str | None, int, int]] = {}
+        self._ready: dict[str, tuple[str | None, str]] = {}
         self._division = Division(router)
 
     def push_keys(self, row: Row[Any]) -> None:
@@ -137,17 +137,17 @@ class DeclaredController:
         )
 
     def _report(self, row: Row[Any], service: Desired, observation: Observation) -> None:
-        """Record the current problem of a service, and log how many of its pods are ready."""
+        """Record the current problem of a service, and log how many of its pods are ready and what others wait for."""
         error = error_of(service, row.error, observation)
         if row.error != error:
             self._recorder.set(row.id, error=error)
         seen = observation.services.get(row.id)
         if seen is None or service.target is None or seen.deployment_id != service.target:
             return
-        current = (service.target, seen.ready, seen.replicas)
+        current = (service.target, progress_line(seen))
         if self._ready.get(row.id) != current:
             self._ready[row.id] = current
-            self._recorder.log(row.id).line(f"[mlmgmt] pods ready {seen.ready}/{seen.replicas}")
+            self._recorder.log(row.id).line(current[1])
 
     def _act(
         self, action: a.Action, compute: DeclaredCompute, row: Row[Any] | None, declaration: Declaration | None

@@ -12,6 +12,7 @@ from mlmgmt_nb.service.compute.kubernetes.declaring.objects import KINDS
 from mlmgmt_nb.service.compute.kubernetes.observing.causes import cause_of
 from mlmgmt_nb.service.compute.kubernetes.observing.observation import Applied, Listed, identity_of, observe
 from mlmgmt_nb.service.compute.kubernetes.observing.room import describe_room, quantity
+from mlmgmt_nb.service.compute.kubernetes.observing.waiting import waiting_of
 
 NOW = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
 
@@ -174,3 +175,27 @@ def test_room_is_what_pods_leave() -> None:
         for name, phase in (("n1", "Running"), ("n1", "Succeeded"), ("n2", "Running"))
     ]
     assert describe_room([node], pods) == "1.5 cpu, 768Mi memory on n1"
+
+
+def test_pods_that_start_say_their_stage() -> None:
+    def starting(uid: str, node: str | None, **status: Any) -> dict[str, Any]:
+        made = pod(ready=False, **status)
+        return {"metadata": {**made["metadata"], "uid": uid}, "spec": {"nodeName": node}, "status": made["status"]}
+
+    creating = {"containerStatuses": [{"state": {"waiting": {"reason": "ContainerCreating"}}}]}
+    running = {"containerStatuses": [{"state": {"running": {"startedAt": "2026-01-02T03:04:05Z"}}}]}
+    pods = [
+        starting("a", None),
+        starting("b", "n1", **creating),
+        starting("c", "n1", **creating),
+        starting("d", "n2", **creating),
+        starting("e", "n2", **running),
+    ]
+    events = [{"reason": why, "involvedObject": {"uid": uid}} for uid, why in (("b", "Pulling"), ("c", "Pulling"))]
+    shown = "1 waiting for a node, 2 pulling the image, 1 starting, 1 loading the driver"
+    assert waiting_of(pods, events) == shown
+    pulled = [*events, {"reason": "Pulled", "involvedObject": {"uid": "b"}}]
+    assert waiting_of(pods[1:3], pulled) == "1 starting, 1 pulling the image"
+    assert waiting_of([], events) == ""
+    seen = observe(listed(pod(), pod(ready=False), wanted=2), {}, {})["s"]
+    assert (seen.ready, seen.waiting) == (1, "1 waiting for a node")

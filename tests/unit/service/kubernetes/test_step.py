@@ -21,7 +21,7 @@ from mlmgmt_nb.service.reconciling.declared.actions import (
     Scale,
     Succeed,
 )
-from mlmgmt_nb.service.reconciling.declared.conditions import error_of
+from mlmgmt_nb.service.reconciling.declared.conditions import error_of, progress_line
 from mlmgmt_nb.service.reconciling.declared.desired import Desired
 from mlmgmt_nb.service.reconciling.declared.reconciler import step
 
@@ -102,6 +102,19 @@ def test_nothing_is_decided_while_the_cluster_is_away(desired: dict[str, Any]) -
     assert step([waiting], away, 0.0) == ([Open("s")] if service.fingerprint and not service.deleting else [])
     late = step([msgspec.structs.replace(service, since=-50.0)], away, 0.0)
     assert [type(action) for action in late] == ([Fail] if service.target else [])
+
+
+@pytest.mark.parametrize(
+    ("seen", "line"),
+    [
+        ({"ready": 2, "replicas": 2}, "pods ready 2/2"),
+        ({"ready": 1, "replicas": 2, "waiting": "1 pulling the image"}, "pods ready 1/2: 1 pulling the image"),
+        ({"replicas": 1, "waiting": "1 starting", "cause": SURE}, "pods ready 0/1: There is none."),
+        ({"replicas": 1, "cause": Cause("PodExited", "The last\nwords.")}, "pods ready 0/1: The last words."),
+    ],
+)
+def test_the_log_says_what_pods_wait_for(seen: dict[str, Any], line: str) -> None:
+    assert progress_line(ObservedService(**seen)) == f"[mlmgmt] {line}"
 
 
 def test_a_service_says_its_problem_and_keeps_the_result_of_its_update() -> None:

@@ -13,6 +13,7 @@ import msgspec
 from mlmgmt_nb.service.compute.declared.protocol import Cause, ObservedService
 from mlmgmt_nb.service.compute.kubernetes.declaring.naming import DECLARATION, DEPLOYMENT, SERVICE
 from mlmgmt_nb.service.compute.kubernetes.observing.causes import cause_of
+from mlmgmt_nb.service.compute.kubernetes.observing.waiting import waiting_of
 
 __all__ = ["Applied", "Listed", "identity_of", "needs_explanation", "observe", "ready_pods"]
 
@@ -119,6 +120,7 @@ def _service(
         replicas=wanted,
         ready=ready,
         is_complete=is_complete,
+        waiting=waiting_of([pod for pod in living if not _is_ready(pod)], listed.events),
         cause=None if ready >= wanted else cause_of(deployment, living, listed.events, listed.room),
         refused=refused,
     )
