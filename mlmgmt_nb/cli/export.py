@@ -23,7 +23,9 @@ _QUANTITY = re.compile(r"[1-9][0-9]*(Mi|Gi|Ti|Pi|M|G|T|P)")
 
 def add_export(commands: Any) -> None:
     """Add the commands and their flags."""
-    export = add_command(commands, "export", "write what runs this service in a Kubernetes cluster")
+    export = add_command(
+        commands, "export", "write manifests, or build the image, to run this service in a Kubernetes cluster"
+    )
     kinds = export.add_subparsers(required=True, title="commands", metavar="COMMAND", help="kind of export")
     _add_manifests(kinds)
     _add_image(kinds)

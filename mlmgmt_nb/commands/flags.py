@@ -182,7 +182,7 @@ SETTINGS = (
     Flag("-l --enable-app-insights", "send telemetry to Application Insights", "yes-no", api="app_insights"),
 )
 
-REASON = Flag("--reason", "why, for the record of the change", metavar="TEXT", api="reason")
+REASON = Flag("--reason", "reason of the change, for its record", metavar="TEXT", api="reason")
 
 VARIABLES = (
     Flag(

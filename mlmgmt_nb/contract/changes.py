@@ -160,8 +160,8 @@ _TABLE = (
             "over as they are if their image permits it; no request is refused meanwhile."
         ),
         query=(
-            Parameter("reason", "Why, for the record of the change."),
-            Parameter("evidence", "Where the evidence for it is, for the record of the change."),
+            Parameter("reason", "Reason of the change, for its record."),
+            Parameter("evidence", "Location of the evidence, for the record of the change."),
             Parameter("keepWarm", "Minutes to keep the replicas that it replaces, for a rollback at once."),
         ),
         answers=_accepted("the promotion"),

@@ -84,7 +84,7 @@ class ServiceCreate(_Checked, ServiceCreateRequest, frozen=True, kw_only=True):
     Attributes:
         environment: variables by name.
         secrets: further variables; no response contains their values.
-        reason: why, for the record of the change.
+        reason: the reason of the change, for its record.
         recording: whether and how requests are recorded.
     """
 
@@ -105,7 +105,7 @@ class ServiceUpdate(_Checked, ServiceUpdateRequest, frozen=True, kw_only=True):
         None
     )
     secrets: Annotated[dict[str, str | None] | None, Meta(description="Variables that are never shown.")] = None
-    reason: Annotated[str | None, Meta(description="Why, for the record of the change.")] = None
+    reason: Annotated[str | None, Meta(description="Reason of the change, for its record.")] = None
     recording: Annotated[Recording | None, Meta(description="Whether and how requests are recorded.")] = None
 
 

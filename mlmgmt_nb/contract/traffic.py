@@ -36,7 +36,7 @@ class CanaryRequest(Wire, frozen=True, kw_only=True):
     steps: Annotated[list[CanaryStep], Meta(min_length=1, max_length=20, description="The steps, in their order.")]
     header: Annotated[
         Annotated[str, Meta(pattern=matching("[A-Za-z0-9-]{1,64}"))] | None,
-        Meta(description="Header whose value decides, so that a caller stays; null to decide by request."),
+        Meta(description="Header by whose value requests are assigned; null to assign each by itself."),
     ] = None
     max_errors: Annotated[
         Annotated[float, Meta(ge=0, le=1)] | None,

@@ -23,7 +23,7 @@ from mlmgmt_nb.commands.flags import CommonArguments, ServiceArguments, WaitingA
 from mlmgmt_nb.commands.output.formats import formatted, queried
 from mlmgmt_nb.commands.values import DeployForm, Keys, LogStream, SecretText, ServiceConsole, ServiceTryout, Text
 from mlmgmt_nb.errors import MlmgmtError, UsageError
-from mlmgmt_nb.notebook.display.cards import deployed_bundle
+from mlmgmt_nb.notebook.display.outcomes import deployed_bundle
 from mlmgmt_nb.notebook.display.shown import note_shown
 from mlmgmt_nb.notebook.line import read_line
 from mlmgmt_nb.notebook.panels import (

@@ -42,9 +42,9 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True, rename="kebab",
         context: context of that file; None for the current one.
         namespace: namespace of all objects; None for that of the context.
         registry: host, optionally with a path, that images are pushed to; None for the registry of the service.
-        pull_registry: the same registry as the nodes name it, if they do otherwise.
+        pull_registry: name of the registry on the nodes, if it is another one there.
         image_pull_secrets: Secrets of the namespace with logins for the registry.
-        reach: how requests get to the pods. `auto` uses cluster addresses in a pod; elsewhere a node port, if one
+        reach: how requests reach the pods. `auto` uses cluster addresses in a pod; elsewhere a node port, if one
             responds, or else a port-forward through the API server.
         node_address: host name or address at which node ports respond; found by trying if None.
         expose: where scoring URLs lead: to the front door of the service, or to an address of the cluster itself.

@@ -19,7 +19,7 @@ import pytest
 from mlmgmt_nb import connect, local
 from mlmgmt_nb.commands.config import Config
 from tests.acceptance.panels.kernels import VERSIONS
-from tests.acceptance.panels.lab import jupyter_environment
+from tests.acceptance.panels.server import jupyter_environment
 from tests.support.engine import BASE
 from tests.support.searches import IN_CI, long_search
 from tests.support.team import team

@@ -83,7 +83,7 @@ def _of_list(data: Sequence[Any], arguments: Sequence[str] | None, expect: str |
         for number, given in enumerate(data):
             if not isinstance(given, dict) or expect not in given:
                 raise UsageError(
-                    f"case {number} has no {expect!r}", field="expect", fix="Each case must have what is expected."
+                    f"case {number} has no {expect!r}", field="expect", fix="Add the expected answer to each case."
                 )
             inputs[number] = {name: value for name, value in given.items() if name != expect}
             expected[number] = _expectation(given[expect])

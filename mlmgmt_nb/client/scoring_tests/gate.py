@@ -136,7 +136,7 @@ class Gate:
         try:
             _truth(self._condition, dict.fromkeys(names, exact(1.0)))
         except RecursionError:
-            raise _refusal("it is nested too deep", names) from None
+            raise _refusal("it is nested too deeply", names) from None
         except UsageError as error:
             raise _refusal(error.message.removeprefix("gate: "), names) from None
         used = {_name(node) for node in ast.walk(self._condition) if isinstance(node, (ast.Name, ast.Attribute))}

@@ -160,9 +160,7 @@ class ScoringReport:
             first = f"{wrong} of {summary['requests']} requests have a wrong answer or none:"
             raise ScoringTestFailed("\n  ".join([first, *lines, *more]), self)
         if p95_ms is not None and summary["p95_ms"] > p95_ms:
-            raise ScoringTestFailed(
-                f"the 95th percentile is {summary['p95_ms']} ms, and at most {p95_ms} ms is right", self
-            )
+            raise ScoringTestFailed(f"the 95th percentile is {summary['p95_ms']} ms; the limit is {p95_ms} ms", self)
 
     def to_junit(self, verdict: Verdict | None = None) -> str:
         """Return JUnit XML: a test for each case, which fails if any of its requests did not get the right answer.

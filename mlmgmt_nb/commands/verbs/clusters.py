@@ -95,10 +95,10 @@ COMMANDS: tuple[Command[Any], ...] = (
             Flag("--context", "context of that file (default: the current one)"),
             Flag("--namespace", "namespace of the services (default: that of the context)"),
             Flag("--registry", "registry host, optionally with a path, that images are pushed to"),
-            Flag("--pull-registry", "the same registry as the nodes name it"),
+            Flag("--pull-registry", "name of the registry on the nodes, if it is another one there"),
             Flag(
                 "--reach",
-                "how requests get to pods",
+                "way in which requests reach pods",
                 choices=("auto", "cluster-ip", "node-port", "port-forward"),
             ),
             Flag(

@@ -1,21 +1,19 @@
-"""The cards of the resources of the API, and of other results of commands."""
+"""The cards of the resources of the API, and the table of all types that have a display."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from mlmgmt_nb.charts import still
-from mlmgmt_nb.notebook.display.card import Card, Shown, bundle, html_cell, rows_of
+from mlmgmt_nb.notebook.display.card import Card, Shown, rows_of
+from mlmgmt_nb.notebook.display.outcomes import ComparisonDisplay, DeployedDisplay, ReportDisplay, UsageDisplay
 from mlmgmt_nb.notebook.display.records import log_text, records
 
-__all__ = ["CHANGE", "POLLER", "candidate_card", "card_of", "cards", "deployed_bundle", "service_card", "versioned"]
+__all__ = ["CHANGE", "POLLER", "candidate_card", "card_of", "cards", "service_card", "versioned"]
 
 _RESOURCES, _VALUES = "mlmgmt_nb.contract.resources", "mlmgmt_nb.commands.values"
 POLLER = ("mlmgmt_nb.client.polling.poller", "Poller")
 CHANGE = ("mlmgmt_nb.client.services.candidates", "ProposedChange")
-_REPORT_USES = "ScoringReport: .summary, .results, .failures, .assert_ok(), .to_html(), .to_junit()"
 
 
 def card_of(resource: Any) -> Card:
@@ -24,12 +22,6 @@ def card_of(resource: Any) -> Card:
     shown = by_name[_name_among(by_name, resource)](resource)
     assert isinstance(shown, Card)
     return shown
-
-
-def deployed_bundle(service: Any) -> dict[str, str]:
-    """Return the display of a service that was proven, a `DeployedService`."""
-    shown = _Deployed(service)
-    return bundle(shown.text(), shown.html())
 
 
 def cards() -> Iterator[tuple[str, str, Callable[[Any], Shown | str]]]:
@@ -43,103 +35,22 @@ def cards() -> Iterator[tuple[str, str, Callable[[Any], Shown | str]]]:
         "AsyncOperationStatus": _operation,
     }
     yield from ((_RESOURCES, name, card) for name, card in resources.items())
-    yield "mlmgmt_nb.client.deploying.verification", "DeployedService", _Deployed
+    yield "mlmgmt_nb.client.deploying.verification", "DeployedService", DeployedDisplay
     yield *POLLER, _poller
     yield "mlmgmt_nb.contract.changes", "Candidate", candidate_card
     yield *CHANGE, lambda change: candidate_card(change.candidate)
     yield _VALUES, "SecretText", repr
     yield _VALUES, "ServiceLog", log_text
     yield _VALUES, "Text", lambda text: str(text).rstrip("\n")
-    yield "mlmgmt_nb.commands.usage", "Usage", _Usage
+    yield "mlmgmt_nb.commands.usage", "Usage", UsageDisplay
     yield _VALUES, "Settings", _settings
     yield _VALUES, "Keys", _keys
     yield "mlmgmt_nb.commands.verbs.drivers", "CheckedDriver", str
-    yield "mlmgmt_nb.client.scoring_tests.report", "ScoringReport", _Report
-    yield "mlmgmt_nb.client.changes.difference", "Difference", _Comparison
-    yield "mlmgmt_nb.client.drift.report", "Drift", _Comparison
-    yield "mlmgmt_nb.client.replays.report", "ReplayReport", _Comparison
+    yield "mlmgmt_nb.client.scoring_tests.report", "ScoringReport", ReportDisplay
+    yield "mlmgmt_nb.client.changes.difference", "Difference", ComparisonDisplay
+    yield "mlmgmt_nb.client.drift.report", "Drift", ComparisonDisplay
+    yield "mlmgmt_nb.client.replays.report", "ReplayReport", ComparisonDisplay
     yield from records()
-
-
-class _Usage:
-    """How to call a service: its addresses, and a block of code for each place that it is called from."""
-
-    def __init__(self, usage: Any) -> None:
-        self._usage = usage
-
-    def text(self) -> str:
-        """Return the text for a terminal."""
-        return str(self._usage)
-
-    def html(self) -> str:
-        """Return the HTML for a notebook."""
-        from mlmgmt_nb.notebook.display.code import CODE_CSS, highlighted
-        from mlmgmt_nb.notebook.display.html import CSS
-
-        facts = "".join(f"<div>{label} {html_cell(value)}</div>" for label, value in self._usage.facts)
-        note = f"<div>{html.escape(self._usage.note)}</div>" if self._usage.note else ""
-        blocks = "".join(
-            f'<b>{html.escape(block.title)}</b><pre class="mlmgmt-code">{highlighted(block.code, block.language)}</pre>'
-            for block in self._usage.blocks
-        )
-        return f'<div class="mlmgmt"><style>{CSS}{CODE_CSS}</style>{facts}{note}{blocks}</div>'
-
-
-class _Report:
-    """A scoring report. If a panel of the cell shows it already, only its attributes are displayed."""
-
-    def __init__(self, report: Any) -> None:
-        from mlmgmt_nb.notebook.display.shown import is_shown_here
-
-        self._report = report
-        self._is_shown = is_shown_here(report)
-
-    def text(self) -> str:
-        """Return the text for a terminal."""
-        return _REPORT_USES if self._is_shown else str(self._report)
-
-    def html(self) -> str:
-        """Return the HTML for a notebook."""
-        return f"<code>{_REPORT_USES}</code>" if self._is_shown else self._report.to_html()
-
-
-class _Comparison:
-    """Differences between services, deployments, images or sources, drift of collected inputs, or a replay."""
-
-    def __init__(self, comparison: Any) -> None:
-        self._comparison = comparison
-
-    def text(self) -> str:
-        """Return the text for a terminal."""
-        return str(self._comparison)
-
-    def html(self) -> str:
-        """Return the HTML for a notebook."""
-        return still(self._comparison.to_html())
-
-
-class _Deployed:
-    """A service that was proven, in three lines, and the command that shows how to call it from elsewhere."""
-
-    def __init__(self, service: Any) -> None:
-        self._service = service
-
-    def text(self) -> str:
-        """Return the text for a terminal."""
-        from mlmgmt_nb.commands.output.formats import deployed
-
-        return deployed(self._service, "%mlmgmt")
-
-    def html(self) -> str:
-        """Return the HTML for a notebook."""
-        (name, proof), (_, url), (hint, command) = self._service.lines
-        lines = [
-            f"<b>{html.escape(name)}</b> {html.escape(proof)}",
-            html_cell(url),
-            f"{hint} {html_cell(f'%mlmgmt {command}')}",
-            f"call it from elsewhere {html_cell(f'%mlmgmt service usage -n {self._service.name}')}",
-        ]
-        return f"<div>{'<br>'.join(lines)}</div>"
 
 
 def versioned(item: Any) -> str:
@@ -343,7 +254,7 @@ def _made(poller: Any) -> Shown | None:
     cards: Mapping[str, Callable[[Any], Shown]] = {
         "Image": _image,
         "ServiceResponse": _service,
-        "DeployedService": _Deployed,
+        "DeployedService": DeployedDisplay,
     }
     name = _name_among(cards, resource)
     return cards[name](resource) if name else None

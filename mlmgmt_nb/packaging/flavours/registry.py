@@ -73,7 +73,7 @@ def _found() -> Iterator[Flavour]:
         except Exception as error:
             raise UsageError(
                 f"the flavour {point.name!r} of {point.value} cannot be loaded: {error}",
-                fix="Update or remove the package that brings it.",
+                fix="Update or remove the package that provides it.",
             ) from error
         if not isinstance(flavour, Flavour):
             raise UsageError(f"the flavour {point.name!r} of {point.value} is not a Flavour object")

@@ -32,7 +32,7 @@ _ALGORITHMS = frozenset(
 _SKEW_SECONDS = 60
 _KEYS_SECONDS = 24 * 3600.0
 _MALFORMED = (jwt.PyJWTError, ValueError, TypeError, AttributeError, ArithmeticError, LookupError, RecursionError)
-"""Exceptions for parts of a token that have the wrong JSON type, are nested too deep, or are not JSON."""
+"""Exceptions for parts of a token that have the wrong JSON type, are nested too deeply, or are not JSON."""
 _MOST_TOKEN_BYTES = 16 * 1024
 _MOST_ANSWER_BYTES = 2**20
 _TIMEOUT = (3.05, 10.0)

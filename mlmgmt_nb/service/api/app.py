@@ -251,7 +251,7 @@ async def _body(request: Request, operation: Operation) -> Any:
     except (msgspec.DecodeError, ValueError) as error:
         raise bad_field("$", f"not JSON: {error}.", "InvalidJson") from None
     except RecursionError:
-        raise bad_field("$", "nested too deep; bodies of the API have only a few levels.", "InvalidJson") from None
+        raise bad_field("$", "nested too deeply; bodies of the API have only a few levels.", "InvalidJson") from None
     if repeated is not None:
         raise bad_field(repeated, "is given more than once in the same object; send it once.")
     if too_long := exceeded(body):

@@ -5,23 +5,29 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import psutil
 import requests
 from playwright.sync_api import Browser, Locator, Page, ViewportSize
 from playwright.sync_api import Error as PlaywrightError
 
-from tests.acceptance.panels.kernels import VERSIONS, install_kernels
+from tests.acceptance.panels.kernels import VERSIONS
+from tests.acceptance.panels.page_scripts import (
+    CLOSE_ALL,
+    CUT_OFF,
+    OPEN,
+    OPEN_WITHOUT_KERNEL,
+    PROMPT,
+    READY,
+    SAVE_STATE,
+)
+from tests.acceptance.panels.server import Server, jupyter_environment
 from tests.support.waiting import DEADLINE, eventually
 
-__all__ = ["CHROMIUM_ARGUMENTS", "Lab", "Notebook", "Notebook7", "Server", "Voila"]
+__all__ = ["CHROMIUM_ARGUMENTS", "Lab", "Notebook", "Notebook7", "Voila"]
 
 CHROMIUM_ARGUMENTS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -32,73 +38,6 @@ _VIEWPORT: ViewportSize = {"width": 1100, "height": 900}
 _OF_JUPYTERLAB = "Disposed"
 """What JupyterLab's own promises say when the kernel connection of a closed notebook goes."""
 _QUIET = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
-_READY = """async path => {
-    const lab = window.jupyterapp;
-    if (!lab) return false;
-    await lab.restored;
-    const panel = lab.shell.currentWidget;
-    if (panel?.context?.path !== path) return false;
-    await panel.context.ready;
-    await panel.sessionContext.ready;
-    const kernel = panel.sessionContext.session?.kernel;
-    if (!kernel) return false;
-    await kernel.info;
-    return kernel.status === 'idle';
-}"""
-
-
-class Server:
-    """A web server as a process of its own, in folders of its own.
-
-    Args:
-        folder: for its files; `work` in it is where notebooks are.
-        arguments: after `python -m`; `{port}` in them is where it listens.
-        alive: a path that answers 200 once it is up.
-        environment: what its process has besides.
-    """
-
-    def __init__(self, folder: Path, arguments: Sequence[str], alive: str, environment: dict[str, str]) -> None:
-        self.work = folder / "work"
-        self.work.mkdir(exist_ok=True)
-        self._log = folder / "server.log"
-        self._port_file = folder / "port"
-        self.url = f"http://127.0.0.1:{_free_port()}"
-        port = self.url.rpartition(":")[2]
-        with self._log.open("ab") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", *(argument.format(port=port) for argument in arguments)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                cwd=self.work,
-                env=environment,
-                start_new_session=True,
-            )
-        eventually(lambda: self._answers(alive), DEADLINE, f"the start of {arguments[0]}")
-
-    def _answers(self, path: str) -> bool:
-        assert self.process.poll() is None, self._log.read_text()
-        try:
-            return requests.get(self.url + path, timeout=5).status_code == 200
-        except requests.ConnectionError:
-            return False
-
-    def log(self) -> str:
-        return self._log.read_text()
-
-    def stop(self) -> None:
-        """Stop it and its kernels."""
-        children = psutil.Process(self.process.pid).children(recursive=True)
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(15)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait(15)
-        for child in children:
-            if child.is_running():
-                child.kill()
-        psutil.wait_procs(children, timeout=15)
 
 
 class Lab:
@@ -187,19 +126,19 @@ class Notebook:
             return
         self.end_kernel()
         self.page.goto(address.replace(f"/tree/{self.path.name}", ""))
-        self._until(_OPEN_WITHOUT_KERNEL, self.path.name)
+        self._until(OPEN_WITHOUT_KERNEL, self.path.name)
 
     def open(self) -> None:
         """Open the notebook, with its kernel, in the page as it is."""
-        self.page.evaluate(f"path => {{ {_OPEN} }}", self.path.name)
+        self.page.evaluate(f"path => {{ {OPEN} }}", self.path.name)
         self.wait_until_idle()
         self.errors.clear()  # JupyterLab's own, of the notebook that was closed
 
     def reopen_without_kernel(self) -> None:
         """Close the notebook, end its kernel, and open it with none in the same page."""
-        self.page.evaluate(_CLOSE_ALL)
+        self.page.evaluate(CLOSE_ALL)
         self.end_kernel()
-        self._until(_OPEN_WITHOUT_KERNEL, self.path.name)
+        self._until(OPEN_WITHOUT_KERNEL, self.path.name)
 
     def set_theme(self, theme: str) -> None:
         """Change the theme, which JupyterLab keeps: for notebooks that are opened later, too."""
@@ -213,7 +152,7 @@ class Notebook:
 
     def wait_until_idle(self) -> None:
         """Wait until the kernel has done all it was asked for."""
-        self._until(_READY, self.path.name)
+        self._until(READY, self.path.name)
 
     def _until(self, expression: str, argument: object = None) -> None:
         """Wait until JavaScript returns true. JupyterLab may load its page again meanwhile: `reset` has it do so."""
@@ -246,11 +185,11 @@ class Notebook:
             self.run(number)
 
     def is_running(self, number: int) -> bool:
-        return self.page.evaluate(_PROMPT, number) in ("*", "")
+        return self.page.evaluate(PROMPT, number) in ("*", "")
 
     def wait_for_end(self, number: int) -> None:
         """Wait until a cell that was run has ended."""
-        self.page.wait_for_function(f"number => !['*', ''].includes(({_PROMPT})(number))", arg=number)
+        self.page.wait_for_function(f"number => !['*', ''].includes(({PROMPT})(number))", arg=number)
         self.wait_until_idle()
 
     def outputs(self, number: int) -> Locator:
@@ -290,9 +229,9 @@ class Notebook:
 
     def _keep_widget_state(self, keep: bool) -> None:
         """Set what the menu has as `Save Widget State Automatically`."""
-        is_kept = f"keep => window.jupyterapp.commands.isToggled({_SAVE_STATE}) === keep"
+        is_kept = f"keep => window.jupyterapp.commands.isToggled({SAVE_STATE}) === keep"
         if not self.page.evaluate(is_kept, keep):
-            self.page.evaluate(f"window.jupyterapp.commands.execute({_SAVE_STATE})")
+            self.page.evaluate(f"window.jupyterapp.commands.execute({SAVE_STATE})")
             self.page.wait_for_function(is_kept, arg=keep)
 
     def cut_off(self, number: int, *, may_scroll: bool = False) -> list[str]:
@@ -302,7 +241,7 @@ class Notebook:
             number: of the cell.
             may_scroll: whether parts in which one can scroll are no problem.
         """
-        found: list[str] = self.page.evaluate(_CUT_OFF, [number, may_scroll])
+        found: list[str] = self.page.evaluate(CUT_OFF, [number, may_scroll])
         return found
 
     def screenshot(self, name: str, number: int | None = None) -> Path:
@@ -319,7 +258,7 @@ class Notebook:
     def leave(self) -> Page:
         """Close the notebook and end its kernel; return the page, in which another one can be opened."""
         self.page.remove_listener("pageerror", self._note)
-        self.page.evaluate(_CLOSE_ALL)
+        self.page.evaluate(CLOSE_ALL)
         self.end_kernel()
         return self.page
 
@@ -347,58 +286,6 @@ class Voila:
 
     def stop(self) -> None:
         self.server.stop()
-
-
-_CUT_OFF = """([number, mayScroll]) => {
-    const cell = document.querySelectorAll('.jp-Notebook .jp-Cell')[number];
-    const right = cell.getBoundingClientRect().right;
-    const overflow = part => getComputedStyle(part).overflowX;
-    const scrolls = part => ['auto', 'scroll'].includes(overflow(part));
-    const isInScrolling = part => {
-        for (let up = part.parentElement; up && up !== cell; up = up.parentElement) if (scrolls(up)) return true;
-        return false;
-    };
-    const isCutOff = part => {
-        if (!part.clientWidth || part.scrollWidth <= part.clientWidth + 1 || overflow(part) === 'visible')
-            return part.getBoundingClientRect().right > right + 1 && !(mayScroll && isInScrolling(part));
-        return scrolls(part) ? !mayScroll : getComputedStyle(part).textOverflow !== 'ellipsis';
-    };
-    return [...cell.querySelectorAll('.jp-OutputArea *')]
-        .filter(part => part.getClientRects().length && !part.closest('.mlmgmt-spoken, svg') && isCutOff(part))
-        .map(part => part.tagName + ': ' + part.textContent.trim().slice(0, 80));
-}"""
-_OPEN = "window.jupyterapp.commands.execute('docmanager:open', {path, factory: 'Notebook'});"
-_CLOSE_ALL = "() => { for (const each of [...window.jupyterapp.shell.widgets('main')]) each.dispose() }"
-_OPEN_WITHOUT_KERNEL = """async path => {
-    const lab = window.jupyterapp;
-    if (!lab) return false;
-    await lab.restored;
-    if (window.jupyterapp !== lab || !lab.commands.hasCommand('docmanager:open')) return false;
-    const kernel = {shouldStart: false, autoStartDefault: false};
-    const panel = await lab.commands.execute('docmanager:open', {path, factory: 'Notebook', kernel});
-    await panel.context.ready;
-    return true;
-}"""
-_SAVE_STATE = "'@jupyter-widgets/jupyterlab-manager:saveWidgetState'"
-_PROMPT = "number => window.jupyterapp.shell.currentWidget.content.widgets[number].prompt"
-
-
-def jupyter_environment(folder: Path, environment: dict[str, str]) -> dict[str, str]:
-    """Return an environment in which Jupyter keeps to a folder and has the kernels of the tests."""
-    install_kernels(folder / "kernels")
-    folders = {
-        name: str(folder / name.lower())
-        for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR")
-    }
-    return {**os.environ, **folders, "JUPYTER_PATH": str(folder / "kernels"), **environment}
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
 
 
 def _if(text: str, seen: str, page: Page) -> str | None:

@@ -13,7 +13,7 @@ from mlmgmt_nb.commands.session import Session
 
 __all__ = ["ALL", "archiving_commands"]
 
-ALL = Flag("--all", "archived ones too, with the column `archived`", "switch", api="include_archived")
+ALL = Flag("--all", "include archived versions, with the column `archived`", "switch", api="include_archived")
 """Flag of lists whose items may be archived."""
 
 

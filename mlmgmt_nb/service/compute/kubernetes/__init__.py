@@ -11,7 +11,7 @@ declaration of each service, lists our objects, and derives observations. Its re
 declaring/   from declarations to objects, as data
 api/         requests to a cluster, and checks that it can run services
 observing/   states, causes, logs and load of our services, from a cluster
-reaching/    how requests get to pods
+reaching/    how requests reach pods
 applying     instructions of the supervisor, and how they are applied
 cluster      the compute: its thread
 clusters     all clusters of the settings file, which may change

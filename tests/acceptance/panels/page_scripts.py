@@ -1,0 +1,58 @@
+"""JavaScript that tests run in the page of JupyterLab."""
+
+from __future__ import annotations
+
+__all__ = ["CLOSE_ALL", "CUT_OFF", "OPEN", "OPEN_WITHOUT_KERNEL", "PROMPT", "READY", "SAVE_STATE"]
+
+READY = """async path => {
+    const lab = window.jupyterapp;
+    if (!lab) return false;
+    await lab.restored;
+    const panel = lab.shell.currentWidget;
+    if (panel?.context?.path !== path) return false;
+    await panel.context.ready;
+    await panel.sessionContext.ready;
+    const kernel = panel.sessionContext.session?.kernel;
+    if (!kernel) return false;
+    await kernel.info;
+    return kernel.status === 'idle';
+}"""
+"""Returns whether the notebook of a path is open, and its kernel idle."""
+CUT_OFF = """([number, mayScroll]) => {
+    const cell = document.querySelectorAll('.jp-Notebook .jp-Cell')[number];
+    const right = cell.getBoundingClientRect().right;
+    const overflow = part => getComputedStyle(part).overflowX;
+    const scrolls = part => ['auto', 'scroll'].includes(overflow(part));
+    const isInScrolling = part => {
+        for (let up = part.parentElement; up && up !== cell; up = up.parentElement) if (scrolls(up)) return true;
+        return false;
+    };
+    const isCutOff = part => {
+        if (!part.clientWidth || part.scrollWidth <= part.clientWidth + 1 || overflow(part) === 'visible')
+            return part.getBoundingClientRect().right > right + 1 && !(mayScroll && isInScrolling(part));
+        return scrolls(part) ? !mayScroll : getComputedStyle(part).textOverflow !== 'ellipsis';
+    };
+    return [...cell.querySelectorAll('.jp-OutputArea *')]
+        .filter(part => part.getClientRects().length && !part.closest('.mlmgmt-spoken, svg') && isCutOff(part))
+        .map(part => part.tagName + ': ' + part.textContent.trim().slice(0, 80));
+}"""
+"""Returns the parts of a cell that are not shown in their full width, but for texts that end in an ellipsis."""
+OPEN = "window.jupyterapp.commands.execute('docmanager:open', {path, factory: 'Notebook'});"
+"""Opens the notebook of `path`."""
+CLOSE_ALL = "() => { for (const each of [...window.jupyterapp.shell.widgets('main')]) each.dispose() }"
+"""Closes all notebooks."""
+OPEN_WITHOUT_KERNEL = """async path => {
+    const lab = window.jupyterapp;
+    if (!lab) return false;
+    await lab.restored;
+    if (window.jupyterapp !== lab || !lab.commands.hasCommand('docmanager:open')) return false;
+    const kernel = {shouldStart: false, autoStartDefault: false};
+    const panel = await lab.commands.execute('docmanager:open', {path, factory: 'Notebook', kernel});
+    await panel.context.ready;
+    return true;
+}"""
+"""Opens the notebook of a path without a kernel; returns whether JupyterLab was ready for it."""
+SAVE_STATE = "'@jupyter-widgets/jupyterlab-manager:saveWidgetState'"
+"""The command of the menu entry "Save Widget State Automatically"."""
+PROMPT = "number => window.jupyterapp.shell.currentWidget.content.widgets[number].prompt"
+"""Returns the prompt of a cell: `*` while it runs."""

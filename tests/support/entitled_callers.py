@@ -1,0 +1,116 @@
+"""Programs that call a service all the time, and check that only entitled versions answer."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import Counter, deque
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import requests
+
+from tests.support.waiting import eventually
+
+__all__ = ["CALLERS", "Answer", "Callers", "parsed"]
+
+CALLERS = 2
+SETTLED = 60
+"""Successive answers that have to be right before a change counts as made: many times the distance between two answers
+of the deployment with the smaller share."""
+_ANSWER = re.compile(r"(v\d+(?:-bad)?) (\d+)")
+
+
+class Answer(NamedTuple):
+    """What a caller got: a version and the process that said it, or the text of a failure."""
+
+    version: str
+    process: int
+    failure: str = ""
+
+
+def parsed(answer: requests.Response) -> Answer:
+    found = _ANSWER.search(answer.text)
+    return Answer(found[1], int(found[2])) if found else Answer("", 0, f"{answer.status_code} {answer.text}")
+
+
+class Callers:
+    """Programs that call a service all the time, each on a connection that it keeps.
+
+    Attributes:
+        entitled: versions that may answer now.
+        may_fail: whether calls may fail now, because the service crashed or is not there.
+        wrong: answers that nobody should have had.
+        processes: all processes that have answered.
+    """
+
+    def __init__(self) -> None:
+        self.entitled: frozenset[str] = frozenset()
+        self.may_fail = True
+        self.wrong: list[str] = []
+        self.processes: set[int] = set()
+        self._target: tuple[str, str] | None = None
+        self._lock = threading.Lock()
+        self._recent: deque[Answer] = deque(maxlen=SETTLED)
+        self._counts: Counter[str] = Counter()
+        self._done = threading.Event()
+        self._pool = ThreadPoolExecutor(CALLERS)
+        self._calls = [self._pool.submit(self._call) for _ in range(CALLERS)]
+
+    def turn_to(self, uri: str, key: str) -> None:
+        """Call this service from now on."""
+        self._target = (uri, key)
+
+    def _call(self) -> None:
+        with requests.Session() as session:
+            session.trust_env = False
+            while not self._done.is_set():
+                if self._target is None:
+                    time.sleep(0.01)  # there is no service to call yet
+                    continue
+                uri, key = self._target
+                before, could_fail = self.entitled, self.may_fail
+                try:
+                    answer = parsed(session.post(uri, data="1", headers={"authorization": f"Bearer {key}"}, timeout=30))
+                except requests.RequestException as error:
+                    answer = Answer("", 0, str(error))
+                self._add(answer, before | self.entitled, may_fail=could_fail or self.may_fail)
+                if answer.failure:
+                    time.sleep(0.02)  # failures come at once, and need no flood of calls
+
+    def _add(self, answer: Answer, allowed: frozenset[str], *, may_fail: bool) -> None:
+        with self._lock:
+            self._recent.append(answer)
+            self._counts[answer.version] += 1
+            self.processes.add(answer.process)
+            if answer.failure and not may_fail:
+                self.wrong.append(answer.failure)
+            elif answer.version and answer.version not in allowed:
+                self.wrong.append(f"{answer.version} answered instead of {sorted(allowed)}")
+
+    def settle(self, entitled: frozenset[str]) -> None:
+        """Wait until only these versions answer: from now on, no other one may, and no call may fail."""
+        with self._lock:
+            self._recent.clear()
+
+        def are_right() -> bool:
+            with self._lock:
+                return len(self._recent) == SETTLED and {one.version for one in self._recent} <= entitled
+
+        eventually(are_right, what=f"the end of all answers but those of {sorted(entitled)}")
+        self.entitled, self.may_fail = entitled, False
+
+    def count(self, number: int) -> Counter[str]:
+        """Return the versions of the next answers."""
+        with self._lock:
+            self._counts.clear()
+        eventually(lambda: self._counts.total() >= number, what="further answers")
+        with self._lock:
+            return Counter(self._counts)
+
+    def stop(self) -> None:
+        self._done.set()
+        self._pool.shutdown()
+        for call in self._calls:
+            call.result()
