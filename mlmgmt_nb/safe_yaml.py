@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import yaml
-
 __all__ = ["YamlError", "read_yaml"]
 
 _MOST_CHARACTERS = 300
@@ -19,6 +17,8 @@ def read_yaml(text: str) -> object:
     Raises:
         YamlError: it is not valid, or has a value that Python does not, such as the date 2001-99-99.
     """
+    import yaml  # only here: the client imports this module each time
+
     try:
         return yaml.safe_load(text)
     except RecursionError as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import filelock
 import platformdirs
 
 try:
@@ -35,6 +34,8 @@ def is_held(folder: Path) -> bool:
         return True
     if not can_serve() or not os.access(folder, os.R_OK):
         return False
+    import filelock  # only for this
+
     try:
         with filelock.FileLock(folder / "service.lock", timeout=0, mode=0o600):
             return False

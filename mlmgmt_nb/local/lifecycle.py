@@ -12,8 +12,6 @@ import sys
 import time
 from pathlib import Path
 
-import filelock
-
 from mlmgmt_nb.errors import LocalServiceError, ServiceStoppedError
 from mlmgmt_nb.local.children import STARTED, reap
 from mlmgmt_nb.local.endpoint import Endpoint
@@ -62,6 +60,8 @@ def ensure(home: str | os.PathLike[str] | None = None, timeout: float = 30.0) ->
     endpoint = find(folder)
     if endpoint is not None:
         return endpoint
+    import filelock  # only for a start
+
     deadline = time.monotonic() + timeout
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-
 from mlmgmt_nb.client.applications.requirements import Bundle
 from mlmgmt_nb.contract.conda import (
     CondaFile,
@@ -55,6 +53,8 @@ def rewritten(path: Path, bundle: Bundle, *, any_python: bool) -> str | None:
     without_python = [entry for entry in file.packages if not (any_python and entry in file.pythons)]
     if without_python == file.packages and not bundle.is_changed:
         return None
+    import yaml  # only for this
+
     dependencies = [*without_python, *([{"pip": pip}] if pip else [])]
     return yaml.safe_dump({**content, "dependencies": dependencies}, sort_keys=False)
 
