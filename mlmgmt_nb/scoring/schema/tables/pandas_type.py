@@ -13,6 +13,7 @@ from mlmgmt_nb.scoring.schema.tables.columns import Column, check_dtype, swagger
 from mlmgmt_nb.scoring.schema.tables.places import elsewhere
 from mlmgmt_nb.scoring.schema.text_values import type_of_objects
 from mlmgmt_nb.scoring.schema.types import (
+    MAX_PROBLEMS,
     ArgumentType,
     DataTypes,
     InputError,
@@ -209,6 +210,8 @@ class PandasType(ArgumentType):
         for row, record in enumerate(records):
             for problem in self._mismatch(record):
                 problems.setdefault(problem, []).append(row)
+            if len(problems) >= MAX_PROBLEMS:
+                break
         return [
             f"{name}[{rows[0]}]{column}: {words}{_got(records[rows[0]])}{elsewhere(rows, len(records))}"
             for (column, words), rows in problems.items()
