@@ -13,6 +13,9 @@ from tests.support.waiting import eventually
 
 __all__ = ["Callers"]
 
+_PAUSE = 0.01
+"""Seconds between two calls of a program: the cores are for the change that is tested."""
+
 
 class Callers:
     """Programs that call a service all the time at its URLs, each on a connection that it keeps."""
@@ -30,7 +33,7 @@ class Callers:
     def _call(self, url: str) -> None:
         with requests.Session() as session:
             session.trust_env = False
-            while not self._done.is_set():
+            while not self._done.wait(_PAUSE):
                 headers = {"authorization": f"Bearer {self._key}"}
                 answer = session.post(url, data=self.body, headers=headers, timeout=30)
                 with self._lock:

@@ -45,6 +45,7 @@ class ClusterProcess:
         self.index_port = free_port()
         self._reached = [self._ports["--registry"], self.index_port, *reached]
         self.kubeconfig = folder / "kubeconfig"
+        self._clients: dict[str, Any] = {}
 
     def __enter__(self) -> ClusterProcess:
         search = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
@@ -73,17 +74,21 @@ class ClusterProcess:
 
     def api(self, method: str, path: str, body: Any = None, *, context: str = "admin", **query: str) -> Any:
         """Send a request to the cluster as somebody else would, not as the code under test."""
-        from kubernetes import config
-        from kubernetes.dynamic import DynamicClient
-
-        client = DynamicClient(
-            config.new_client_from_config(str(self.kubeconfig), context), cache_file=str(self._work / f"{context}.json")
-        )
         content = "application/merge-patch+json" if method == "PATCH" else "application/json"
-        answer = client.request(
+        answer = self._client(context).request(
             method, path, body=body, content_type=content, query_params=list(query.items()), serialize=False
         )
         return json.loads(answer.data)
+
+    def _client(self, context: str) -> Any:
+        """Return the client of a context. It keeps its connection: a new one takes longer than most requests."""
+        if context not in self._clients:
+            from kubernetes import config
+            from kubernetes.dynamic import DynamicClient
+
+            given = config.new_client_from_config(str(self.kubeconfig), context)
+            self._clients[context] = DynamicClient(given, cache_file=str(self._work / f"{context}.json"))
+        return self._clients[context]
 
     def settings(self, namespace: str, context: str = "admin", name: str = "kubernetes", **more: str | bool) -> str:
         """Return the settings of a service for this cluster."""

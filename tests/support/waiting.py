@@ -25,11 +25,13 @@ def eventually(look: Callable[[], T | None], timeout: float = DEADLINE, what: st
         timeout: seconds.
         what: the event that did not happen, for the message of the failure.
     """
-    deadline = time.monotonic() + timeout
+    began = time.monotonic()
     while not (seen := look()):
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - began
+        if waited > timeout:
             pytest.fail(f"{what} did not happen within {timeout} s; last seen: {seen!r}")
-        time.sleep(0.02)
+        # Looks take time from what is awaited: after a while they are less frequent.
+        time.sleep(min(0.02 + waited / 20, 0.1))
     return seen
 
 

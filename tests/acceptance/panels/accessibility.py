@@ -8,8 +8,12 @@ from typing import Any
 from axe_playwright_python.sync_playwright import Axe
 
 from tests.acceptance.panels.lab import Notebook
+from tests.support.searches import IN_CI
 
-__all__ = ["problems"]
+__all__ = ["THEMES", "problems"]
+
+THEMES = ("light", "dark") if IN_CI else ("light",)
+"""Those in which each part of a panel is checked."""
 
 _OPTIONS = {"resultTypes": ["violations", "incomplete"]}
 _OUTPUTS = ".jp-Notebook .jp-Cell:nth-child({}) .jp-Cell-outputArea"

@@ -22,7 +22,7 @@ _FAILED = pytest.StashKey[bool]()
 """Whether a phase of a test failed: its page may be in any state."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """JupyterLab, whose kernels find an embedded service of the tests' own."""
     folder = tmp_path_factory.mktemp("lab")
@@ -34,7 +34,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     local.stop(home)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def voila(lab: Lab) -> Iterator[Voila]:
     """Voila, beside JupyterLab: `lab.write` writes notebooks for it too."""
     voila = Voila(lab)

@@ -244,16 +244,16 @@ class Notebook:
         found: list[str] = self.page.evaluate(CUT_OFF, [number, may_scroll])
         return found
 
-    def screenshot(self, name: str, number: int | None = None) -> Path:
-        """Take a picture of the page, or of one cell's outputs. `MLMGMT_SCREENSHOTS` names the folder."""
-        folder = Path(os.environ.get("MLMGMT_SCREENSHOTS") or self.lab.work.parent / "screenshots")
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{name}.png"
+    def screenshot(self, name: str, number: int | None = None) -> None:
+        """Take a picture of the page, or of one cell's outputs, if `MLMGMT_SCREENSHOTS` names a folder for pictures."""
+        if not (folder := os.environ.get("MLMGMT_SCREENSHOTS")):
+            return
+        path = Path(folder, f"{name}.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
         if number is None:
             self.page.screenshot(path=path)
         else:
             self.outputs(number).screenshot(path=path)
-        return path
 
     def leave(self) -> Page:
         """Close the notebook and end its kernel; return the page, in which another one can be opened."""

@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Locator, ViewportSize, expect
 
-from tests.acceptance.panels.accessibility import problems
+from tests.acceptance.panels.accessibility import THEMES, problems
 from tests.acceptance.panels.lab import Notebook
-from tests.support.searches import IN_CI
 
 SETUP = """\
 %load_ext mlmgmt_nb
@@ -38,7 +37,6 @@ PANELS = {
 }
 ALL_CELLS: ViewportSize = {"width": 1100, "height": 5000}
 """JupyterLab takes cells out of the page that are not in sight."""
-THEMES = ("light", "dark") if IN_CI else ("light",)
 NUMBERS = {name: number for number, name in enumerate(PANELS, start=1)}
 _SPOKEN = """cell => {
     const outputs = document.querySelectorAll('.jp-Notebook .jp-Cell')[cell].querySelector('.jp-Cell-outputArea');

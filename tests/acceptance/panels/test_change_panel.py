@@ -1,4 +1,4 @@
-"""The panel of a proposed change in JupyterLab: by the keyboard alone, in both themes, and when no kernel is left."""
+"""The panel of a proposed change in JupyterLab: by the keyboard alone, in each theme, and when no kernel is left."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from playwright.sync_api import Locator, expect
 
-from tests.acceptance.panels.accessibility import problems
+from tests.acceptance.panels.accessibility import THEMES, problems
 from tests.acceptance.panels.canaries import found_in
 from tests.acceptance.panels.lab import Lab, Notebook
 from tests.support.waiting import DEADLINE, eventually
@@ -95,7 +95,7 @@ def test_a_change_from_its_differences_to_its_promotion(open_notebook: Callable[
     expect(panel.get_by_role("row").filter(has_text="candidate")).to_contain_text("ms")
     found = [
         f"{theme}, {tab}: {problem}"
-        for theme in ("light", "dark")
+        for theme in THEMES
         for tab in _tabs(notebook, panel, theme)
         for problem in problems(notebook, 1)
     ]

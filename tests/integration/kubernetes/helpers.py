@@ -87,7 +87,7 @@ class Load:
 
     def _run(self) -> None:
         headers = {"authorization": f"Bearer {self._key}", "content-type": "application/json"}
-        while not self._ended.wait(0.01):
+        while not self._ended.wait(0.03):
             began = time.monotonic()
             try:
                 answer = requests.post(self._url, data="1", headers=headers, timeout=30)
