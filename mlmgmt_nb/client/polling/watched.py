@@ -11,8 +11,9 @@ from mlmgmt_nb.contract import AsyncOperationStatus
 
 __all__ = ["WatchedOperation"]
 
-_FIRST_DELAY = 0.05
-_BACKOFF = 1.5
+_FIRST_DELAY = 0.03
+_BACKOFF = 1.25
+"""The end of an operation is noticed late by an eighth of its time on average."""
 _ENDED = frozenset({"Cancelled", "Failed", "Succeeded"})
 
 _log = logging.getLogger(__name__)

@@ -180,10 +180,11 @@ def test_retry_after_is_obeyed(server: Server, workspace: Workspace) -> None:
 
 
 def test_looks_come_less_often(server: Server, workspace: Workspace) -> None:
-    builds = Builds(server, *["Running"] * 5, "Succeeded")
+    builds = Builds(server, *["Running"] * 10, "Succeeded")
     create(workspace).wait(DEADLINE)
     gaps = [later - earlier for earlier, later in zip(builds.times, builds.times[1:], strict=False)]
-    assert [gap >= least for gap, least in zip(gaps, [0.05, 0.075, 0.1125, 0.168, 0.2], strict=True)] == [True] * 5
+    expected = [min(0.03 * 1.25**number, 0.2) for number in range(10)]
+    assert [gap >= least for gap, least in zip(gaps, expected, strict=True)] == [True] * 10
 
 
 def test_passing_errors_are_borne(server: Server, workspace: Workspace) -> None:
