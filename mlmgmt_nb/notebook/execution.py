@@ -257,6 +257,8 @@ class CommandExecutor:
 
 def _frame(pager: Pager[Any]) -> Any:
     """Return the resources as a DataFrame for display: important columns first, and only printable text."""
+    from mlmgmt_nb.notebook.display.listed import ListedFrame  # pandas is imported only when it is needed
+
     frame = pager.to_frame()
     if "scoring_uri" in frame.columns:  # services: separate the condition from the result of the last operation
         parts = zip(frame["state"], frame["scoring_uri"].notna(), frame["num_replicas"].fillna(1), strict=True)
@@ -266,7 +268,8 @@ def _frame(pager: Pager[Any]) -> Any:
         if not all(is_printable(value) for value in frame[name] if isinstance(value, str)):
             frame[name] = frame[name].map(lambda value: one_line(value) if isinstance(value, str) else value)
     first = [name for name in _FIRST_COLUMNS if name in frame.columns]
-    return frame[[*first, *(name for name in frame.columns if name not in first)]]
+    ordered = frame[[*first, *(name for name in frame.columns if name not in first)]]
+    return ListedFrame.of(ordered, pager.item)
 
 
 def _follow(log: LogStream) -> None:

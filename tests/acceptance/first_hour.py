@@ -74,10 +74,11 @@ def run(body):
     return rates"""
 FAILED = "%mlmgmt service create -n broken -f broken.py"
 LAST_ERROR = "%mlmgmt last-error"
+LIST = "%mlmgmt service list"
 WORKSPACE = "panel = %mlmgmt\npanel"
 CELLS = (
     *(SETUP, FIT, DEPLOY, USAGE, PANEL, TRY, LOGS, TEST, DIFF, IMAGE, UPDATE, ROLLBACK),
-    *(WRONG, BROKEN, FAILED, LAST_ERROR, WORKSPACE),
+    *(WRONG, BROKEN, FAILED, LAST_ERROR, LIST, WORKSPACE),
 )
 
 
@@ -237,6 +238,8 @@ def _fail(walk: Walk) -> None:
 
 def _return(walk: Walk) -> None:
     """Look at all that was made; stop the service and start it again."""
+    walk.run(LIST, "Not serving")
+    walk.take("list", LIST)
     panel = walk.run(WORKSPACE, "flowers")
     for tab in ("Services", "Models", "Operations"):
         panel.get_by_role("tab", name=tab).click()

@@ -164,8 +164,8 @@ def service_panel(studio: Studio) -> None:
 
 
 def service_update(studio: Studio) -> None:
-    """Take the question before a service gets an image that was made of another model."""
-    notebook = studio.open("update", f"{_LOAD}\n%mlmgmt service panel -n iris")
+    """Take the question before a service gets an image that was made of another model, and the list of services."""
+    notebook = studio.open("update", f"{_LOAD}\n%mlmgmt service panel -n iris", "%mlmgmt service list")
     notebook.run(0)
     panel = notebook.outputs(0)
     panel.get_by_role("tab", name="Deployments", exact=True).click()
@@ -173,6 +173,9 @@ def service_update(studio: Studio) -> None:
     panel.get_by_role("button", name="Update", exact=True).click()
     notebook.wait_to_see(0, "to confirm")
     studio.take(notebook, "service-update", [0])
+    notebook.run(1)
+    notebook.wait_to_see(1, "columns")
+    studio.take(notebook, "service-list", [1])
     notebook.close()
 
 
@@ -221,6 +224,7 @@ PICTURES: dict[str, Shoot] = {
     "deploy-panel": deploy_panel,
     "service-panel": service_panel,
     "service-update": service_update,
+    "service-list": service_update,
     "change-panel": change_panel,
     "scoring": scoring,
     "scoring-test": scoring_test,

@@ -103,6 +103,9 @@ def test_creates_return_the_poller(echo: Notebook) -> None:
     assert "scoring URL" in echo.shown(poller, "text/html")
     services = echo.run("%mlmgmt service list").result
     assert list(services.columns[:4]) == ["name", "state", "id", "scoring_uri"]
+    assert services["scoring_uri"][0] in echo.shown(services)
+    assert "compute_resource_id" in services
+    assert "compute_resource_id" not in echo.shown(services, "text/html")
     echo.run("poller = %mlmgmt service update -n echo -z 1 --no-wait")
     token = echo.shell.user_ns["poller"].continuation_token()
     watched = echo.run(f"%mlmgmt operation watch {token}").result

@@ -1,0 +1,81 @@
+"""A list as a DataFrame with all columns, whose display has those that matter to people."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, ClassVar
+
+import pandas as pd
+
+from mlmgmt_nb.commands.output.listing import COLUMNS, cut
+
+__all__ = ["ListedFrame"]
+
+_STANDS_FOR = {"image": ("image_id",), "age": ("created_at", "created_time")}
+_WHOLE = ("display.max_colwidth", None, "display.max_columns", None, "display.expand_frame_repr", False)
+
+
+class ListedFrame(pd.DataFrame):
+    """The resources of a list. What is made of it, such as a selection, is an ordinary DataFrame.
+
+    Its display has the columns of `mlmgmt ... list` that have a value, uncut, and says how many others there are.
+    """
+
+    _metadata: ClassVar[list[str]] = ["_for_people", "_of_list"]
+    _for_people: list[str]
+    _of_list: list[str]
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame, item: type) -> ListedFrame:
+        """Return the frame of a list.
+
+        Args:
+            frame: all columns, in order.
+            item: type of the resources.
+        """
+        listed = cls(frame)
+        listed._for_people = _columns_of(item) or list(frame.columns)
+        listed._of_list = list(frame.columns)
+        return listed
+
+    @property
+    def _constructor(self) -> Any:
+        return pd.DataFrame
+
+    def __repr__(self) -> str:
+        with pd.option_context(*_WHOLE):
+            return f"{self._displayed()!r}\n{self._size()}"
+
+    def _repr_html_(self) -> str:
+        displayed: Any = self._displayed()  # the stubs of pandas lack the method
+        with pd.option_context(*_WHOLE, "display.show_dimensions", False):
+            return f"{displayed._repr_html_()}<div>{self._size()}</div>"
+
+    def _displayed(self) -> pd.DataFrame:
+        added = [name for name in self.columns if name not in {*self._of_list, *self._for_people}]
+        names = [*(name for name in self._for_people if name in self.columns), *added]
+        shown = pd.DataFrame(self)[[name for name in names if self.empty or not _is_empty(self[name])]]
+        for name in shown.columns:
+            if isinstance(shown[name].dtype, pd.DatetimeTZDtype):
+                shown[name] = shown[name].dt.strftime("%Y-%m-%d %H:%M:%S UTC")
+            else:
+                shown[name] = shown[name].map(lambda value, name=name: cut(name, value), na_action="ignore")
+        return shown
+
+    def _size(self) -> str:
+        rows = f"{len(self):,} row{'' if len(self) == 1 else 's'}"
+        return f"{rows}, {len(self._displayed().columns)} of {len(self.columns)} columns"
+
+
+def _columns_of(item: type) -> list[str]:
+    """Return the names in a DataFrame of the columns that matter, or none for types without."""
+    names = next((COLUMNS[base] for base in item.__mro__ if base in COLUMNS), ())
+    snake = [re.sub("(?<=[a-z])(?=[A-Z])", "_", name).lower() for name in names]
+    return [column for name in snake for column in _STANDS_FOR.get(name, (name,))]
+
+
+def _is_empty(column: pd.Series[Any]) -> bool:
+    """Return whether no resource has a value: missing, False, an empty text, list or object, or an expected result."""
+    if column.name == "last_operation":
+        return bool((column == "Succeeded").all())
+    return all(value is False or (isinstance(value, (str, list, dict)) and not value) for value in column.dropna())

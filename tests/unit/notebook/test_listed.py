@@ -1,0 +1,64 @@
+"""A list in a cell: all columns for programs, those that matter for people."""
+
+from __future__ import annotations
+
+import pickle
+
+import pandas as pd
+
+from mlmgmt_nb.contract import AsyncOperationStatus, ServiceResponse
+from mlmgmt_nb.contract.extensions import AuditEntry
+from mlmgmt_nb.notebook.display.listed import ListedFrame
+
+URL = "http://127.0.0.1:20000/api/v1/service/a-name-that-is-long/score"
+
+
+def services() -> ListedFrame:
+    frame = pd.DataFrame(
+        {
+            "id": ["1", "2"],
+            "name": ["<b>", "b"],
+            "state": ["Succeeded", "Not serving"],
+            "scoring_uri": [URL, None],
+            "num_replicas": pd.array([1, None], dtype="Int64"),
+            "image_id": ["i", "i"],
+            "error": pd.array([None, None], dtype="string"),
+            "created_at": pd.to_datetime(["2026-01-02T03:04:05.678Z"] * 2),
+        }
+    )
+    return ListedFrame.of(frame, ServiceResponse)
+
+
+def test_a_display_has_what_matters_and_nothing_is_cut() -> None:
+    text, markup = repr(services()), services()._repr_html_()
+    assert text.splitlines()[0].split() == ["name", "state", "scoring_uri", "num_replicas", "image_id", "created_at"]
+    assert text.splitlines()[-1] == "2 rows, 6 of 8 columns"
+    for part in (URL, "2026-01-02 03:04:05 UTC", "2 rows, 6 of 8 columns"):
+        assert part in text
+        assert part in markup
+    assert "&lt;b&gt;" in markup
+    assert "<b>" not in markup
+
+
+def test_columns_without_a_value_are_left_out_and_added_ones_are_there() -> None:
+    failed = services()
+    failed["scoring_uri"] = None
+    failed["last_operation"] = "Succeeded"
+    assert "last_operation" not in repr(failed)
+    failed.loc[1, "last_operation"] = "Failed"
+    assert "last_operation" in repr(failed)
+    del failed["last_operation"]
+    failed["mine"] = ["x", ""]
+    assert repr(failed).splitlines()[0].split() == ["name", "state", "num_replicas", "image_id", "created_at", "mine"]
+    empty = ListedFrame.of(pd.DataFrame({"id": [], "state": [], "operation_type": []}), AsyncOperationStatus)
+    assert repr(empty).splitlines()[-1] == "0 rows, 3 of 3 columns"
+    entries = ListedFrame.of(pd.DataFrame({"b": ["1"], "tags": [["x", "y=1"]], "c": [[]]}), AuditEntry)
+    assert repr(entries).splitlines()[-2:] == ["0  1  x, y=1", "1 row, 2 of 3 columns"]
+
+
+def test_what_is_made_of_it_is_an_ordinary_frame() -> None:
+    listed = services()
+    assert listed.columns[0] == "id"
+    for made in (listed[["name", "error"]], listed.head(1), listed.copy(), listed.sort_values("name")):
+        assert type(made) is pd.DataFrame
+    assert pickle.loads(pickle.dumps(listed)).equals(listed)
