@@ -5,31 +5,27 @@ from __future__ import annotations
 import ast
 import json
 import os
-import re
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any
 
 import msgspec
-import requests
 
 from mlmgmt_nb.client.http.files import check_readable
 from mlmgmt_nb.commands.flags import APPLICATION, CommonArguments
 from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.staging import Stage
+from mlmgmt_nb.commands.verbs.driver_run import DriverRun, read_source, run_driver, source_line
 from mlmgmt_nb.errors import UsageError
 
 __all__ = ["COMMANDS", "CheckedDriver", "check_driver"]
 
-_LOAD_SECONDS, _SAMPLE_SECONDS = 60.0, 60.0
-_MISSING = re.compile(r"No module named '([\w.]+)'|No such file or directory: '([^']+)'")
-_URL = re.compile(r"http://\S+/score\s*$", re.MULTILINE)
+_SAMPLE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +74,7 @@ class CheckedDriver(msgspec.Struct, frozen=True, rename="camel"):
 def _driver(session: Session, arguments: _Driver) -> CheckedDriver:
     path = Path(arguments.file).expanduser()
     written = session.body is not None
-    source = session.body if session.body is not None else _read(path, "file")
+    source = session.body if session.body is not None else read_source(path, "file")
     compiled = _compiled(source, path, written=written)
     if written:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -98,7 +94,7 @@ def _driver(session: Session, arguments: _Driver) -> CheckedDriver:
     with tempfile.TemporaryDirectory(prefix="mlmgmt-check-") as folder:
         stage = Stage(Path(folder), path, **beside, schema=schema)
         python = stage.python(arguments.requirements)
-        run = _CheckRun(stage, python, path, float(arguments.timeout), variables, written=written)
+        run = DriverRun(stage, python, path, float(arguments.timeout), variables, written=written)
         return _check(compiled, run, sample)
 
 
@@ -116,20 +112,20 @@ def check_driver(driver: Path, beside: Sequence[Path] | None, schema: Path | Non
 
     Args:
         driver: the driver.
-        beside: files and folders that lie beside it when it runs; None if they are not available here; then it
+        beside: files and folders that are beside it when it runs; None if they are not available here; then it
             is not loaded.
         schema: its schema file.
 
     Raises:
-        UsageError: what is wrong, with the line of the driver.
+        UsageError: the check failed; the message has the line of the driver.
     """
-    compiled = _compiled(_read(driver, "driver"), driver, written=False)
+    compiled = _compiled(read_source(driver, "driver"), driver, written=False)
     if beside is None:
         return compiled
     with tempfile.TemporaryDirectory(prefix="mlmgmt-check-") as folder:
         others = [path for path in beside if path != schema]
         stage = Stage(Path(folder), driver, dependencies=others, models=(), schema=schema)
-        return _check(compiled, _CheckRun(stage, sys.executable, driver, _SAMPLE_SECONDS, (), written=False), None)
+        return _check(compiled, DriverRun(stage, sys.executable, driver, _SAMPLE_SECONDS, (), written=False), None)
 
 
 def _compiled(source: str, path: Path, *, written: bool) -> CheckedDriver:
@@ -137,29 +133,11 @@ def _compiled(source: str, path: Path, *, written: bool) -> CheckedDriver:
     return CheckedDriver(str(path), functions["run"], "init" in functions)
 
 
-class _CheckRun(NamedTuple):
-    """The environment of a check: the folder and Python of an image, the driver, and the time for a sample."""
-
-    stage: Stage
-    python: str
-    driver: Path
-    timeout: float
-    options: Sequence[str]
-    written: bool
-
-
-def _check(compiled: CheckedDriver, run: _CheckRun, sample: Any) -> CheckedDriver:
+def _check(compiled: CheckedDriver, run: DriverRun, sample: Any) -> CheckedDriver:
     started = time.perf_counter()
-    sample, result = _run_check(run, sample)
+    sample, result = run_driver(run, sample)
     seconds = time.perf_counter() - started
     return msgspec.structs.replace(compiled, sample=sample, result=result, seconds=seconds)
-
-
-def _read(path: Path, field: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{field}: {path} cannot be read: {error}", field=field, fix="Check the path.") from error
 
 
 def _sample(given: Any) -> Any:
@@ -167,7 +145,7 @@ def _sample(given: Any) -> Any:
     if not isinstance(given, (str, os.PathLike)):
         return given
     try:
-        return json.loads(_read(Path(given).expanduser(), "check"))
+        return json.loads(read_source(Path(given).expanduser(), "check"))
     except json.JSONDecodeError as error:
         raise UsageError(
             f"check: {given} is not valid JSON: {error}", field="check", fix="Correct the sample."
@@ -183,7 +161,7 @@ def _functions(source: str, path: Path, *, written: bool) -> dict[str, list[str]
     try:
         tree = ast.parse(source, str(path))
     except SyntaxError as error:
-        line = _line(source, error.lineno or 1, path, written=written)
+        line = source_line(source, error.lineno or 1, path, written=written)
         raise UsageError(f"{line}: {error.msg}", field="driver", fix="Correct that line.") from error
     found = {
         node.name: [argument.arg for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
@@ -200,118 +178,8 @@ def _functions(source: str, path: Path, *, written: bool) -> dict[str, list[str]
     return {"run": [], **found}
 
 
-def _line(source: str, number: int, path: Path, *, written: bool) -> str:
-    """Name a line of the driver, and its line in the cell, whose first line is the magic."""
-    lines = source.splitlines()
-    text = lines[number - 1].strip() if 0 < number <= len(lines) else ""
-    cell = f" (line {number + 1} of the cell)" if written else ""
-    return f"{path.name}, line {number}{cell}: `{text}`"
-
-
-def _run_check(run: _CheckRun, sample: Any) -> tuple[Any, Any]:
-    """Load the driver in a separate process, as a replica does, and score the sample or that of the schema."""
-    command = [run.python, "-m", "mlmgmt_nb.scoring", "--app", str(run.stage.app)]
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
-        process = subprocess.Popen(
-            [*command, "--port", "0", "--timeout", str(run.timeout), *run.options],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd=run.stage.app,
-            env=run.stage.environment(),
-        )
-        try:
-            url = _await(process, log, run)
-            sample = _schema_sample(url) if sample is None else sample
-            return sample, None if sample is None else _score(url, sample, log, run)
-        finally:
-            process.kill()
-            process.wait()
-
-
-def _await(process: subprocess.Popen[bytes], log: IO[str], run: _CheckRun) -> str:
-    """Wait until the driver is loaded; return its scoring URL."""
-    deadline = time.monotonic() + _LOAD_SECONDS
-    while time.monotonic() < deadline:
-        ended = process.poll() is not None
-        text = _text(log)
-        if ended:
-            raise _failure(text, run, "the driver does not load")
-        found = _URL.search(text)
-        if found and _is_ready(found[0].strip()):
-            return found[0].strip()
-        time.sleep(0.02)
-    raise UsageError(
-        f"{run.driver.name} did not load within {_LOAD_SECONDS:g} s", field="driver", fix="Make init() faster."
-    )
-
-
-def _is_ready(url: str) -> bool:
-    try:
-        return requests.get(_origin(url), timeout=1.0).ok
-    except requests.RequestException:
-        return False
-
-
-def _origin(url: str) -> str:
-    return "/".join(url.split("/")[:3]) + "/"
-
-
-def _schema_sample(url: str) -> Any:
-    swagger = requests.get(url.rpartition("/")[0] + "/swagger.json", timeout=5.0).json()
-    given = swagger["definitions"]["ServiceInput"]
-    return given["example"] if given.get("properties") else None
-
-
-def _score(url: str, sample: Any, log: IO[str], run: _CheckRun) -> Any:
-    try:
-        answer = requests.post(url, json=sample, timeout=run.timeout + 5.0)
-        body = answer.json()
-    except requests.RequestException as error:  # the driver ended the process, or holds it up
-        raise _failure(_text(log), run, f"no answer to the sample: {error}") from error
-    if answer.ok:
-        return body
-    if body.get("code") == "DriverError":
-        raise _failure(_text(log), run, str(body.get("message")))
-    raise UsageError(f"the sample was refused: {body.get('message')}", field="check", fix="Correct the sample.")
-
-
-def _failure(log: str, run: _CheckRun, summary: str) -> UsageError:
-    """Return the error for a driver that raised, at its own line."""
-    path = run.driver
-    lines = [line for line in log.splitlines() if line.strip()]
-    numbers = re.findall(rf'File ".*{re.escape(path.name)}", line (\d+)', log)
-    raised = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Interrupt|Exit)\b", line)]
-    what = raised[-1] if raised and summary == "the driver does not load" else summary
-    left_out = _left_out(what, run)
-    if not numbers:
-        return UsageError(f"{path.name}: {what}", field="driver", fix=left_out or "Correct the driver.")
-    where = _line(_read(path, "file"), int(numbers[-1]), path, written=run.written)
-    return UsageError(f"{where}: {what}", field="driver", fix=left_out or "Correct that line.")
-
-
-def _left_out(what: str, run: _CheckRun) -> str:
-    """Return what to do about a file that lies beside the driver here, and was not named."""
-    found = _MISSING.search(what)
-    if found is None:
-        return ""
-    name = found[1].partition(".")[0] if found[1] else Path(found[2]).name
-    for candidate in (name, f"{name}.py") if found[1] else (name,):
-        if (run.driver.parent / candidate).exists() and not (run.stage.app / candidate).exists():
-            return (
-                f"{candidate} lies beside the driver here, and only what is named is sent along: "
-                f"give it with `-d {candidate}`, or with `-m` if it is a model, here and when you deploy."
-            )
-    return ""
-
-
-def _text(log: IO[str]) -> str:
-    log.seek(0)
-    return log.read()
-
-
 _BESIDE = tuple(flag for flag in APPLICATION if flag.dest in {"model_file", "dependency", "requirements"})
-"""What a deployment sends along, by the flags that it has there; nothing else is there in the check."""
+"""Flags of a deployment for files that are sent along; the check has no other files."""
 
 COMMANDS: tuple[Command[Any], ...] = (
     Command(

@@ -543,7 +543,7 @@ def test_a_check_says_what_the_deployment_will(
     assert (checked.code == 0) == (made.code == 0), checked.err + made.err
     assert (checked.code == 0) == (bool(flags) or driver == WITH_SETTINGS)
     if checked.code and driver != OF_A_FOLDER:
-        assert "only what is named is sent along" in checked.err
+        assert "only files that you name are sent along" in checked.err
 
 
 def test_a_check_with_requirements_has_only_them(shell: Shell, tmp_path: Path) -> None:
