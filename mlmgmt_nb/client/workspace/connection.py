@@ -38,11 +38,10 @@ def connect(
     """Connect to the account of `base_url`, or to the embedded service of the user, which is started if necessary.
 
     Arguments take precedence over the environment: MLMGMT_BASE_URL, MLMGMT_SUBSCRIPTION, MLMGMT_RESOURCE_GROUP,
-        MLMGMT_ACCOUNT,
-    MLMGMT_SCOPE, MLMGMT_TOKEN, MLMGMT_COMPUTE and MLMGMT_HOME. `home` alone always means the embedded service of that
-    folder, which contains its token. For another server, give a token, or sign in with Azure AD: as the service
-    principal of the environment, as the identity of the machine or workload, with `az login`, or interactively. Sign-in
-    happens with the first request.
+    MLMGMT_ACCOUNT, MLMGMT_SCOPE, MLMGMT_TOKEN, MLMGMT_COMPUTE and MLMGMT_HOME. `home` alone always means the embedded
+    service of that folder, which contains its token. For another server, give a token, or sign in with Azure AD: as the
+    service principal of the environment, as the identity of the machine or workload, with `az login`, or interactively.
+    Sign-in happens with the first request.
 
     Example:
         >>> with connect(account="team") as team:
