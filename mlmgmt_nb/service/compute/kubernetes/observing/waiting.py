@@ -18,8 +18,8 @@ def waiting_of(pods: Sequence[Object], events: Sequence[Object]) -> str:
         pods: the pods that are not ready.
         events: the events of the namespace, in any order.
     """
-    pulls = _uids(events, "Pulling") - _uids(events, "Pulled")
-    stages = Counter(_stage(pod, is_pulled=pod["metadata"].get("uid") in pulls) for pod in pods)
+    pulled_now = _uids(events, "Pulling") - _uids(events, "Pulled")
+    stages = Counter(_stage(pod, is_pulling=pod["metadata"].get("uid") in pulled_now) for pod in pods)
     return ", ".join(f"{count} {stage}" for stage, count in stages.items())
 
 
@@ -27,11 +27,11 @@ def _uids(events: Sequence[Object], reason: str) -> set[Any]:
     return {event.get("involvedObject", {}).get("uid") for event in events if event.get("reason") == reason}
 
 
-def _stage(pod: Object, *, is_pulled: bool) -> str:
+def _stage(pod: Object, *, is_pulling: bool) -> str:
     """Return the stage of one pod. While its image is pulled, its container is being created, as the cluster says."""
     status = pod.get("status", {})
     if not pod.get("spec", {}).get("nodeName"):
         return "waiting for a node"
     if any("running" in container.get("state", {}) for container in status.get("containerStatuses", [])):
         return "loading the driver"
-    return "pulling the image" if is_pulled else "starting"
+    return "pulling the image" if is_pulling else "starting"
