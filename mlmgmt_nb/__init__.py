@@ -1,8 +1,8 @@
 """mlmgmt-nb: manage and serve machine-learning models from the notebook.
 
-`connect()` gives a session with the Model Management API; without arguments it finds the user's embedded service or
-starts it. Importing this package is cheap: everything is loaded when first used (the scoring runtime, which ships into
-images with this file, needs no more of it than the version).
+`connect()` returns a session with the Model Management API. Without arguments, it finds or starts the user's embedded
+service. Importing this package is cheap: modules are imported on first use. Images contain this file with the scoring
+runtime, which needs only the version.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ def __getattr__(name: str) -> Any:
         if moved := advice_for_name(name):
             from mlmgmt_nb.errors import UsageError
 
-            # Not an AttributeError: `from mlmgmt_nb import NAME` would replace it and its advice.
+            # Not an AttributeError: `from mlmgmt_nb import NAME` would replace it, and lose the advice.
             raise UsageError(f"{moved.problem}.", fix=moved.fix)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def load_ipython_extension(ipython: Any) -> None:
-    """`%load_ext mlmgmt_nb`: adds `%mlmgmt` and `%%mlmgmt` to the running `ipython`."""
+    """Add `%mlmgmt` and `%%mlmgmt` to the shell `ipython`, for `%load_ext mlmgmt_nb`."""
     from mlmgmt_nb import notebook
 
     notebook.load_ipython_extension(ipython)
 
 
 def unload_ipython_extension(ipython: Any) -> None:
-    """`%unload_ext mlmgmt_nb`: takes them away from `ipython` again."""
+    """Remove the magics from the shell `ipython`, for `%unload_ext mlmgmt_nb`."""
     from mlmgmt_nb import notebook
 
     notebook.unload_ipython_extension(ipython)

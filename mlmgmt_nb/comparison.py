@@ -1,4 +1,4 @@
-"""The comparison of answers, in scoring tests, replays and canaries."""
+"""The comparison of answers in scoring tests, replays and canaries."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ __all__ = ["same"]
 
 
 def same(expected: Any, answer: Any, tolerance: float) -> bool:
-    """Return whether two values are the same.
+    """Return whether two values are equal within a tolerance.
 
     Args:
-        expected, answer: values as JSON has them.
-        tolerance: relative or absolute difference up to which two numbers are the same.
+        expected, answer: JSON values.
+        tolerance: maximum relative or absolute difference between two numbers.
     """
     if isinstance(expected, (list, tuple)) and isinstance(answer, (list, tuple)):
         return len(expected) == len(answer) and all(

@@ -1,4 +1,4 @@
-"""`mlmgmt demo`: a model of the iris flowers, from its training to a prediction by its own web service."""
+"""`mlmgmt demo`: train a model of the iris data set, deploy it as a web service, and request predictions."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ def run(input_df):
 
 
 def run(
-    print: Callable[[str], object] = builtins.print,  # noqa: A002 - what it stands for
+    print: Callable[[str], object] = builtins.print,  # noqa: A002 - it replaces `print`
     *,
     home: Path | None = None,
 ) -> ServiceResponse:
     """Train, register, build, serve and score, and report each step. A second run creates the next version.
 
     Args:
-        print: is given each line.
-        home: the state folder; by default that of the user.
+        print: called with each line.
+        home: the state folder (default: the state folder of the user).
 
     Returns:
         The service that answered.
@@ -96,7 +96,7 @@ def _timed(step: str, report: Callable[[str, float], None], action: Callable[[],
 
 
 def _train(folder: Path) -> pd.DataFrame:
-    """Write the model, its driver and its schema into `folder`; return one flower of each kind."""
+    """Write the model, its driver and its schema to `folder`. Return one row of each species."""
     try:
         import joblib
         from sklearn.datasets import load_iris

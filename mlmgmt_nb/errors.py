@@ -1,17 +1,17 @@
-"""The one error tree of mlmgmt-nb.
+"""The exception hierarchy of mlmgmt-nb.
 
-Every error that a user can meet derives from `MlmgmtError` and says what is wrong and how to put it right. Errors of a
-request carry the request, errors of an operation the operation and where its log is::
+Errors for users derive from `MlmgmtError`, and state the problem and the fix. Errors of a request identify the request.
+Errors of an operation have the operation and the location of its log::
 
     MlmgmtError
-    ├── UsageError               an argument is wrong; nothing was sent (also a ValueError)
+    ├── UsageError               an argument is invalid; nothing was sent (also a ValueError)
     ├── PackagingError           a package does not return the same answers as the object in the notebook
     ├── LocalServiceError        the embedded service cannot be found, started or stopped
-    │   └── ServiceStoppedError  it was stopped, and reading commands do not start it again
-    ├── SignInError              could not get a token
+    │   └── ServiceStoppedError  it was stopped, and requests in the background do not restart it
+    ├── SignInError              a token could not be obtained
     ├── TransportError           the server did not respond
-    │   ├── ConnectError         no connection: the request was not acted on
-    │   └── AnswerTimeoutError   the server did not answer in time: it may have acted
+    │   ├── ConnectError         no connection: the server did not process the request
+    │   └── AnswerTimeoutError   the server did not answer in time: it may have processed the request
     ├── ApiError                 the server answered with an error (`ErrorResponse`)
     │   ├── BadRequestError      400, 413, 415, 422: `details` name the fields
     │   ├── UnauthorizedError    401, 403
@@ -19,15 +19,15 @@ request carry the request, errors of an operation the operation and where its lo
     │   ├── ConflictError        409
     │   ├── ThrottledError       429, and 503 with Retry-After
     │   └── ServerError          any other 5xx
-    ├── UploadError              bytes could not be sent, or arrived changed
-    ├── OperationError           an operation did not end well
+    ├── UploadError              content could not be uploaded, or was corrupted
+    ├── OperationError           an operation did not succeed
     │   ├── OperationFailed      it ended `Failed` or `Cancelled`
     │   └── OperationTimeout     it has not ended yet; resume from `continuation_token` (also a TimeoutError)
     ├── ScoringError             a scoring request failed
-    │   └── DriverError          the user's own `run()` raised
+    │   └── DriverError          `run()` of the driver raised
     └── ScoringTestFailed        answers of a scoring test are wrong, missing or late (also an AssertionError)
 
-The scoring runtime ships into images by itself and has its own small branch, `mlmgmt_nb.scoring.errors`.
+Images contain the scoring runtime without this module. It has separate errors, `mlmgmt_nb.scoring.errors`.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ __all__ = [
 
 
 class MlmgmtError(Exception):
-    """Base of all errors of mlmgmt-nb.
+    """Base class of the errors of mlmgmt-nb.
 
     Example:
         >>> try:
@@ -76,8 +76,8 @@ class MlmgmtError(Exception):
         NotFoundError; no service has the name 'no-such-service'; `ws.services.list()` has the existing ones.
 
     Args:
-        message: what is wrong, in one sentence.
-        fix: what the user can do about it, in one sentence; shown on a line of its own.
+        message: the problem.
+        fix: the action that solves it, shown on a separate line.
     """
 
     def __init__(self, message: str, *, fix: str | None = None) -> None:
@@ -86,7 +86,7 @@ class MlmgmtError(Exception):
         self.fix = fix
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """For `pickle`, `copy` and process pools: restore without `__init__`, whose arguments differ."""
+        """Support `pickle`, `copy` and process pools: restore without `__init__`, whose arguments differ."""
         return _restored, (type(self), self.args), self.__dict__
 
     def __str__(self) -> str:
@@ -95,12 +95,12 @@ class MlmgmtError(Exception):
 
 def _restored(kind: type[MlmgmtError], args: tuple[Any, ...]) -> MlmgmtError:
     error = kind.__new__(kind, *args)
-    error.args = args  # which `OSError.__new__` leaves to `__init__`
+    error.args = args  # `OSError.__new__` leaves them to `__init__`
     return error
 
 
 class UsageError(MlmgmtError, ValueError):
-    """An argument is wrong; nothing was sent. `field` names it.
+    """An argument is invalid; nothing was sent. `field` is the name of the argument.
 
     Example:
         >>> try:
@@ -132,7 +132,7 @@ class LocalServiceError(MlmgmtError):
 
 
 class ServiceStoppedError(LocalServiceError):
-    """The embedded service was stopped. What only looks, such as an open panel, does not start it again.
+    """The embedded service was stopped. Requests in the background, such as from an open panel, do not restart it.
 
     Attributes:
         home: its state folder.
@@ -144,11 +144,11 @@ class ServiceStoppedError(LocalServiceError):
 
 
 class SignInError(MlmgmtError):
-    """Could not get a token: nobody is signed in, or the sign-in was refused."""
+    """A token could not be obtained: you are not signed in, or the sign-in was refused."""
 
 
 class TransportError(MlmgmtError):
-    """No answer was had. `method`, `url` and `request_id` (`x-ms-client-request-id`) name the request."""
+    """The server did not respond. `method`, `url` and `request_id` (`x-ms-client-request-id`) identify the request."""
 
     def __init__(
         self, message: str, *, method: str = "", url: str = "", request_id: str = "", fix: str | None = None
@@ -160,11 +160,11 @@ class TransportError(MlmgmtError):
 
 
 class ConnectError(TransportError):
-    """No connection could be made, so the server has not acted on the request."""
+    """No connection could be made, so the server did not process the request."""
 
 
 class AnswerTimeoutError(TransportError):
-    """The server did not answer in time; it may have acted on the request."""
+    """The server did not answer in time. It may have processed the request."""
 
 
 class ApiError(MlmgmtError):
@@ -172,10 +172,10 @@ class ApiError(MlmgmtError):
 
     Attributes:
         status_code: the HTTP status.
-        code: the `code` of the `ErrorResponse`, or the HTTP reason where the server sent none.
-        details: pairs of code and message; for a bad request each message starts with the JSON path of a field.
+        code: the `code` of the `ErrorResponse`, or the HTTP reason if the server did not send it.
+        details: pairs of code and message. For a bad request, each message starts with the JSON path of a field.
         method, url, request_id: the request.
-        retry_after: seconds that the server asked to wait, or None.
+        retry_after: seconds to wait before a retry, as requested by the server, or None.
     """
 
     def __init__(
@@ -208,11 +208,11 @@ class ApiError(MlmgmtError):
 
 
 class BadRequestError(ApiError):
-    """The request is wrong (400, 413, 415, 422); `details` name the fields by their JSON path."""
+    """The request is invalid (400, 413, 415, 422). `details` has the JSON paths of the fields."""
 
 
 class UnauthorizedError(ApiError):
-    """The credential is missing, wrong or not enough (401, 403)."""
+    """The credential is missing, invalid or not sufficient (401, 403)."""
 
 
 class NotFoundError(ApiError):
@@ -224,7 +224,7 @@ class ConflictError(ApiError):
 
 
 class ThrottledError(ApiError):
-    """The server asks to try again later (429, or 503 with Retry-After)."""
+    """The server requests a later retry (429, or 503 with Retry-After)."""
 
 
 class ServerError(ApiError):
@@ -232,17 +232,17 @@ class ServerError(ApiError):
 
 
 class UploadError(MlmgmtError):
-    """Bytes could not be sent, or arrived changed."""
+    """Content could not be uploaded, or was corrupted."""
 
 
 class OperationError(MlmgmtError):
-    """An operation did not end well.
+    """An operation did not succeed.
 
     Attributes:
-        operation: the last `AsyncOperationStatus` seen, or None.
-        continuation_token: resumes the wait with `Poller.from_continuation_token`.
-        log_uri: where the log of the build or service is, or None.
-        driver_traceback: the traceback of the driver, if it failed; "" otherwise.
+        operation: the last known `AsyncOperationStatus`, or None.
+        continuation_token: token to resume the wait with `Poller.from_continuation_token`.
+        log_uri: URL of the log of the build or service, or None.
+        driver_traceback: the traceback of the driver if it failed, otherwise "".
     """
 
     def __init__(
@@ -267,7 +267,7 @@ class OperationFailed(OperationError):  # noqa: N818 - the name of the state tha
 
 
 class OperationTimeout(OperationError, TimeoutError):  # noqa: N818 - as azure-core's and the standard library's
-    """The operation has not ended yet; it goes on, and `continuation_token` resumes the wait.
+    """The operation has not ended yet. It continues, and `continuation_token` resumes the wait.
 
     Example:
         >>> building = ws.images.create("iris", ws.manifests.get("iris"))
@@ -285,9 +285,9 @@ class ScoringError(MlmgmtError):
 
     Attributes:
         status_code: the HTTP status.
-        code: the `code` of the answer.
-        request_id: finds the request in the service's log.
-        service: id or name of the service, as it was given.
+        code: the error code of the answer.
+        request_id: id of the request in the service log.
+        service: id or name of the service, as given.
     """
 
     def __init__(
@@ -301,7 +301,7 @@ class ScoringError(MlmgmtError):
 
 
 class DriverError(ScoringError):
-    """The user's own `run()` raised; the traceback is in the service's log under `request_id`.
+    """`run()` of the driver raised. The traceback is in the service log under `request_id`.
 
     Example:
         >>> try:

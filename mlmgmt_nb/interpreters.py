@@ -1,4 +1,4 @@
-"""Pythons of this machine by their version: those that are installed, and those that `uv` can install."""
+"""Python interpreters on this machine by version, including versions that `uv` can install."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from pathlib import Path
 __all__ = ["HERE", "find_interpreter"]
 
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
-"""The version of the Python that runs this."""
+"""The version of the running Python."""
 _TIMEOUT_SECONDS = 300
 
 
 def find_interpreter(versions: Sequence[str], environment: dict[str, str] | None = None) -> str | None:
-    """Find an interpreter of one of these versions (such as `3.12`), the version at hand first.
+    """Find an interpreter of one of these versions (such as `3.12`), starting with the running version.
 
-    If none is installed, `uv` installs one; that fails where its downloads cannot be reached or are turned off.
+    If none is installed, `uv` installs the first version, unless its downloads are unreachable or disabled.
 
     Returns:
-        its path; None if none is available.
+        the path of the interpreter; None if none is available.
     """
     if HERE in versions:
         return sys.executable
@@ -55,7 +55,7 @@ def _uv(arguments: Sequence[str], environment: dict[str, str] | None) -> str | N
 
 
 def _search_path(version: str) -> str:
-    """Return the search path with the Pythons of pyenv instead of its shims, which start only the selected version."""
+    """Return the search path with pyenv's interpreters instead of its shims, which run only the selected version."""
     root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     versions = [str(path) for path in sorted(root.glob(f"versions/{version}.*/bin"), reverse=True)]
     shims = str(root / "shims")

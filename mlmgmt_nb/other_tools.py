@@ -1,7 +1,7 @@
-"""Words of the tools that users move from, and what to use here instead of each.
+"""Commands and names of other tools, and their counterparts in this package.
 
-The commands, the magics and the Python names of this package answer with these sentences, and the guide "Moving from
-other tools" is made from the same tables.
+The commands, the magics and the Python names of this package suggest the counterparts in errors. The guide "Moving from
+other tools" is generated from the same tables.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ _NAME = re.compile(r"[A-Za-z_][\w.]*")
 
 
 class Counterpart(NamedTuple):
-    """Words of another tool, and what to use here.
+    """A command or name of another tool, and its counterpart here.
 
     Attributes:
-        original: the words of a command line after `az ml`, or a name in Python.
+        original: the words of a command line after `az ml`, or a Python name.
         command: the command here, without the program.
-        python: the Python here.
-        note: what else differs, as the end of a sentence.
+        python: the Python code here.
+        note: further differences, as the end of a sentence.
     """
 
     original: str
@@ -33,7 +33,7 @@ class Counterpart(NamedTuple):
 
 
 class Advice(NamedTuple):
-    """A sentence on what was found, and one on what to use."""
+    """Two sentences: the problem, and the counterpart to use."""
 
     problem: str
     fix: str
@@ -109,7 +109,7 @@ COMMANDS: Mapping[str, tuple[Counterpart, ...]] = MappingProxyType(
         ),
     }
 )
-"""Commands after `az ml`, by the tool that they belong to."""
+"""Commands after `az ml`, by tool."""
 
 PYTHON: Mapping[str, tuple[Counterpart, ...]] = MappingProxyType(
     {
@@ -183,19 +183,19 @@ PYTHON: Mapping[str, tuple[Counterpart, ...]] = MappingProxyType(
         ),
     }
 )
-"""Names in Python, by the package that they belong to. A name that begins with a small letter is one of an object."""
+"""Python names, by package. A name that starts with a lowercase letter is an attribute of an object."""
 
 _AZ = "az", "ml"
 _OPTIONAL = frozenset({"realtime", "modelmanagement"})
 
 
 def advice_for_command(words: Iterable[str], prog: str, known: Iterable[tuple[str, ...]]) -> Advice | None:
-    """Return what to use instead of the words of another tool, or None for other words.
+    """Return the advice for a command of another tool; None for other words.
 
     Args:
         words: the words before the first flag.
-        prog: the program as the user types it.
-        known: the words of each command here.
+        prog: the program as the user calls it.
+        known: the words of each command of this package.
     """
     given = list(words)
     rest = given[given[:1] == ["az"] :]
@@ -215,13 +215,13 @@ def advice_for_command(words: Iterable[str], prog: str, known: Iterable[tuple[st
 
 
 def advice_for_name(name: str) -> Advice | None:
-    """Return what to use instead of a class of another package, or None for other names."""
+    """Return the advice for a class of another package; None for other names."""
     entries = [(tool, entry) for tool, table in PYTHON.items() for entry in table if name[:1].isupper()]
     return next((_in_python(name, tool, e) for tool, e in entries if e.original.partition(".")[0] == name), None)
 
 
 def advice_for_attribute(name: str) -> Advice | None:
-    """Return what to use instead of an attribute of another package's `Workspace` or `MLClient`, or None."""
+    """Return the advice for an attribute of another package's `Workspace` or `MLClient`; None for other names."""
     for tool, entry in _found((f"Workspace.{name}", f"MLClient.{name}", name), PYTHON):
         return _in_python(f"Workspace.{name}" if tool.startswith("azureml-core") else name, tool, entry)
     return next(
@@ -245,29 +245,29 @@ def _fix(use: str, note: str) -> str:
 
 
 def _found(names: Iterable[str], tables: Mapping[str, tuple[Counterpart, ...]]) -> Iterator[tuple[str, Counterpart]]:
-    """Yield the entries of names, in the order of the names, each with its tool."""
+    """Yield the table entries for names, in the order of the names, each with its tool."""
     known = {entry.original: (tool, entry) for tool, table in tables.items() for entry in table}
     return (known[name] for name in names if name in known)
 
 
 def _leading_words(words: list[str]) -> Iterator[str]:
-    """Yield the first words, most words first; also with the verb first, as in `create online-endpoint`."""
+    """Yield the first two words, the first word, and the first two reversed, as for `create online-endpoint`."""
     for length in (2, 1):
         yield " ".join(words[:length])
     yield " ".join(words[1::-1])
 
 
 def _names(text: str) -> Iterator[str]:
-    """Yield the dotted names in a text, each with its shorter ends and starts: of `ws.jobs.list`, also `jobs`."""
+    """Yield the dotted names in a text, with their parts: for `ws.jobs.list`, also `jobs`."""
     for name in _NAME.findall(text):
         parts = name.strip(".").split(".")
         pieces = [parts[start:end] for start in range(len(parts)) for end in range(len(parts), start, -1)]
-        # A single small word may be any variable.
+        # A single lowercase word may be any variable.
         yield from (".".join(piece) for piece in pieces if len(parts) > 1 or piece[0][:1].isupper())
 
 
 def _equivalent(words: list[str], known: Iterable[tuple[str, ...]]) -> str | None:
-    """Return the leading words that are a command or a group here, or None."""
+    """Return the leading words that are a command or group of this package, or None."""
     spoken = tuple(word for word in words if word not in _OPTIONAL)
     commands = set(known)
     for length in range(min(len(spoken), 2), 0, -1):

@@ -1,4 +1,4 @@
-"""Takes secrets out of what is shown or logged: libraries put URLs and headers into their messages."""
+"""Removal of secrets from displays and logs, because libraries include URLs and headers in their messages."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _SECRETS = re.compile(
 
 
 def redacted(text: str) -> str:
-    """Return a text without what looks like a secret."""
+    """Return a text with `***` in place of anything that looks like a secret."""
     return _SECRETS.sub(lambda found: f"{found['before'] or ''}***", text)
 
 
 def redact_chain(error: BaseException) -> None:
-    """Take secrets out of the messages of an error and of those that it came from."""
+    """Remove secrets from the messages of an error, its causes and its context."""
     seen: set[int] = set()
     left: list[object] = [error]
     while left:

@@ -1,9 +1,9 @@
-"""Write and read schemas of a driver's inputs and outputs, in the file format of 2017.
+"""Read and write schemas of a driver's inputs and outputs in the file format of 2017.
 
 `generate_schema` creates a schema from sample data.
 
-`install_azureml_imports()` makes `azureml.api.schema` and the other imports of 2017 work in this process, as they do in
-a driver, for notebooks of that time. Installed packages take precedence.
+`install_azureml_imports()` makes `azureml.api.schema` and other imports from 2017 work in this process, as in a driver,
+for old notebooks. Installed packages take precedence.
 """
 
 from mlmgmt_nb.scoring.compat import install as install_azureml_imports

@@ -1,4 +1,4 @@
-"""Short `repr`s of values with many properties: one line of what identifies them."""
+"""Short `repr`s of values with many properties: one line with the identifying properties."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 __all__ = ["LONGEST", "ShortRepr", "cut", "short_repr"]
 
 LONGEST = 300
-"""Every short `repr` has fewer characters."""
+"""Exclusive upper limit for the number of characters of a short `repr`."""
 
 _LONGEST_VALUE, _LONGEST_URL = 60, 110
 
 
 class ShortRepr:
-    """Gives a class a short `repr`: the properties of `SHOWN` (of all, if that is empty) that have values."""
+    """Mixin with a short `repr`: the properties in `SHOWN` that have values, or all of them if `SHOWN` is empty."""
 
     __slots__ = ()
 
@@ -29,11 +29,11 @@ class ShortRepr:
 
 
 def short_repr(value: Any, shown: Sequence[str] = ()) -> str:
-    """Return the type and properties of a value, in one line of fewer than `LONGEST` characters.
+    """Return the type and properties of a value in one line of fewer than `LONGEST` characters.
 
     Args:
         value: a struct, dataclass or named tuple.
-        shown: the names of the properties, as far as the value has them; all of its properties if empty.
+        shown: the names of the properties; all properties if empty. Properties that the value lacks are omitted.
     """
     head = f"{type(value).__name__}("
     parts = list[str]()
@@ -46,7 +46,7 @@ def short_repr(value: Any, shown: Sequence[str] = ()) -> str:
 
 
 def cut(text: str, longest: int = _LONGEST_VALUE) -> str:
-    """Return a text, shortened if it is longer."""
+    """Return a text, shortened to at most `longest` characters."""
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 

@@ -1,6 +1,6 @@
-"""Text of others on a terminal: descriptions, logs and errors may hold control characters that a terminal obeys.
+"""Untrusted text on a terminal: descriptions, logs and errors may contain control characters that a terminal executes.
 
-`printable` is the one place that makes them harmless; `Terminal` is a stream that passes all its text through it.
+`printable` escapes them. `Terminal` is a stream that escapes all its text.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ __all__ = ["Terminal", "encodable", "is_printable", "json_printable", "one_line"
 
 _UNSAFE = re.compile(
     "["
-    "\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters, but for tab and line feed
-    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # marks that turn the direction of text
+    "\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters except tab and line feed
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # marks that change the direction of text
     "\u2028\u2029"  # separators of lines and paragraphs
-    "\ud800-\udfff"  # halves of characters, which no encoding has
+    "\ud800-\udfff"  # lone surrogates, which encodings lack
     "]"
 )
 _BREAKS = {"\n": "\\n", "\t": " ", "\r": "\\r"}
@@ -27,9 +27,9 @@ def is_printable(text: str) -> bool:
 
 
 def printable(text: str) -> str:
-    r"""Return the text without what a terminal would obey: each such character is shown as its escape, such as `\x1b`.
+    r"""Return the text with an escape sequence, such as `\x1b`, for each character that a terminal would execute.
 
-    Tabs and line feeds stay; a carriage return, which would overwrite its line, ends it instead.
+    Tabs and line feeds are unchanged. A carriage return, which would overwrite its line, becomes a line feed.
     """
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -37,17 +37,17 @@ def printable(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    r"""As `printable`, in one line: line feeds are shown as `\n`, too, and tabs as blanks."""
+    r"""Return the text as `printable` does, but in one line: line feeds become `\n`, and tabs become blanks."""
     return _UNSAFE.sub(_escape, re.sub("[\n\t\r]", lambda found: _BREAKS[found[0]], text))
 
 
 def json_printable(text: str) -> str:
-    r"""JSON text with the same value whose strings hold only what `printable` lets through, else `\uXXXX`."""
+    r"""Return JSON text with the same value, with `\uXXXX` for each character that `printable` escapes."""
     return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def encodable(text: str, encoding: str | None) -> str:
-    """Return the text with a `?` for each character that the encoding lacks."""
+    """Return the text with `?` for each character that the encoding lacks."""
     return text if encoding is None else text.encode(encoding, "replace").decode(encoding)
 
 
@@ -57,10 +57,10 @@ def _escape(found: re.Match[str]) -> str:
 
 
 class Terminal:
-    """A stream for people: writes only what is printable, and what its encoding lacks as `?`.
+    """A stream for display. It writes unprintable characters as escapes, and characters that its encoding lacks as `?`.
 
     Args:
-        stream: where the text goes, such as `sys.stdout`.
+        stream: the underlying stream, such as `sys.stdout`.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -68,19 +68,19 @@ class Terminal:
 
     @property
     def encoding(self) -> str | None:
-        """The encoding of the stream; None for one in memory."""
+        """The encoding of the stream; None for a stream in memory."""
         return getattr(self._stream, "encoding", None)
 
     def write(self, text: str) -> None:
-        """Write a text, and flush it."""
+        """Write a text, and flush the stream."""
         self._put(printable(text))
 
     def rewrite(self, text: str, end: str = "") -> None:
-        """Put a text in the place of the line that is there; for streams that are terminals."""
+        """Replace the current line with a text, followed by `end`. The stream must be a terminal."""
         self._put(f"\r{one_line(text)}\033[K{end}")
 
     def isatty(self) -> bool:
-        """Return whether it is a terminal, whose lines can be rewritten."""
+        """Return whether the stream is a terminal, whose lines can be rewritten."""
         return self._stream.isatty()
 
     def _put(self, text: str) -> None:

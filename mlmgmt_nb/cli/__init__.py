@@ -1,4 +1,4 @@
-"""The shell command `mlmgmt`: the commands of the service, and those of `mlmgmt_nb.commands`."""
+"""The shell command `mlmgmt`: the commands of the service, and the commands in `mlmgmt_nb.commands`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OWN = frozenset({"serve", "status", "stop", "demo", "gc", "check", "backup", "r
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line. Return the exit code: 0, 1 (the error is on standard error), or 2 (the line is invalid)."""
+    """Run a command line. Return the exit code: 0, 1 after an error, 2 if the line is invalid, or 130 after Ctrl-C."""
     words = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # the terminal's encoding may lack some characters
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _store_error(error: Exception) -> MlmgmtError | None:
-    """Return the error to print for an error of the database; None if the error is another one."""
+    """Return the error to print for a database error; None for other errors."""
     if "sqlalchemy" not in sys.modules:  # the command did not open a database
         return None
     from mlmgmt_nb.service.store.errors import store_error

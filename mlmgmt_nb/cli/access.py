@@ -32,7 +32,7 @@ def add_access(serve: argparse.ArgumentParser) -> None:
 
 
 def sign_in_flags(arguments: argparse.Namespace) -> list[str]:
-    """Return the flags for sign-in as words, as they were given; none without sign-in.
+    """Return the given sign-in flags as command-line words; an empty list without sign-in.
 
     Raises:
         UsageError: the flags conflict.
@@ -46,7 +46,7 @@ def sign_in_flags(arguments: argparse.Namespace) -> list[str]:
 
 
 def add_sign_in(parser: argparse.ArgumentParser) -> Any:
-    """Add the flags for authentication and authorization; return their group."""
+    """Add the flags for authentication and authorization. Return their group."""
     access = parser.add_argument_group("as a shared server")
     access.add_argument(
         "--auth",

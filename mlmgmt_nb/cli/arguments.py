@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 _DAYS = 36_500
-"""Days below which a time makes sense, and can be added to any date."""
+"""Exclusive upper limit for durations, in days. Longer times could overflow when they are added to a date."""
 _LIMITS = {
     "members": "maximum number of files, folders and links in an archive",
     "bytes": "maximum size of an extracted archive in bytes",
@@ -34,7 +34,7 @@ _LIMITS = {
 
 
 def add_command(commands: Any, name: str, what: str) -> argparse.ArgumentParser:
-    """Add a command whose own help also says what it does."""
+    """Add a command whose own help also shows its description."""
     parser: argparse.ArgumentParser = commands.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
     return parser
 
@@ -59,7 +59,7 @@ def database_of(arguments: argparse.Namespace, home: Path) -> str | None:
 
 
 def add_limits(parser: argparse.ArgumentParser, defaults: Mapping[str, str]) -> None:
-    """Add the flags that limit archives; each has an environment variable.
+    """Add the flags that limit archives. Each has an environment variable.
 
     Args:
         defaults: the default values, as shown in the help.

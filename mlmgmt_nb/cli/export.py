@@ -1,4 +1,4 @@
-"""`mlmgmt export kubernetes` and `export image`: this service as a workload of a cluster."""
+"""`mlmgmt export kubernetes` and `export image`: run this service as a workload of a cluster."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mlmgmt_nb.errors import LocalServiceError, UsageError
 __all__ = ["add_export"]
 
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,48}[a-z0-9])?")
-"""A label of RFC 1035, as names of Services are, short enough for the endings of related objects."""
+"""An RFC 1035 label, as required for Service names, short enough for the suffixes of related objects."""
 _QUANTITY = re.compile(r"[1-9][0-9]*(Mi|Gi|Ti|Pi|M|G|T|P)")
 
 

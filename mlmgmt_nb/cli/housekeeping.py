@@ -1,4 +1,4 @@
-"""`mlmgmt gc`, `check`, `backup` and `restore`: maintenance of a state folder, whether or not its service runs."""
+"""`mlmgmt gc`, `check`, `backup` and `restore`: maintenance of a state folder."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def _number(count: int, what: str) -> str:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    """Print the problems. The exit code is 1 if something is missing or damaged."""
+    """Print the problems. Return the exit code, which is 1 if something is missing or damaged."""
     from mlmgmt_nb.service.housekeeping import check
 
     store, home = _opened(arguments)

@@ -1,4 +1,4 @@
-"""`mlmgmt serve`: run the service until Ctrl-C."""
+"""`mlmgmt serve`: run the service until it is stopped, such as with Ctrl-C."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def add_serve(commands: Any) -> None:
 
 
 def _add_docker(serve: argparse.ArgumentParser) -> None:
-    """Add the flags for Docker images. Each has an environment variable, for a service that `connect` starts."""
+    """Add the flags for Docker images. Each has an environment variable for services that `connect` starts."""
     docker = serve.add_argument_group("Docker images")
     for flag, what in (
         ("base-image", "base image, or the path of an OCI archive (default: a slim image with this Python version)"),
@@ -150,7 +150,7 @@ def _allowed_hosts(arguments: argparse.Namespace) -> tuple[str, ...]:
 
 
 def _recording_storage(given: str | None) -> str | None:
-    """Return the place for recorded requests, from its environment variable."""
+    """Check the storage for recorded requests from its environment variable, and return it unchanged."""
     is_account = given is not None and ("AccountName=" in given or "BlobEndpoint=" in given)
     if given is None or is_account or ("://" in given and not given.startswith(("file:", "local:", "memory:"))):
         return given
@@ -162,7 +162,7 @@ def _recording_storage(given: str | None) -> str | None:
 
 
 def _image_builder(given: str, known: Sequence[str]) -> str:
-    """Return how images are built, from the flag or the environment variable."""
+    """Check the image builder from the flag or the environment variable, and return it unchanged."""
     if given not in known:
         fix = f"Use one of {', '.join(known)} (--image-builder, or MLMGMT_IMAGE_BUILDER)."
         raise UsageError(f"--image-builder: {given!r} is not known", field="image_builder", fix=fix)
@@ -208,7 +208,7 @@ def _run(arguments: argparse.Namespace) -> None:
         calm_seconds=arguments.calm_seconds,
         warm_start_seconds=arguments.warm_start_seconds,
         hands_over=os.environ.get("MLMGMT_HANDOVER") != "0",
-        # Not flags: other users can see the arguments of a process.
+        # Not flags, because these may contain secrets, and other users can see the arguments of a process.
         data_storage=os.environ.get("MLMGMT_DATA_STORAGE") or None,
         recording_storage=_recording_storage(os.environ.get("MLMGMT_RECORDING_STORAGE") or None),
         base_image=arguments.base_image,

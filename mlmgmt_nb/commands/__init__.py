@@ -1,4 +1,4 @@
-"""The grammar of commands and what they do. Magic, shell, completion and help come from one table."""
+"""The grammar of commands and their implementation. The magics, the shell, completion and help share one table."""
 
 from mlmgmt_nb.commands.grammar import Command, Flag, Help
 from mlmgmt_nb.commands.session import Outcome, Session

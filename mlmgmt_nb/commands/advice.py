@@ -1,4 +1,4 @@
-"""Errors of the client in terms of commands: the wrong flag, the command that shows the log."""
+"""Client errors in terms of commands: they name flags, and the commands that show more."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mlmgmt_nb.errors import MlmgmtError, OperationFailed, OperationTimeout, Sco
 __all__ = ["advice"]
 
 _ARGUMENT = re.compile(r"`(\w+)='([^'`]*)'`")
-"""An argument of the client with its value in the text of a fix."""
+"""A client argument with its value in the text of a fix."""
 
 
 _LIST = re.compile(r"`ws\.(\w+)s\.list\(\)`")
@@ -25,9 +25,9 @@ def advice(prog: str, flags: Sequence[Flag], arguments: object) -> Iterator[None
     """Make errors raised in the block name flags and commands instead of Python.
 
     Args:
-        prog: prefix of a command as the user calls it: `mlmgmt` or `%mlmgmt`.
-        flags: flags of the command that runs.
-        arguments: its arguments.
+        prog: the program as the user calls it: `mlmgmt` or `%mlmgmt`.
+        flags: flags of the running command.
+        arguments: arguments of the running command.
     """
     try:
         yield
@@ -45,7 +45,7 @@ def advice(prog: str, flags: Sequence[Flag], arguments: object) -> Iterator[None
 
 
 def _with_flags(fix: str, flags: Sequence[Flag]) -> str:
-    """Write flags instead of arguments of the client: `--if-exists update` instead of `if_exists='update'`."""
+    """Replace client arguments with flags: `--if-exists update` instead of `if_exists='update'`."""
     known = flags_of(flags)
 
     def written(argument: re.Match[str]) -> str:
@@ -56,14 +56,14 @@ def _with_flags(fix: str, flags: Sequence[Flag]) -> str:
 
 
 def _with_service(fix: str, prog: str, name: str) -> str:
-    """Write commands instead of the methods that show the log and the keys of a service."""
+    """Replace the methods that return the log and the keys of a service with commands."""
     logs, keys = f"{prog} service logs -n {name}", f"{prog} service keys -n {name} --show"
     fix = _TRACEBACK.sub(rf"`{logs} --request-id \1` has the traceback.", fix)
     return fix.replace("ws.services.logs(...)", logs).replace("ws.services.keys(...)", keys)
 
 
 def _log(error: OperationFailed, prog: str, arguments: object) -> str | None:
-    """Return the command that shows the log of a build or service that failed, if it has one."""
+    """Return the fix that names the command for the log of a failed build or service; None without a log."""
     if not error.log_uri or error.operation is None:
         return None
     resource = (error.operation.resource_location or "").rpartition("/")[2]
@@ -75,7 +75,7 @@ def _log(error: OperationFailed, prog: str, arguments: object) -> str | None:
 
 
 def _name_flag(error: UsageError, flags: Sequence[Flag], arguments: object) -> None:
-    """Name the flag that was given instead of the argument of the client that it sets."""
+    """Replace the name of a client argument with the flag that set it."""
     for flag in flags_of(flags).get(error.field or "", ()):
         if _is_given(getattr(arguments, flag.dest)) and error.message.startswith(f"{error.field}:"):
             error.message = f"--{flag.dest.replace('_', '-')}:{error.message.removeprefix(f'{error.field}:')}"
@@ -84,5 +84,5 @@ def _name_flag(error: UsageError, flags: Sequence[Flag], arguments: object) -> N
 
 
 def _is_given(value: object) -> bool:
-    """Return whether a flag has a value; a DataFrame has no truth value."""
+    """Return whether a flag has a value. DataFrames, which have no truth value, count as values."""
     return value is not None and (not isinstance(value, (str, bool, int, tuple, list, dict)) or bool(value))

@@ -39,7 +39,7 @@ def _names_of(items: Iterable[Any]) -> list[str]:
 
 
 def _archived(items: Iterable[Any]) -> list[str]:
-    """Return the names, and then the ids, of archived versions."""
+    """Return the names of archived versions, followed by their ids."""
     found = [item for item in islice(items, _MOST_NAMES) if item.archived]
     return _unique(iter([*(item.name for item in found), *(item.id for item in found)]))
 
@@ -60,7 +60,7 @@ _NAMES: Mapping[str, Callable[[Workspace], list[str]]] = {
 
 
 class Completer:
-    """Complete commands of a session without long waits: a thread asks the server, and answers are cached for seconds.
+    """Complete commands of a session without long waits. A thread queries the server; results are briefly cached.
 
     Args:
         session: the session.
@@ -86,7 +86,7 @@ class Completer:
         return Completion(fragment, candidates)
 
     def remember(self, operation_id: str) -> None:
-        """Offer an operation from now on, before the others: a server of 2017 does not list operations."""
+        """Suggest an operation first from now on. Servers with the API of 2017 do not list operations."""
         self._operations = [operation_id, *(known for known in self._operations if known != operation_id)]
 
     def _candidates(self, words: list[str], fragment: str) -> list[str]:
@@ -148,12 +148,12 @@ class Completer:
             workspace = self._session.reachable()
             names = _NAMES[kind](workspace) if workspace is not None else []
         except MlmgmtError:
-            return  # offline: what is kept is all there is to offer
+            return  # the server cannot be reached: keep the cached names
         self._kept[kind] = (time.monotonic(), names)
 
 
 def _paths(fragment: str) -> list[str]:
-    """Return the files and folders that the fragment may become; a folder ends in `/`."""
+    """Return the files and folders that complete a fragment. Folders end in `/`."""
     head, slash, tail = fragment.rpartition("/")
     folder = Path(head + slash).expanduser() if slash else Path()
     try:

@@ -1,6 +1,6 @@
 """Settings and their sources: arguments, then the environment, then the profile in the configuration file.
 
-The file is TOML: `profile` names the profile in use, and `[profiles.NAME]` has its settings. No token is kept in it.
+The file is TOML: `profile` names the current profile, and `[profiles.NAME]` has its settings. It contains no tokens.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ SETTINGS: Mapping[str, str] = {
     "compute": "compute that images are built for and services run on",
     "output": "form of the shell's output: table, wide, json, tsv or csv",
 }
-"""The settings of a profile, and what they are."""
+"""The settings of a profile, with their descriptions."""
 
 DEFAULTS: Mapping[str, str] = {"compute": "local", "output": "table"}
-"""What the settings are that are set nowhere; the others then have no value."""
+"""Default values. Other settings have no default."""
 _FIRST_PROFILE = "default"
 
 
@@ -52,7 +52,7 @@ class Config:
     """The configuration file and the environment.
 
     Args:
-        path: the file; MLMGMT_CONFIG or the user's configuration folder when None. It need not exist.
+        path: the file, which may not exist yet (default: MLMGMT_CONFIG, or a file in the user's configuration folder).
         environment: the environment variables.
     """
 
@@ -65,8 +65,8 @@ class Config:
         """Return every setting with its source.
 
         Args:
-            arguments: settings that were given as arguments; None means not given.
-            profile: the profile to use; the file's own choice when None.
+            arguments: settings from arguments; None means not given.
+            profile: the profile to use (default: from the environment, then from the file).
 
         Raises:
             UsageError: the file cannot be read, or has no such profile.
@@ -121,7 +121,7 @@ class Config:
         self._write(document)
 
     def set(self, profile: str, values: Mapping[str, str | None]) -> None:
-        """Change settings of a profile, which is created if missing; None removes a setting.
+        """Change settings of a profile, and create the profile if it does not exist. None removes a setting.
 
         Raises:
             UsageError: a setting is unknown.
@@ -154,8 +154,8 @@ class Config:
             ) from error
 
     def _document(self) -> Any:
-        """Return the file as it is written, with its comments."""
-        import tomlkit  # only who writes the file needs it
+        """Return the file as a document that keeps its comments and layout."""
+        import tomlkit  # only needed to write the file
 
         return tomlkit.parse(self.path.read_text(encoding="utf-8")) if self._read() else tomlkit.document()
 

@@ -1,7 +1,7 @@
-"""Flags that several commands share, with the client's argument that each sets, and the types of their arguments.
+"""Flags that several commands share, with the client argument that each one sets, and the types of their arguments.
 
-Everything that relates a flag to an argument of the client is derived from `Flag.api`: the calls of the commands, the
-flag that an error names, and the code that the deploy panel shows.
+The relation between flags and client arguments is defined in `Flag.api`. The calls of the commands, the flags named in
+errors, and the code in the deploy panel are derived from it.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ WAITING_AFTER_BUILD = (
     Flag("--no-wait", "return without waiting for the service; an image built from --driver is waited for", "switch"),
     _TIMEOUT,
 )
-"""The same, where an image may have to be built before the operation can start."""
+"""Flags of commands that may have to build an image before they start an operation."""
 
 DEPENDENCY = Flag(
     "-d --dependency", "file or folder beside the driver (repeatable)", "many", completes="path", api="dependencies"
@@ -103,7 +103,7 @@ APPLICATION = (
     ),
     DEPENDENCY,
 )
-"""Flags that say what a manifest is made of."""
+"""Flags for the content of a manifest."""
 
 PACKAGING = (
     Flag(
@@ -124,7 +124,7 @@ PACKAGING = (
         api="tolerance",
     ),
 )
-"""Flags that say how a model without a driver is packaged."""
+"""Flags for packaging a model without a driver."""
 
 SERVICE = Flag("-i -n --id --name --service", "id or name of the service", required=True, completes="service")
 
@@ -255,7 +255,7 @@ class WaitingArguments(CommonArguments):
 
 @dataclass(frozen=True, kw_only=True)
 class ApplicationArguments:
-    """The models and files that a manifest is made of."""
+    """The models and files of a manifest."""
 
     driver: str | None
     runtime: str = "python"
@@ -326,13 +326,13 @@ class ReasonArguments(CommonArguments):
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceArguments(CommonArguments):
-    """The service that a command is about."""
+    """The service that a command applies to."""
 
     service: str
 
 
 def api_arguments(flags: Iterable[Flag], arguments: object) -> dict[str, Any]:
-    """Return the client's arguments that the flags set, by name; `autoscaler.NAME` becomes a key of a mapping."""
+    """Return the client arguments that the flags set, by name. `autoscaler.NAME` becomes a key of a mapping."""
     found: dict[str, Any] = {}
     for flag in flags:
         name, value = flag.api.partition(" ")[0], getattr(arguments, flag.dest)
@@ -351,7 +351,7 @@ def service_settings(arguments: SettingsArguments) -> ServiceSettings:
 
 
 def flags_of(flags: Iterable[Flag]) -> Mapping[str, Sequence[Flag]]:
-    """Return the flags that set an argument of the client, by its name; a key of a mapping has its own name too."""
+    """Return the flags by the client argument that they set. Keys of mappings are listed by the name of the key."""
     found: dict[str, list[Flag]] = {}
     for flag in flags:
         for name in flag.api.split():

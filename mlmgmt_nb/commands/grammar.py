@@ -1,6 +1,6 @@
 """The grammar of commands: commands, their flags, and the conversion of tokens to arguments.
 
-A token is text or, in a notebook, any Python value instead of text.
+A token is text or, in a notebook, any Python value.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ Token = Any
 """Text, or a Python value of the notebook."""
 
 Kind = Literal["text", "many", "integer", "number", "switch", "yes-no", "value"]
-"""What a flag takes: a text, several (the flag given again), a number, nothing, true or false, any Python value."""
+"""The kind of value: text, repeatable text, an integer, a number, no value, true or false, or any Python value."""
 
 _WORDS_FOR_TRUE, _WORDS_FOR_FALSE = frozenset({"true", "yes", "on", "1"}), frozenset({"false", "no", "off", "0"})
-_VALUE = "\ue000"  # stands before the number of a Python value among the tokens; a private-use character
+_VALUE = "\ue000"  # private-use character before the number of a Python value among the tokens
 
 
 @dataclass(frozen=True)
 class Flag:
-    """A flag of a command, or without dashes a word after it.
+    """A flag of a command, or a positional argument if the name has no dashes.
 
     Attributes:
         names: all its names, separated by blanks; the last one names the argument.
         help: its meaning, in a few words.
-        kind: what it takes.
-        choices: the texts that it takes, when these are all.
-        required: whether it must be there.
-        default: its value when it is not there.
-        completes: what completes it: `path`, or a kind of resource.
+        kind: the kind of its value.
+        choices: the allowed texts; empty if any text is allowed.
+        required: whether it must be given.
+        default: its value if it is not given.
+        completes: the source of its completions, such as `path` or a kind of resource.
         metavar: placeholder for its value in the help.
-        api: names of the client's arguments that it sets, separated by blanks; `autoscaler.NAME` is a key of one.
+        api: client arguments that it sets, separated by blanks. `autoscaler.NAME` sets a key of a mapping.
     """
 
     names: str
@@ -59,13 +59,13 @@ class Flag:
 
     @property
     def shortest(self) -> str:
-        """Last of its names with one letter; its last name if none has one."""
+        """Last of its single-letter names, or its last name if there is none."""
         names = self.names.split()[::-1]
         return next((name for name in names if len(name) == 2), names[0])
 
     @property
     def is_positional(self) -> bool:
-        """Whether it is a word without dashes."""
+        """Whether it is a positional argument."""
         return not self.names.startswith("-")
 
 
@@ -78,7 +78,7 @@ class Help(str):
 A = TypeVar("A")
 
 _UNTYPED = cast("Callable[..., Any]", SimpleNamespace)
-"""The type of arguments of a command that has none of its own."""
+"""The type of the arguments of commands without a type of their own."""
 
 
 @dataclass(frozen=True)
@@ -88,12 +88,12 @@ class Command(Generic[A]):
     Attributes:
         words: the words that call it.
         help: its purpose, in one sentence.
-        example: a line that shows it.
-        run: takes the session and the arguments, does it, and returns a value: a resource, a pager, a poller, a text.
+        example: an example command line.
+        run: runs the command, given the session and the arguments. Returns a value such as a resource, pager or text.
         flags: its flags.
-        operations: the operations of the contract that it stands for.
-        waits: whether its value is a poller that is waited for.
-        arguments: type of its arguments: a dataclass with a field for each flag.
+        operations: the operations of the contract that it covers.
+        waits: whether it returns a poller whose operation is waited for.
+        arguments: type of its arguments, a dataclass with a field for each flag.
     """
 
     words: tuple[str, ...]
@@ -107,12 +107,12 @@ class Command(Generic[A]):
 
     @property
     def name(self) -> str:
-        """Its words, with blanks between them."""
+        """Its words, separated by blanks."""
         return " ".join(self.words)
 
 
 class _Format(argparse.RawDescriptionHelpFormatter):
-    """Help whose lines name the value of a flag once, not after each of the flag's names."""
+    """Help that shows the value of a flag once, not after each name of the flag."""
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         if not action.option_strings or action.nargs == 0:
@@ -129,7 +129,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse_flags(command: Command[A], tokens: Sequence[Token], common: Sequence[Flag], prog: str) -> A | Help:
-    """Return the arguments of a command from the tokens after its words, or its help if they request it.
+    """Parse the tokens after the words of a command. Return its arguments, or its help if they request it.
 
     Args:
         command: the command.
@@ -138,7 +138,7 @@ def parse_flags(command: Command[A], tokens: Sequence[Token], common: Sequence[F
         prog: the command as the user calls it, for messages.
 
     Raises:
-        UsageError: a flag is unknown, is missing, or has a wrong value.
+        UsageError: a flag is unknown, missing, or has an invalid value.
     """
     flags = [*command.flags, *common]
     parser = _parser(command, flags, prog)
@@ -198,7 +198,7 @@ def _parser(command: Command[Any], flags: Sequence[Flag], prog: str) -> _Parser:
 
 
 def _usage(flags: Sequence[Flag], prog: str) -> str:
-    """Return the required flags; the help lists the others line by line."""
+    """Return the usage line with the required flags only. The help lists all flags."""
     needed = [flag for flag in flags if flag.required]
     parts = [metavar(f) if f.is_positional else f"{f.shortest} {metavar(f)}" for f in needed]
     return " ".join([prog, *parts, "[flags]"])
@@ -212,7 +212,7 @@ def metavar(flag: Flag) -> str:
 
 
 def _with_values(given: Any, values: Sequence[Any]) -> Any:
-    """Put the Python values back in their places. A list for a flag that may come again gives its items."""
+    """Replace placeholders with their Python values. For a repeatable flag, a list adds its items."""
     if isinstance(given, list):
         items = [_with_values(item, values) for item in given]
         return [part for item in items for part in (item if isinstance(item, (list, tuple)) else [item])]
@@ -222,7 +222,7 @@ def _with_values(given: Any, values: Sequence[Any]) -> Any:
 
 
 def _unset(flag: Flag) -> Any:
-    """Return the value of a flag that is not given."""
+    """Return the value of a flag that was not given."""
     if flag.default is None and flag.kind in {"switch", "many"}:
         return False if flag.kind == "switch" else ()
     return flag.default
@@ -264,5 +264,5 @@ def _unknown(rest: Sequence[str], missing: Sequence[Flag], flags: Sequence[Flag]
 
 
 def flags_by_name(flags: Sequence[Flag]) -> Mapping[str, Flag]:
-    """Flag by each of their names."""
+    """Return the flags by each of their names."""
     return {name: flag for flag in flags for name in flag.names.split()}

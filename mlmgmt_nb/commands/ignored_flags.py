@@ -1,4 +1,4 @@
-"""Flags of the command line of 2017 that have no meaning here. Commands accept them, and say that they ignore them."""
+"""Flags of the 2017 command line that have no effect here. Commands accept them, and report that they ignore them."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class SetupArguments(ResourceGroupArguments):
 
 
 def report_ignored(session: Session, arguments: object, flags: Sequence[Flag]) -> None:
-    """Say which of these flags were given. Their values are not repeated."""
+    """Report which of these flags were given, without their values."""
     given = [flag.names.split()[-1] for flag in flags if getattr(arguments, flag.dest) not in (None, False)]
     if given:
         session.tell(f"ignored, as they have no meaning here: {', '.join(given)}")

@@ -1,4 +1,4 @@
-"""A session of commands: its settings, its workspace, and how tokens become a command that runs."""
+"""A session of commands: its settings, its workspace, and the execution of commands from tokens."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from mlmgmt_nb.other_tools import advice_for_command
 __all__ = ["COMMON", "OPTIONAL_WORDS", "SIGN_IN", "WAITING", "Outcome", "Session"]
 
 OPTIONAL_WORDS = frozenset({"realtime", "modelmanagement"})
-"""Words of the 2017 command line that may be there or not."""
+"""Optional words of the 2017 command line."""
 
 SIGN_IN = ("sign_in", "tenant", "client_id", "certificate", "authority", "token_cache")
-"""The settings that say how to sign in."""
+"""The settings for sign-in."""
 PLACE = ("home", "base_url", "subscription", "resource_group", "account", "scope", *SIGN_IN)
-"""The settings that say which account, and how it is opened."""
+"""The settings that identify the account and the connection to it."""
 
 
 def _no_meter(_: str) -> None:
@@ -51,7 +51,7 @@ def _run_without_progress(test: ScoringTest) -> ScoringReport:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of a command, and how it was called. `command` is None for help."""
+    """The result of a command, with its arguments. `command` is None for help."""
 
     value: Any
     arguments: CommonArguments
@@ -63,13 +63,13 @@ class Session:
 
     Args:
         commands: the table of commands.
-        config: the settings' file and environment.
-        prog: what stands before a command when the user calls it, for messages: `mlmgmt` or `%mlmgmt`.
-        report: called with the name and seconds of each step of a command that takes several.
-        uploading: makes what shows how far the upload of a file is, from its path.
-        testing: runs a scoring test, and shows how far it is.
-        stays: whether the process stays after a command, so that something may go on in it.
-        tell: called with what is worth knowing besides the result, in a sentence.
+        config: the configuration file and the environment.
+        prog: the program as the user calls it, for messages: `mlmgmt` or `%mlmgmt`.
+        report: called with the name and seconds of each step of a command with several steps.
+        uploading: returns the progress meter for the upload of a file, given its path; None for no meter.
+        testing: runs a scoring test and shows its progress.
+        stays: whether the process continues after a command, so that work can continue in the background.
+        tell: called with notes in addition to the result, each a sentence.
 
     Attributes:
         body: the body of the cell that the command is called in, or None.
@@ -105,8 +105,8 @@ class Session:
 
     @property
     def workspace(self) -> Workspace:
-        """The workspace of the current settings, connected at first use. Those of other settings stay open."""
-        with self._connecting:  # the completer asks from a thread
+        """The workspace of the current settings, connected on first use. Workspaces of other settings stay open."""
+        with self._connecting:  # the completer calls it from another thread
             if not self.settings:
                 self.settings = self.config.settings({})
             key = self._workspace_key()
@@ -135,11 +135,11 @@ class Session:
 
     @property
     def credential(self) -> TokenCredential | None:
-        """The credential of `login` in this session, for the current profile, or None."""
+        """The credential from `login` in this session for the current profile, or None."""
         return self._credentials.get(self.setting("profile") or "")
 
     def signed_in(self, credential: TokenCredential | None) -> None:
-        """Store the credential of `login`; None removes it."""
+        """Store the credential from `login` for the current profile; None removes it."""
         profile = self.setting("profile") or ""
         if credential is None:
             self._credentials.pop(profile, None)
@@ -151,7 +151,7 @@ class Session:
         return None if self.credential is None else str(id(self.credential))
 
     def sign_in(self, **given: str | None) -> SignIn:
-        """Return how to sign in, from the arguments and the settings."""
+        """Return the sign-in configuration from the arguments and the settings."""
         chosen = {name: given.get(name) or self.setting(name) for name in SIGN_IN}
         persistent = str(chosen.pop("token_cache") or "no").lower() in {"yes", "true", "1"}
         method = chosen.pop("sign_in") or "default"
@@ -164,14 +164,14 @@ class Session:
         return self.workspace if is_there else None
 
     def setting(self, name: str) -> str | None:
-        """Return the value of a setting for the command that runs."""
+        """Return the value of a setting for the running command."""
         return (self.settings or self.config.settings({}))[name].value
 
     def execute(self, tokens: Sequence[Token]) -> Outcome:
-        """Run the command that the tokens call; return help if they request it.
+        """Run the command that the tokens name, or return help if they request it.
 
         Raises:
-            MlmgmtError: the command failed; kept as `last_error`.
+            MlmgmtError: the command failed. The error is stored as `last_error`.
         """
         try:
             command, rest = self.find(tokens)
@@ -181,9 +181,9 @@ class Session:
             if isinstance(arguments, Help):
                 return Outcome(arguments, CommonArguments(), None)
             given = {name: getattr(arguments, name) for name in ("home", "base_url", "output")}
-            makes_profile = command.words == ("account", "create")  # that which is to be used may not be there yet
+            makes_profile = command.words == ("account", "create")  # its profile may not exist yet
             self.settings = self.config.settings(given, "default" if makes_profile else arguments.profile)
-            if command.words[0] not in {"config", "account"}:  # which put it right
+            if command.words[0] not in {"config", "account"}:  # these commands can correct it
                 _check_output(self.settings["output"])
             with self.advice(command, arguments), _report_requests(self.tell if arguments.verbose else None):
                 return Outcome(command.run(self, arguments), arguments, command)
@@ -196,14 +196,14 @@ class Session:
         return advice(self.prog, command.flags if command else (), arguments)
 
     def common(self, command: Command[Any]) -> tuple[Flag, ...]:
-        """Return the flags that a command has besides its own. A name that it uses itself is not among them."""
+        """Return the common flags of a command, without the names that its own flags use."""
         taken = {name for flag in command.flags for name in flag.names.split()}
         may_build = any(flag.dest == "image_id" for flag in command.flags)
         waiting = (WAITING_AFTER_BUILD if may_build else WAITING) if command.waits else ()
         return tuple(_without(flag, taken) for flag in (*waiting, *COMMON))
 
     def find(self, tokens: Sequence[Token]) -> tuple[Command[Any] | None, Sequence[Token]]:
-        """Return the command that the tokens start with, and the tokens after its words; None when help is asked for.
+        """Return the command that the tokens start with, or None for help on a group, and the tokens after its words.
 
         Raises:
             UsageError: the command is unknown; the message names the closest match.
@@ -222,7 +222,7 @@ class Session:
         raise self._no_command(words, is_group=is_group)
 
     def help(self, tokens: Sequence[Token]) -> Help:
-        """Return the commands of a group (all of them without words), one a line."""
+        """Return the commands of a group, or all commands without a group, one per line."""
         words, _ = _leading_words(tokens)
         under = [command for known, command in self.commands.items() if known[: len(words)] == tuple(words)]
         width = max(len(command.name) for command in under)
@@ -233,14 +233,14 @@ class Session:
         )
 
     def close(self) -> None:
-        """End the connections. May be called again."""
+        """Close the connections. May be called again."""
         with self._connecting:
             for workspace in self._workspaces.values():
                 workspace.close()
             self._workspaces.clear()
 
     def _takes_precedence(self, one: str, other: str) -> bool:
-        """Return whether the source of a setting takes precedence over that of another one."""
+        """Return whether the source of one setting takes precedence over the source of another."""
         order = ("the argument", "the environment", str(self.config.path), "default")
         return _rank(self.settings[one].source, order) < _rank(self.settings[other].source, order)
 
@@ -316,7 +316,7 @@ def _without(flag: Flag, taken: set[str]) -> Flag:
 
 
 def _leading_words(tokens: Sequence[Token]) -> tuple[list[str], list[Token]]:
-    """Return the words before the first flag or value (at most three count), and what comes after them."""
+    """Return the words before the first flag or value (at most three), and the remaining tokens."""
     words: list[str] = []
     for position, token in enumerate(tokens):
         if not isinstance(token, str) or token.startswith("-") or len(words) == 3:
@@ -336,7 +336,7 @@ def _check_output(setting: Setting) -> None:
 
 
 def _verb_first_hint(words: Sequence[str], names: Sequence[str]) -> str:
-    """Return a hint for a command with the verb first, as in `list models`."""
+    """Return a hint for a command that starts with the verb, such as `list models`."""
     name = " ".join([word.removesuffix("s") for word in words[1:2]] + list(words[:1]))
     return f" Did you mean `{name}`?" if name in names else ""
 

@@ -1,4 +1,4 @@
-"""Run a command line of the shell and write its result."""
+"""Run a command line from the shell and write its result."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def main(argv: Sequence[str], stdout: TextIO | None = None, stderr: TextIO | Non
     """Run a command line.
 
     Args:
-        argv: the words and flags after the program's name.
-        stdout, stderr: where results and messages go; the process's own when None.
+        argv: the words and flags after the program name.
+        stdout, stderr: streams for results and messages (default: the standard streams).
 
     Returns:
-        the exit code: 0; 1 after an error, which is on `stderr`; 2 for a wrong command line; 130 after Ctrl-C.
+        the exit code: 0; 1 after an error, which is on `stderr`; 2 for an invalid command line; 130 after Ctrl-C.
     """
     out, err = Terminal(stdout or sys.stdout), Terminal(stderr or sys.stderr)
 
@@ -87,7 +87,7 @@ def main(argv: Sequence[str], stdout: TextIO | None = None, stderr: TextIO | Non
 
 @contextmanager
 def _warnings_on(err: Terminal) -> Iterator[None]:
-    """Write warnings as lines of their own."""
+    """Write each warning as a separate line."""
 
     def show(message: Warning | str, *_: object) -> None:
         err.write(f"mlmgmt: warning: {message}\n")
@@ -111,14 +111,14 @@ def _write(session: Session, outcome: Outcome, out: Terminal, err: Terminal) -> 
     if isinstance(value, ServiceLog) and output in {"table", "wide"} and out.isatty():
         value = Text(readable_log(value))
     text = formatted(value, output, arguments.query, encoding=out.encoding)
-    if isinstance(value, Keys) and value.shown and not arguments.query:  # a program asks for one of them
+    if isinstance(value, Keys) and value.shown and not arguments.query:  # a program queries single keys
         err.write("These keys give access to the service: keep them out of files and logs.\n")
     if text:
         out.write(text + "\n")
 
 
 def _show_progress(poller: Poller[object], timeout: float | None, err: Terminal) -> None:
-    """Show the progress of an operation in one line of a terminal, until it has ended."""
+    """Show the progress of an operation in one terminal line until it has ended."""
     try:
         for line in watch(poller, timeout):
             err.rewrite(line[: shutil.get_terminal_size().columns - 1])
@@ -127,7 +127,7 @@ def _show_progress(poller: Poller[object], timeout: float | None, err: Terminal)
 
 
 def _awaited(session: Session, poller: Poller[object], outcome: Outcome, err: Terminal) -> object:
-    """Return the resource once the operation has ended, or the operation with `--no-wait`."""
+    """Wait for an operation and return its resource; with `--no-wait`, return the operation."""
     resume = f"{session.prog} operation watch {poller.operation_id}"
     arguments = outcome.arguments
     waiting = arguments if isinstance(arguments, WaitingArguments) else WaitingArguments()

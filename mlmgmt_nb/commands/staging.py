@@ -1,4 +1,4 @@
-"""The folder and the Python of an image, created on this machine to check a driver in isolation."""
+"""The application folder and the Python of an image, created on this machine to check a driver in isolation."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _LINES = 10
 
 
 class Stage:
-    """An application folder as in an image, in a temporary folder.
+    """An application folder with the layout of an image.
 
     Args:
         folder: an empty folder.
         driver: the driver.
-        dependencies, models: files and folders that lie beside the driver when it runs.
-        schema: its schema file.
+        dependencies, models: files and folders beside the driver at run time.
+        schema: its schema file, or None.
     """
 
     def __init__(
@@ -45,13 +45,13 @@ class Stage:
             _put(path, self.app, field)
         self._write("mlmgmt-app.json", {"driver": driver.name, "schema": schema.name if schema else None})
         self._write("model_config_map.json", {"accountContext": {}, "models": dict(map(self._lay_out, models))})
-        copy_runtime(folder / "runtime")  # alone, so that the driver cannot import packages installed beside it here
+        copy_runtime(folder / "runtime")  # without other packages, which the driver must not import
 
     def python(self, requirements: str | os.PathLike[str] | Sequence[str] | None) -> str:
-        """Return the Python that runs the driver: this one, or that of an environment with the requirements alone.
+        """Return the Python that runs the driver: the current one, or a new environment with only the requirements.
 
         Args:
-            requirements: a pip requirements file, or its lines.
+            requirements: a pip requirements file, or its lines; None for the current Python.
 
         Raises:
             UsageError: they cannot be installed.
@@ -70,13 +70,13 @@ class Stage:
         return str(interpreter)
 
     def environment(self) -> Mapping[str, str]:
-        """Return the variables of the process, as those of a replica: the user's own without ours."""
+        """Return the environment variables of the driver process, without variables of mlmgmt-nb, as in a replica."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("MLMGMT_")}
         path = [str(self._folder / "runtime"), *filter(None, [inherited.get("PYTHONPATH")])]
         return inherited | {"PYTHONPATH": os.pathsep.join(path)}
 
     def _lay_out(self, model: Path) -> tuple[str, object]:
-        """Link a model to where drivers of azureml-core look for it; return its name and entry in the map of models."""
+        """Link a model to the path that azureml-core drivers expect. Return its name and its entry in the model map."""
         name = default_name(str(model))
         folder = self.app / "azureml-models" / name / "1"
         folder.mkdir(parents=True, exist_ok=True)
@@ -95,7 +95,7 @@ class Stage:
 
 
 def _put(source: Path, app: Path, field: str) -> None:
-    """Copy a file or folder; a driver must not find by its own path what lies beside it here."""
+    """Copy a file or folder. A link would let the driver find files beside its original location."""
     target = app / _name_of(source)
     if target.exists():
         raise UsageError(
@@ -117,7 +117,7 @@ def _name_of(source: Path) -> str:
 def _copy(source: str | Path, target: str | Path) -> str:
     if os.path.getsize(source) >= _BIG:
         try:
-            os.link(os.path.realpath(source), target)  # it would take long to copy
+            os.link(os.path.realpath(source), target)  # a hard link is faster than a copy
         except OSError:
             pass  # on another disk
         else:
@@ -126,7 +126,7 @@ def _copy(source: str | Path, target: str | Path) -> str:
 
 
 def _uv(*arguments: str) -> None:
-    import uv  # only drivers with requirements need it
+    import uv  # needed only for drivers with requirements
 
     command = [uv.find_uv_bin(), *arguments, "--no-progress", "--color", "never", "--no-config"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

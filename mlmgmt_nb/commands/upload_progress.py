@@ -13,12 +13,12 @@ _INTERVAL = 0.1
 
 
 class Meter:
-    """Show the progress of an upload of 64 MiB or more, or of more than half a second: at most ten times a second.
+    """Show the progress of uploads of at least 64 MiB or of more than half a second, at most ten times a second.
 
     Args:
-        name: of the file.
-        show: called with a line of text and with the part that has arrived, from 0 to 1; the last time with 1.
-        clock: seconds that go up.
+        name: name of the file.
+        show: called with a line of text and the uploaded fraction, from 0 to 1. The last call has 1.
+        clock: monotonic clock, in seconds.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Meter:
         self._is_shown = False
 
     def __call__(self, sent: int, total: int) -> None:
-        """Update the meter with the bytes that have arrived and the total."""
+        """Update the meter with the number of bytes sent and the total."""
         now = self._clock()
         is_first_of_big = total >= _BIG and not self._is_shown
         is_last = self._is_shown and sent == total
@@ -44,7 +44,7 @@ class Meter:
         self._show(f"upload {self._name}: {part:.0%} of {_size(total)}{self._speed(sent, total, now)}", part)
 
     def _speed(self, sent: int, total: int, now: float) -> str:
-        """Return the bytes per second and the time left, once both are known well enough."""
+        """Return the rate and the remaining time as text; "" until there are enough data for an estimate."""
         seconds = now - self._started
         if seconds < _PATIENCE or not sent:
             return ""

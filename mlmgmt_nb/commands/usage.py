@@ -1,4 +1,4 @@
-"""How to call a service from elsewhere: code to paste, with a body that the service takes and without its key."""
+"""Instructions to call a service from other programs: code to paste, with a sample body and without keys."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class CodeBlock:
     """Code to paste.
 
     Attributes:
-        title: where it is pasted, and what it needs.
+        title: the place to paste it, and its prerequisites.
         code: the code.
         language: its language, as Pygments names it.
     """
@@ -31,13 +31,13 @@ class CodeBlock:
 
 @dataclass(frozen=True)
 class Usage:
-    """How to call a service from elsewhere. No key is in it: the shell reads it into MLMGMT_KEY.
+    """Instructions to call a service from other programs. They contain no keys: the shell reads one into MLMGMT_KEY.
 
     Attributes:
-        name: of the service.
-        scoring_uri: where to post data.
-        swagger_uri: the URL of the service's description.
-        sample: a body that the service takes: text as it is sent, or what JSON has; None when it is not known.
+        name: name of the service.
+        scoring_uri: the URL that data is posted to.
+        swagger_uri: the URL of the Swagger description.
+        sample: a valid body: text to send unchanged, or a JSON value; None if unknown.
     """
 
     name: str
@@ -51,12 +51,12 @@ class Usage:
 
     @property
     def facts(self) -> list[tuple[str, str]]:
-        """The addresses of the service, each with its label."""
+        """The URLs of the service, each with its label."""
         return [("scoring URL", self.scoring_uri), ("swagger", self.swagger_uri)]
 
     @property
     def blocks(self) -> list[CodeBlock]:
-        """The code, one block for each place."""
+        """The code blocks, one for each kind of program."""
         return [
             CodeBlock("In a shell; the first line reads the key and does not show it", self.curl, "bash"),
             CodeBlock("In Python, with MLMGMT_KEY of the shell", self.python, "python"),
@@ -65,7 +65,7 @@ class Usage:
 
     @property
     def note(self) -> str:
-        """What the code needs besides; "" for nothing."""
+        """A note about further prerequisites of the code, or ""."""
         return _NO_SAMPLE if self.sample is None else ""
 
     @property
@@ -125,7 +125,7 @@ class Usage:
 
 
 def first_record(sample: Any) -> Any:
-    """Return a body with only the first record of each table, which shows the form of the others."""
+    """Return a body with only the first record of each table, which shows the format."""
     if not isinstance(sample, dict):
         return sample
     return {name: value[:1] if _is_table(value) else value for name, value in sample.items()}
@@ -140,7 +140,7 @@ def _json(value: Any) -> str:
 
 
 def _literal(value: Any) -> str:
-    """Return the Python literal of what JSON has, with double quotes where JSON has none of its own escapes."""
+    """Return a JSON value as a Python literal. Text has double quotes unless its JSON form contains escapes."""
     if isinstance(value, str):
         text = _json(value)
         return repr(value) if "\\" in text else text
@@ -152,12 +152,12 @@ def _literal(value: Any) -> str:
 
 
 def pretty(value: Any, indent: str = "", *, write: Callable[[Any], str] = _json) -> str:
-    """Format what JSON has for reading: values that fit on a line stay on it.
+    """Format a JSON value for reading. Values that fit on one line stay on one line.
 
     Args:
         value: lists, objects, text, numbers, booleans and None.
-        indent: in front of each line but the first.
-        write: writes a value on one line; by default as JSON.
+        indent: indentation of each line except the first.
+        write: formats a value on one line (default: as JSON).
     """
     flat = write(value)
     if len(indent) + len(flat) <= _WIDTH or not isinstance(value, (dict, list)) or not value:

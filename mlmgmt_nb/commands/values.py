@@ -1,4 +1,4 @@
-"""Values that commands return, besides the API's own resources."""
+"""Values that commands return in addition to API resources."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ __all__ = [
 ]
 
 _FOLLOW_SECONDS = 0.5
-_STARTS = ("request ", "{", "[")  # of an entry of a service's log; the lines of a traceback start otherwise
+_STARTS = ("request ", "{", "[")  # starts of entries in a service log; lines of a traceback start differently
 
 
 class Text(str):
-    """Text that is shown as it is, such as a log."""
+    """Text that is displayed unchanged, such as a log."""
 
     __slots__ = ()
 
 
 class ServiceLog(Text):
-    """The log of a service as it was written. Displays, but not pipes, show lines of JSON about requests readable."""
+    """The log of a service, unchanged. Displays, but not pipes, format its JSON lines about requests for reading."""
 
     __slots__ = ()
 
 
 class SecretText(Text):
-    """Text with a secret: to be used, and shown by no display."""
+    """Text with a secret. It can be used, but is not displayed."""
 
     __slots__ = ()
 
@@ -53,12 +53,12 @@ class SecretText(Text):
 
 
 class LogStream:
-    """A followed log: iterating yields its whole lines as they are written, without end.
+    """A log that is followed. Iteration yields complete lines as they are written, until `stop` is called.
 
     Args:
-        read: reads the log from an offset on.
-        first: the part to begin with.
-        line: returns whether to show a line; all lines if None.
+        read: reads the log, starting at an offset.
+        first: the first part.
+        line: returns whether to show a line (default: show all lines).
     """
 
     def __init__(
@@ -89,10 +89,10 @@ class LogStream:
 
 
 class RequestLogFilter:
-    """Select the lines of a service's log about a request, with its traceback. Called with the lines in order.
+    """Select the lines of a service log about a request, including its traceback. Call it with the lines in order.
 
     Args:
-        request_id: of the request.
+        request_id: id of the request.
     """
 
     def __init__(self, request_id: str) -> None:
@@ -102,7 +102,7 @@ class RequestLogFilter:
     def __call__(self, line: str) -> bool:
         """Return whether the next line is about the request."""
         if line.startswith(_STARTS):
-            # A line of JSON, or one that was printed for a request, is an entry by itself.
+            # A JSON line, or a line that was printed during a request, is an entry of its own.
             self._is_within = self._request_id in line and not line.startswith(("{", "["))
         return self._is_within or self._request_id in line
 
@@ -113,7 +113,7 @@ def chosen_lines(text: str, line: Callable[[str], bool] | None) -> str:
 
 
 class Keys(msgspec.Struct, frozen=True, rename="camel"):
-    """The keys of a service. `repr` and displays mask them; what `--show` prints is the only exception."""
+    """The keys of a service. `repr` and displays mask them unless they were requested with `--show`."""
 
     primary_key: str
     secondary_key: str
@@ -124,7 +124,7 @@ class Keys(msgspec.Struct, frozen=True, rename="camel"):
         return {"primaryKey": self.primary_key, "secondaryKey": self.secondary_key} if self.shown else self.masked()
 
     def masked(self) -> dict[str, str]:
-        """Return the keys, each by its end."""
+        """Return the masked keys, each with its last characters."""
         return {"primaryKey": masked(self.primary_key), "secondaryKey": masked(self.secondary_key)}
 
     def __repr__(self) -> str:
@@ -132,13 +132,13 @@ class Keys(msgspec.Struct, frozen=True, rename="camel"):
 
 
 def masked(secret: str) -> str:
-    """Return the last characters of a secret, which distinguish it from others."""
+    """Return a mask for a secret. It ends in the last characters of a long secret, to tell secrets apart."""
     return "****" + (secret[-4:] if len(secret) > 12 else "")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings with their sources, one a row."""
+    """Settings or other properties as rows, such as each setting with its source."""
 
     rows: tuple[Mapping[str, str | None], ...]
 

@@ -19,7 +19,7 @@ def variables(arguments: VariablesArguments) -> ServiceSettings:
     """Return the settings `environment` and `secrets` of a service.
 
     Raises:
-        UsageError: a flag is malformed, or its variable or file does not exist. The message has no value.
+        UsageError: a flag is malformed, or its variable or file does not exist. The message does not contain values.
     """
     environment: dict[str, str | None] = {**_environment(arguments)}
     secrets: dict[str, str | None] = {}
@@ -39,7 +39,7 @@ def _environment(arguments: VariablesArguments) -> dict[str, str]:
     texts = [each for each in given if not isinstance(each, Mapping)]
     try:
         found = read_variables(map(str, texts), [Path(path).expanduser() for path in arguments.env_file])
-    except (ValueError, OSError) as error:  # a file that is not UTF-8 is a ValueError too
+    except (ValueError, OSError) as error:  # ValueError: also for files that are not UTF-8
         text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
         raise UsageError(text, field="env", fix="Use --env NAME=VALUE, or --env-file with such lines.") from error
     for mapping in (each for each in given if isinstance(each, Mapping)):
@@ -48,9 +48,9 @@ def _environment(arguments: VariablesArguments) -> dict[str, str]:
 
 
 def _secret(text: str) -> tuple[str, str]:
-    """Return name and value of a secret that is given by reference."""
+    """Return the name and value of a secret that is given by reference."""
     name, equals, reference = text.partition("=")
-    if not name.isidentifier():  # it may be a value, too
+    if not name.isidentifier():  # the message omits the text, which may be a value
         raise UsageError("--secret: does not begin with the name of a variable", field="secret", fix=_FIX)
     return name, referenced(reference if equals else f"env:{name}", f"--secret {name}", "secret")
 
@@ -64,7 +64,7 @@ def referenced(reference: str, flag: str, field: str) -> str:
         field: its argument, for errors.
 
     Raises:
-        UsageError: it is not a reference, or what it refers to does not exist.
+        UsageError: the text is not a reference, or its variable or file does not exist.
     """
     kind, _, place = reference.partition(":")
     match kind:
@@ -74,12 +74,12 @@ def referenced(reference: str, flag: str, field: str) -> str:
             raise UsageError(f"{flag}: the variable {place!r} is not set", field=field, fix=_FIX)
         case "file" if place:
             return _content(flag, field, Path(place).expanduser())
-    # Not repeated: it may be the value itself.
+    # The message omits the text: it may be the value itself.
     raise UsageError(f"{flag}: not a reference; shells and notebooks keep values", field=field, fix=_FIX)
 
 
 def _content(flag: str, field: str, path: Path) -> str:
-    """Return the content of a file, without the line break that editors add at its end."""
+    """Return the content of a file without its final line break, which editors add."""
     try:
         return path.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
     except OSError as error:

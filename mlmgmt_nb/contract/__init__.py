@@ -1,4 +1,4 @@
-"""The Model Management API as data: types, limits, and the table of operations. Nothing here does I/O."""
+"""The Model Management API as data: types, limits, and the table of operations. This package does no network I/O."""
 
 from mlmgmt_nb.contract.extensions import OperationStatus, Service
 from mlmgmt_nb.contract.limits import API_VERSION

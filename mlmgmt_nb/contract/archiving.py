@@ -1,7 +1,7 @@
-"""Archived versions of models, manifests and images: the extension of the embedded service that hides them in lists.
+"""Archived versions of models, manifests and images: an extension of the embedded service that hides them in lists.
 
-The lists of the API of 2017 stay complete; `archived` in their query is a further filter. An archived version has the
-property `archived` in responses.
+The lists of the API of 2017 remain complete; `archived` in their query is an additional filter. Responses have the
+property `archived`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class ArchivableModel(Model, frozen=True, kw_only=True):
     """A model, which may be archived.
 
     Attributes:
-        archived: whether lists leave it out.
+        archived: whether it is archived, and so hidden in lists.
     """
 
     archived: Annotated[bool, Meta(description="Whether it is archived.")] = False
@@ -57,7 +57,7 @@ class ArchivableManifest(Manifest, frozen=True, kw_only=True):
     """A manifest, which may be archived.
 
     Attributes:
-        archived: whether lists leave it out.
+        archived: whether it is archived, and so hidden in lists.
     """
 
     archived: Annotated[bool, Meta(description="Whether it is archived.")] = False
@@ -79,7 +79,7 @@ class _ImagePage(msgspec.Struct, rename="camel"):
 
 
 def _list(id_: str, page: type[msgspec.Struct]) -> Operation:
-    """Return a list of the contract whose items may be archived."""
+    """Return a list operation of the contract, with items that may be archived."""
     return msgspec.structs.replace(OPERATIONS[id_], answers={200: Answer("A page.", page)})
 
 
@@ -97,14 +97,14 @@ class VersionName(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Archived(ShortRepr, msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What was archived, or is listed again.
+    """The result of archiving or unarchiving.
 
     Attributes:
         kind: `model`, `manifest` or `image`.
-        archived: whether lists leave the versions out now.
-        versions: those that changed, newest first; the others were as requested before.
-        services: names of services that run one of the versions named in the request, or did and could go back to it.
-            They keep it.
+        archived: whether the versions are now archived.
+        versions: the versions that changed, newest first. The others already were in the requested state.
+        services: names of services that run one of the requested versions, or could return to one that they ran. They
+            are not affected.
     """
 
     kind: Literal["model", "manifest", "image"]

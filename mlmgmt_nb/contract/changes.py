@@ -1,7 +1,7 @@
-"""Candidates of services: the extension of the embedded service that tries a deployment beside the one that serves.
+"""Candidates of services: an extension of the embedded service that tries a deployment beside the current one.
 
-`CHANGE_OPERATIONS` is the table of its operations. They are in the OpenAPI document under their own tag, and not among
-the 20 operations of the API of 2017.
+`CHANGE_OPERATIONS` is the table of its operations. The OpenAPI document lists them under a separate tag. They are not
+part of the 20 operations of the API of 2017.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class Candidate(Service, frozen=True, kw_only=True):
     Attributes:
         service_id: the service.
         proposed_by: name of the caller.
-        reason: why, as the caller gave it.
-        expires_at: when it is removed unless it is promoted before.
-        canary: the share of the requests that it gets, and its result so far.
-        mirror: the copies of requests that it gets, and their number so far.
+        reason: the reason that the caller gave.
+        expires_at: time of its removal unless it is promoted first.
+        canary: its share of the requests, and the result so far.
+        mirror: the copies of requests that it receives, and their number so far.
     """
 
     service_id: Annotated[str | None, Meta(description="Id of the service.")] = None

@@ -11,7 +11,7 @@ from mlmgmt_nb.contract.requirements import project_name
 __all__ = ["CondaFile", "CondaFileError", "admitted_pythons", "advice", "pip_equivalents", "renamed"]
 
 _MINORS = range(11, 20)
-"""The minor versions of Python 3 that the scoring runtime supports, and those to come."""
+"""The minor versions of Python 3 that the scoring runtime supports, including future versions."""
 _PATCHES = range(40)
 
 _PIP_NAMES = {
@@ -45,7 +45,7 @@ _PIP_NAMES = {
     "torchvision-cpu": "torchvision",
     "ruamel-yaml": "ruamel.yaml",
 }
-"""Pip names of projects whose conda package has another name, by conda name (normalized)."""
+"""Pip names of projects whose conda package has a different name, by normalized conda name."""
 _PART_OF_PYTHON = frozenset(
     [
         "bzip2",
@@ -164,7 +164,7 @@ class CondaFile(NamedTuple):
     """The content of a conda environment file.
 
     Attributes:
-        packages: its conda packages, Python among them, as written.
+        packages: its conda packages as written, including Python.
         pip: the lines of its pip section.
         channels: the channels that conda searches for packages.
     """
@@ -178,7 +178,7 @@ class CondaFile(NamedTuple):
         """Read the decoded content of a file.
 
         Raises:
-            CondaFileError: the structure is not that of a conda environment file.
+            CondaFileError: the content does not have the structure of a conda environment file.
         """
         if not isinstance(content, dict):
             raise CondaFileError("the list 'dependencies' is missing")
@@ -207,9 +207,9 @@ def _name(entry: str) -> str:
 
 
 def admitted_pythons(entries: Iterable[str]) -> list[str]:
-    """Return the Python versions (`3.11`) that the runtime supports and that all of these entries admit.
+    """Return the Python versions, such as `3.11`, that the runtime supports and that all entries allow.
 
-    A version with a patch level, such as `python=3.11.4`, admits its whole minor version.
+    A version with a patch level, such as `python=3.11.4`, allows its whole minor version.
 
     Raises:
         CondaFileError: an entry cannot be parsed.
@@ -228,7 +228,7 @@ def admitted_pythons(entries: Iterable[str]) -> list[str]:
 
 
 def renamed(file: CondaFile) -> list[str]:
-    """Return the packages that have another name on pip, formatted for messages: `py-xgboost (as xgboost)`."""
+    """Return the packages that have a different pip name, formatted for messages: `py-xgboost (as xgboost)`."""
     return [f"{entry} (as {_PIP_NAMES[name]})" for entry in file.packages if (name := _name(entry)) in _PIP_NAMES]
 
 
@@ -236,7 +236,7 @@ def pip_equivalents(file: CondaFile) -> tuple[list[str], list[str], list[str]]:
     """Convert conda packages to pip requirements.
 
     Returns:
-        the requirements; the entries that every Python includes; and the problems with the others.
+        the requirements; the entries that every Python includes or does not need; and the problems with the others.
     """
     found: list[str] = []
     left_out: list[str] = []
@@ -268,7 +268,7 @@ def _pip_requirement(entry: str) -> str:
 
 
 def _version(entry: str) -> str:
-    """Return the version of an entry in pip syntax: `=1.2` becomes `==1.2.*`, and builds are left out."""
+    """Return the version of an entry in pip syntax, without its build: `=1.2` becomes `==1.2.*`."""
     parts = _ENTRY.fullmatch(entry.strip())
     version = parts["version"].strip() if parts else ""
     if "|" in version:

@@ -11,7 +11,7 @@ from mlmgmt_nb.contract.resources import Wire
 __all__ = ["TEXT_BYTES", "ContentFile", "ImageContents"]
 
 TEXT_BYTES = 256 * 2**10
-"""Largest file whose text is compared."""
+"""Maximum size of a file whose text is compared."""
 
 
 class ContentFile(Wire, frozen=True, kw_only=True):
@@ -19,9 +19,9 @@ class ContentFile(Wire, frozen=True, kw_only=True):
 
     Attributes:
         path: its path in the working directory of the driver.
-        size: its bytes.
+        size: its size in bytes.
         sha256: digest of its content.
-        text: its content, unless it is large or is not UTF-8 text.
+        text: its content; None if it is large or is not UTF-8 text.
     """
 
     path: str
@@ -31,7 +31,7 @@ class ContentFile(Wire, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, name: str, path: Path, most: int = TEXT_BYTES) -> ContentFile:
-        """Return a file; its text only if it has at most this many bytes. A larger file is not held in memory."""
+        """Return the description of a file, with its text if it has at most `most` bytes. Stream larger files."""
         size = path.stat().st_size
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -46,7 +46,7 @@ class ImageContents(Wire, frozen=True, kw_only=True):
         schema: path of its schema file, if any.
         files: all files.
         packages: versions of the locked packages, by name; None if the image has no lock.
-        python: version of its Python, if it runs on this machine.
+        python: version of its Python, if the image runs on this machine.
         base: base image of a Docker image.
     """
 

@@ -73,7 +73,7 @@ class _Checked:
 
 
 def _without_secrets(body: Any) -> list[tuple[str, Any]]:
-    """Return the properties of a body for its repr, with masked secrets."""
+    """Return the properties of a body for its `repr`, with masked secrets."""
     given = {name: getattr(body, name) for name in body.__struct_fields__}
     return list((given | {"secrets": hidden(body.secrets)}).items())
 
@@ -83,9 +83,9 @@ class ServiceCreate(_Checked, ServiceCreateRequest, frozen=True, kw_only=True):
 
     Attributes:
         environment: variables by name.
-        secrets: further variables; no response contains their values.
-        reason: the reason of the change, for its record.
-        recording: whether and how requests are recorded.
+        secrets: secret variables; responses do not contain their values.
+        reason: the reason for the change, for its record.
+        recording: settings for recording requests.
     """
 
     environment: dict[str, str | None] | None = None
@@ -113,14 +113,14 @@ class ChangeRecord(Wire, frozen=True, kw_only=True):
     """The record of the change that made a deployment.
 
     Attributes:
-        change: the request.
+        change: the kind of request.
         changed_by: name of the caller.
-        reason: why, as the caller gave it.
-        replaces: id of the deployment that served before.
-        restores: id of the deployment that a rollback returned to.
-        evidence: where the evidence for a promotion is, as the caller gave it.
-        outcome: how the canary of a candidate ended that was not promoted.
-        kept_until: until when the replicas of the deployment that it replaced are kept for a rollback.
+        reason: the reason that the caller gave.
+        replaces: id of the previous deployment.
+        restores: id of the deployment that a rollback restored.
+        evidence: location of the evidence for a promotion, as given by the caller.
+        outcome: result of the canary of a candidate that was not promoted.
+        kept_until: time until which the replicas of the replaced deployment are kept for a rollback.
     """
 
     change: Literal["create", "update", "rollback", "propose", "promote"]
@@ -133,7 +133,7 @@ class ChangeRecord(Wire, frozen=True, kw_only=True):
     kept_until: UtcTime | None = None
 
     def keeps(self, now: dt.datetime) -> bool:
-        """Return whether the replicas of the deployment that it replaced are kept."""
+        """Return whether the replicas of the replaced deployment are kept at this time."""
         return self.kept_until is not None and now < self.kept_until
 
 
@@ -143,12 +143,12 @@ class DeploymentRecord(Deployment, frozen=True, kw_only=True):
     Attributes:
         change: `create`, `update`, `rollback`, `propose` or `promote`.
         changed_by: name of the caller.
-        reason: why, as the caller gave it.
-        replaces: id of the deployment that served before.
-        restores: id of the deployment that a rollback returned to.
-        evidence: where the evidence for a promotion is, as the caller gave it.
-        outcome: how the canary of a candidate ended that was not promoted.
-        kept_until: until when the replicas of the deployment that it replaced are kept for a rollback.
+        reason: the reason that the caller gave.
+        replaces: id of the previous deployment.
+        restores: id of the deployment that a rollback restored.
+        evidence: location of the evidence for a promotion, as given by the caller.
+        outcome: result of the canary of a candidate that was not promoted.
+        kept_until: time until which the replicas of the replaced deployment are kept for a rollback.
     """
 
     change: Annotated[str | None, Meta(description="The request that made it.")] = None
@@ -162,7 +162,7 @@ class DeploymentRecord(Deployment, frozen=True, kw_only=True):
 
     @property
     def summary(self) -> str | None:
-        """The change in one line: the request, the caller and the reason, and until when replicas are kept."""
+        """The change in one line: the request, the caller, the reason, and the time until which replicas are kept."""
         if self.change is None:
             return None
         kept = ""
@@ -175,10 +175,10 @@ class CandidateSummary(Wire, frozen=True, kw_only=True):
     """The candidate of a service: a proposed deployment that runs beside the current one.
 
     Attributes:
-        id: its id, which `GET /services/{id}` and the requests for keys, logs and metrics take.
-        state: of its operation.
+        id: its id, which `GET /services/{id}` and the requests for keys, logs and metrics accept.
+        state: state of its operation.
         scoring_uri: its scoring URL.
-        expires_at: when it is removed unless it is promoted before.
+        expires_at: time of its removal unless it is promoted first.
     """
 
     id: Annotated[str, Meta(description="Its id.")]
@@ -188,7 +188,7 @@ class CandidateSummary(Wire, frozen=True, kw_only=True):
 
     @property
     def summary(self) -> str:
-        """The candidate in one line: its state, its URL and the end of its time."""
+        """The candidate in one line: its state, its URL and the time of its removal."""
         until = f"until {self.expires_at:%Y-%m-%d %H:%M} UTC" if self.expires_at else None
         return ", ".join(part for part in (self.state, self.scoring_uri, until) if part)
 
@@ -198,11 +198,11 @@ class Service(ServiceResponse, frozen=True, kw_only=True):
 
     Attributes:
         environment: variables by name; None if the server does not support them.
-        secrets: names of the secrets, whose values no response contains.
+        secrets: names of the secrets. Responses do not contain their values.
         warning: the warning of its last operation.
-        last_change: the deployment that serves, with the record of the change that made it.
-        recording: whether and how requests are recorded; None if that was never set.
-        candidate: the proposed deployment that runs beside it.
+        last_change: the current deployment, with the record of the change that made it.
+        recording: settings for recording requests; None if they were never set.
+        candidate: the proposed deployment that runs beside the current one.
     """
 
     environment: Annotated[dict[str, str] | None, Meta(description="Environment variables of the driver.")] = None
@@ -226,18 +226,18 @@ BODIES: Mapping[str, type[msgspec.Struct]] = MappingProxyType(
 
 
 class AuditEntry(ShortRepr, msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Who did what, when, to which resource, and with which result.
+    """An entry of the audit log: the caller, the action, the time, the resource and the result.
 
     Attributes:
         time: time of the response.
         action: id of the API operation; method and path for extensions.
-        principal_id, principal_name: the caller; empty if not recognized.
+        principal_id, principal_name: the caller; empty if not authenticated.
         address: address of the caller.
         resource_id: the resource, or the new resource for a request that creates one.
         operation_id: the asynchronous operation that the request started.
-        status_code, code: HTTP status of the response; error code, if it was an error.
+        status_code, code: HTTP status of the response, and its error code for errors.
         request_id: `x-ms-request-id` of the response.
-        not_recorded: number of refused requests that were not recorded since the previous entry because of the limit.
+        not_recorded: number of refused requests since the previous entry that exceeded the limit and were not recorded.
     """
 
     time: dt.datetime
@@ -278,7 +278,7 @@ class DockerImage(ShortRepr, msgspec.Struct, frozen=True, rename="camel"):
         digest: digest of its manifest in the registry, if it was pushed.
         manifest: digest of its manifest in the state folder, if it was built without an engine.
         size: bytes of its compressed layers, if it was built without an engine.
-        reused: its layers that earlier images have, if it was built without an engine.
+        reused: layers that were reused from earlier images, if it was built without an engine.
     """
 
     reference: str
@@ -291,7 +291,7 @@ class DockerImage(ShortRepr, msgspec.Struct, frozen=True, rename="camel"):
 
     @property
     def summary(self) -> str:
-        """Return its digest, its size and what was reused, in a line."""
+        """Its digest, size and reused layers, in one line."""
         words = [self.digest or self.manifest or self.image_id]
         if self.size is not None:
             words += [f"{self.size / 2**20:.1f} MiB", f"reused: {', '.join(self.reused) or 'nothing'}"]
@@ -299,7 +299,7 @@ class DockerImage(ShortRepr, msgspec.Struct, frozen=True, rename="camel"):
 
     @property
     def exact(self) -> str:
-        """Return an exact reference to this image: in the registry, or else on the engine."""
+        """An exact reference to this image: in the registry, or otherwise on the engine."""
         return f"{self.reference.rpartition(':')[0]}@{self.digest}" if self.digest else self.image_id
 
 
@@ -307,7 +307,7 @@ class ArchivableImage(Image, frozen=True, kw_only=True):
     """An image, which may be archived.
 
     Attributes:
-        archived: whether lists leave it out.
+        archived: whether it is archived, and so hidden in lists.
     """
 
     archived: Annotated[bool, Meta(description="Whether it is archived.")] = False

@@ -1,4 +1,4 @@
-"""The limits that the contract sets on values, and the descriptions of values that exceed them."""
+"""The limits of the contract on values, and readable descriptions of violations."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ API_VERSION = "2017-09-01-preview"
 
 
 def matching(body: str) -> str:
-    """Return a pattern for the whole string. Python's `$` also matches before a final newline; the API's does not."""
+    """Return a pattern for the whole string. In Python, unlike in the API, `$` also matches before a final newline."""
     return rf"^{body}\Z"
 
 
@@ -45,7 +45,7 @@ Count = Annotated[str, Meta(pattern=matching("[1-9][0-9]*"))]
 """A number of items, at least 1, in the query string."""
 
 Offset = Annotated[str, Meta(pattern=matching("[0-9]{1,9}"))]
-"""A number of items to leave out, in the query string."""
+"""A number of items to skip, in the query string."""
 
 Cpu = Annotated[str, Meta(pattern=matching(r"([0-9]+m|[0-9]+(\.[0-9]{1,3})?)"))]
 """CPUs in Kubernetes notation: `500m` and `0.5` are half a CPU."""
@@ -54,10 +54,10 @@ Memory = Annotated[str, Meta(pattern=matching(r"[0-9]+(\.[0-9]+)?(k|Ki|[MGTPE]i?
 """Bytes in Kubernetes notation: `300Mi`, `1G`."""
 
 MAX_BODY_BYTES = 16 * 2**20
-"""Maximum size of a request body. Contents of models and assets are not bodies; they go to the artifact store."""
+"""Maximum size of a request body. Contents of models and assets are uploaded to the artifact store instead."""
 
 OTHERWISE = "otherwise"
-"""Key of the two tables below for properties that they do not list."""
+"""Key in the two tables below for properties that they do not list."""
 MAX_CHARACTERS: Mapping[str, int] = MappingProxyType(
     {
         "name": 256,
@@ -71,17 +71,17 @@ MAX_CHARACTERS: Mapping[str, int] = MappingProxyType(
         OTHERWISE: 1_024,
     }
 )
-"""Maximum number of characters of a text, by property name. Only the service enforces these limits: the API page of
-2017 and the OpenAPI document have none, and the client reads longer responses of other servers.
+"""Maximum number of characters of a text, by property name. Only the service enforces these limits. The API of 2017 and
+the OpenAPI document do not have them, and the client accepts longer responses from other servers.
 """
 MAX_ITEMS: Mapping[str, int] = MappingProxyType(
     {"tags": 256, "assets": 10_000, "environment": 256, "secrets": 256, OTHERWISE: 1_000}
 )
-"""Maximum number of items of a list, or of entries of an object with user-defined names, by property name."""
+"""Maximum number of items in a list, or of entries in an object with user-defined names, by property name."""
 
 
 def exceeded(body: Any) -> tuple[str, str] | None:
-    """Return the JSON path of the first text or list in a body that is too long, and the limit; None if all fit."""
+    """Return the JSON path of the first value in a body that is too long, and the problem; None if all values fit."""
     return next(_exceeded(body, "$", OTHERWISE), None)
 
 

@@ -68,12 +68,12 @@ _AUTOSCALED_AND_FIXED: Json = {
     },
 }
 _RULED_OUT = {kind.__name__ for kind in (r.ServiceCreateRequest, r.ServiceUpdateRequest, ServiceUpdate)}
-"""Schemas that cannot have both an enabled autoscaler and a fixed number of replicas."""
+"""Schemas in which an enabled autoscaler and a fixed number of replicas are mutually exclusive."""
 
 
 @lru_cache(maxsize=4)
 def document(base_url: str = "/", *, extensions: bool = True) -> Json:
-    """Return the whole document, created once for each `base_url`. It is shared: do not change it.
+    """Return the document. It is cached and shared, so do not modify it.
 
     Args:
         base_url: URL of the server, without the path of an account.
@@ -199,7 +199,7 @@ def _schemas(operations: Sequence[Operation]) -> Json:
         if get_origin(body) is list
     }
     schemas = {name: _openapi(schema) for name, schema in (structs | lists).items()}
-    for schema in schemas.values():  # a docstring also lists the attributes, which have descriptions of their own
+    for schema in schemas.values():  # omit the list of attributes in the docstring: they have separate descriptions
         schema["description"] = re.split(r"\n\n\s*Attributes:", schema["description"])[0]
     for name in _RULED_OUT & schemas.keys():
         schemas[name]["not"] = _AUTOSCALED_AND_FIXED
@@ -217,8 +217,8 @@ def _schemas(operations: Sequence[Operation]) -> Json:
 def _openapi(schema: Json) -> Json:
     """Convert a JSON schema of msgspec to OpenAPI 3.0.
 
-    It has neither the type null nor keywords beside `$ref`, its exclusive limits are marks beside the limit, and Base64
-    is a format.
+    OpenAPI 3.0 has neither the type null nor keywords beside `$ref`. Exclusive limits are flags beside the limit, and
+    Base64 is a format.
     """
     if "$ref" in schema:
         return {"$ref": schema["$ref"]}

@@ -43,7 +43,7 @@ class Answer(Struct, frozen=True):
 
 
 class Operation(Struct, frozen=True, kw_only=True):
-    """One operation. `path` is relative to `ACCOUNT_PATH`; an `{id}` in it names a resource of kind `subject`."""
+    """An operation. `path` is relative to `ACCOUNT_PATH`. An `{id}` in it identifies a resource of kind `subject`."""
 
     id: str
     tag: str
@@ -59,7 +59,7 @@ class Operation(Struct, frozen=True, kw_only=True):
 
     @property
     def subject(self) -> str:
-        """Return the kind of resource that `{id}` names, in the singular: `model`, `service`, ..."""
+        """The kind of resource that `{id}` identifies, in the singular: `model`, `service`, ..."""
         return self.path.split("/")[1].removesuffix("s")
 
     def url(self, base_url: str, **path_parameters: str) -> str:

@@ -1,4 +1,4 @@
-"""The recording of requests, an extension: its settings, and what was recorded."""
+"""The recording of requests, an extension: its settings, and the recorded requests."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ __all__ = [
 ]
 
 COPY_HEADER = "x-mlmgmt-copy"
-"""Header of requests that are copies of others, such as `replay`: drivers with side effects can tell them apart."""
+"""Header of requests that are copies, such as `replay`. Drivers with side effects can recognize them by it."""
 RECORDING = "recording"
 """Name of the extension in the list that `GET .../extensions` returns."""
 MAX_AGE_SECONDS = 7 * 86400
 """Default age after which recorded requests are removed."""
 MAX_BYTES = 100_000_000
-"""Default size of what is recorded of a service."""
+"""Default maximum size of the recorded requests of a service."""
 
 _Share = Annotated[float, Meta(gt=0, le=1)]
 _Name = Annotated[str, Meta(min_length=1)]
@@ -42,8 +42,8 @@ class Recording(Wire, frozen=True, kw_only=True):
 
     Attributes:
         enabled: whether requests are recorded.
-        sample: share of the requests, above 0 and at most 1 (default: 1).
-        redact: names of fields whose values are replaced before anything is written.
+        sample: recorded share of the requests, above 0 and at most 1 (default: 1).
+        redact: names of fields whose values are replaced before requests are written.
         max_age_in_seconds: age after which requests are removed (default: 7 days).
         max_bytes: size above which the oldest requests are removed (default: 100 MB).
     """
@@ -64,12 +64,12 @@ class Recording(Wire, frozen=True, kw_only=True):
 
     @property
     def age(self) -> int:
-        """The seconds that requests are kept."""
+        """The age after which requests are removed, in seconds."""
         return MAX_AGE_SECONDS if self.max_age_in_seconds is None else self.max_age_in_seconds
 
     @property
     def size(self) -> int:
-        """The bytes of what is recorded."""
+        """The maximum size of the recorded requests, in bytes."""
         return MAX_BYTES if self.max_bytes is None else self.max_bytes
 
 
@@ -77,15 +77,15 @@ class RecordedRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel")
     """A recorded request.
 
     Attributes:
-        time: when it arrived.
+        time: time of its arrival.
         request_id: its id, which is also in the log of the service.
-        deployment_id: the deployment that answered.
+        deployment_id: id of the deployment that answered.
         status: HTTP status of the answer.
-        seconds: until it was answered.
-        code: code of the error, if it was one.
+        seconds: latency of the answer.
+        code: error code, if the answer was an error.
         request: its body; None if it could not be redacted.
         answer: the body of the answer; None if it was sent in parts, or could not be redacted.
-        redacted: whether values were replaced or left out.
+        redacted: whether values were replaced or omitted.
     """
 
     time: dt.datetime
@@ -103,10 +103,10 @@ class RecordedRequests(ShortRepr, msgspec.Struct, frozen=True, kw_only=True, ren
     """Recorded requests of a service.
 
     Attributes:
-        value: the newest, oldest first.
-        has_more: whether there are older ones.
-        kept: number of all that are kept.
-        dropped: number of those that were to be recorded and are not, because there were too many.
+        value: the newest requests, in chronological order.
+        has_more: whether there are older requests.
+        kept: number of all recorded requests.
+        dropped: number of requests that were not recorded because there were too many.
         bytes: size of all files.
     """
 

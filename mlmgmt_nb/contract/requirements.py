@@ -1,4 +1,4 @@
-"""Requirements files of pip as data: options, requirements, and the local files that they name."""
+"""pip requirements files as data: options, requirements, and the local files that they name."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ __all__ = [
 ]
 
 PACKAGES = re.compile(r"packages/\d+")
-"""Ids of the manifest's assets that its requirements install from; `./ID/FILE` is the path of such a file."""
+"""Ids of manifest assets from which its requirements are installed. `./ID/FILE` is the path of such a file."""
 
 _SHORT = {"-i": "--index-url", "-f": "--find-links", "-r": "--requirement", "-c": "--constraint", "-e": "--editable"}
 _WITH_VALUE = frozenset(_SHORT.values()) | {"--extra-index-url", "--trusted-host", "--no-binary", "--only-binary"}
 _FLAGS = frozenset({"--no-index", "--pre", "--require-hashes"})
 _REASONS = {"--prefer-binary": "packages are resolved by uv, which has no such option: use --only-binary PACKAGE"}
-"""Why options are not supported, where that is not obvious."""
+"""Reasons why options are not supported, if they are not obvious."""
 _COMMENT = re.compile(r"(^|\s+)#.*$")
 _CONTINUED = re.compile(r"\\\r?\n")
 _OPTIONS_OF_ONE = re.compile(r"\s+(?=--?[a-z])")
@@ -37,10 +37,10 @@ _ONLY_NAME = re.compile(_NAME)
 _PATH = re.compile(r"(?:\.{1,2}(?:/|$)|/|~|file:|[\w./ -]*/|\S+\.(?:whl|zip|tar\.gz|tgz|tar\.bz2|tar\.xz)\b)")
 _BARE = re.compile(r"(?P<location>\S+?)(?P<tail>(?:\[[^\]]*\])?(?:\s*;.*)?)")
 _ONE_EQUALS = re.compile(r"(?<![=<>!~])=(?![=<>])")
-"""The separator of conda instead of that of pip."""
+"""The version separator of conda, which is an error in pip."""
 _VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")
 _SURROGATES = re.compile("[\ud800-\udfff]")
-"""Lone surrogates, which UTF-8 cannot express."""
+"""Lone surrogates, which UTF-8 cannot encode."""
 _VCS = re.compile(r"(?:git|hg|svn|bzr)\+")
 
 
@@ -49,7 +49,7 @@ class RequirementsError(ValueError):
 
 
 class Option(NamedTuple):
-    """An option of the whole file, by its long name."""
+    """An option for the whole file, with its long name."""
 
     number: int
     name: str
@@ -75,12 +75,12 @@ class Requirement(NamedTuple):
 
     @property
     def spec(self) -> str:
-        """Return the requirement without its hashes."""
+        """The requirement without its hashes."""
         return f"{self.head}{self.location}{self.tail}"
 
     @property
     def name(self) -> str:
-        """Return the normalized name of the project; empty if there is only a location."""
+        """The normalized name of the project; "" if there is only a location."""
         found = _ONLY_NAME.match(self.head)
         return project_name(found[0]) if found else ""
 
@@ -150,7 +150,7 @@ def _words(number: int, line: str) -> list[str]:
 
 
 def _split(word: str) -> tuple[str, str]:
-    """Return the long name and the value of an option: `-rFILE`, `--requirement=FILE`."""
+    """Return the long name and the value of an option such as `-rFILE` or `--requirement=FILE`."""
     if not word.startswith("--"):
         return _SHORT.get(word[:2], word), word[2:].lstrip("=")
     name, _, value = word.partition("=")
@@ -183,7 +183,7 @@ def _is_requirement(spec: str) -> bool:
 
 
 def _located(number: int, text: str) -> Requirement:
-    """Return a requirement that consists of a path or URL only."""
+    """Return a requirement that consists only of a path or URL."""
     found = _BARE.fullmatch(text)
     if not found:
         raise RequirementsError(f"line {number}: {text!r} is not a path or URL of a package")
@@ -191,7 +191,7 @@ def _located(number: int, text: str) -> Requirement:
 
 
 def _checked(number: int, location: str) -> str:
-    """Return a location that can be taken apart as a URL."""
+    """Check that a location can be parsed as a URL, and return it unchanged."""
     try:
         urlsplit(location)
     except ValueError as error:

@@ -1,8 +1,8 @@
-"""Resolve the types of structs while one thread runs.
+"""Resolve the types of structs while a single thread runs.
 
-msgspec resolves the annotations of a struct when it first decodes one. Another thread that decodes the same type
-meanwhile sees it half done, and the process ends with a segmentation fault (msgspec 0.22). Every type that several
-threads decode is therefore resolved when its module is imported.
+msgspec resolves the annotations of a struct when it first decodes the type. If another thread decodes the same type
+meanwhile, it sees an incomplete state, and the process ends with a segmentation fault (msgspec 0.22). Therefore, types
+that several threads decode are resolved when their module is imported.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """The resource types of the Model Management API, with their limits.
 
 Every type is a `msgspec.Struct` with snake_case names in Python and camelCase names on the wire. An optional
-property may be left out or be null; both mean "not set" (`None`). Responses carry every property, null where it is
-not set: clients of 2017 read many of them without checking. Only `next_link` is left out, on the last page.
-
+property may be omitted or null; both mean "not set" (`None`). Responses contain every property, with null if it is not
+set, because clients of 2017 read many properties without checking. Only `next_link` is omitted, on the last page.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ __all__ = [
 AsyncOperationState = Literal["NotStarted", "Running", "Cancelled", "Succeeded", "Failed"]
 ImageType = Literal["Docker"]
 
-# Not `tz=True`: some servers leave out the `Z` and still mean UTC.
+# Not `tz=True`: some servers omit the `Z` of UTC times.
 UtcTime = Annotated[dt.datetime, Meta(extra_json_schema={"format": "date-time"})]
 
 
@@ -58,11 +57,11 @@ def _about(description: str, *, read_only: bool = False) -> Meta:
 
 
 class Wire(Struct, rename="camel", frozen=True):
-    """Base of all wire types: immutable values with camelCase names and keyword-only constructors."""
+    """Base class of wire types: immutable, with camelCase names on the wire."""
 
 
 class _Resource(ShortRepr):
-    """Base of the resources, whose `repr` has what identifies them, and their state."""
+    """Base class of resources. Their `repr` shows the identifying properties and the state."""
 
     __slots__ = ()
 

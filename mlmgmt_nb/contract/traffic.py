@@ -1,7 +1,7 @@
-"""The requests that a candidate gets: a share of those of its service, or copies.
+"""The requests that a candidate receives: a share of the requests to its service, or copies of them.
 
-A canary gives it a share of the requests, step by step, and is judged. A mirror gives it copies of requests, and both
-answers are kept to be compared.
+A canary routes a share of the requests to the candidate, in steps, with conditions that end it. A mirror sends it
+copies of requests, and keeps both answers for a comparison.
 """
 
 from __future__ import annotations
@@ -68,15 +68,15 @@ class Canary(CanaryRequest, frozen=True, kw_only=True):
     """A canary and its state.
 
     Attributes:
-        state: `Running`; `Waiting`, if its time is over and its traffic does not decide yet; `Passed`, after its last
-            step; `TakenBack`, when it was worse; `Stopped`, by a request or because the service changed.
+        state: `Running`; `Waiting`, if its time is over but the traffic is not sufficient for a verdict; `Passed`,
+            after its last step; `TakenBack`, if it was worse; `Stopped`, by a request or because the service changed.
         step: number of the current step, from 0.
-        step_since: when it began.
-        step_requests: requests that the candidate has answered since.
-        reason: the values that decided, or those that do not suffice.
+        step_since: start time of the step.
+        step_requests: number of requests that the candidate has answered in the step.
+        reason: the values that led to the verdict, or that are not sufficient for one.
         old, new: the answers of the current deployment and of the candidate.
-        compared, same: answers of the candidate that were compared with those of the current deployment to copies of
-            the same requests, and those that are the same.
+        compared, same: number of candidate answers that were compared with answers of the current deployment to copies
+            of the same requests, and the number of equal answers.
     """
 
     state: Annotated[
@@ -98,7 +98,7 @@ class Canary(CanaryRequest, frozen=True, kw_only=True):
 
     @property
     def is_active(self) -> bool:
-        """Whether the candidate gets requests."""
+        """Whether the candidate receives requests."""
         return self.state in {"Running", "Waiting", "Passed"}
 
 
@@ -116,12 +116,12 @@ class Mirror(MirrorRequest, frozen=True, kw_only=True):
     Attributes:
         state: `Running`; `Ended`, after its time or its number of copies; `Stopped`, by a request or because the
             service changed.
-        since: when it began.
-        pairs: copies that were answered, whose pairs of answers are kept.
-        dropped: requests that were not copied because the candidate had not answered earlier copies yet.
-        skipped: requests that were not copied because they, or an answer, were too large or could not be redacted.
+        since: start time.
+        pairs: number of copies that were answered, and whose pairs of answers are kept.
+        dropped: number of requests that were not copied because the candidate had not answered earlier copies yet.
+        skipped: number of requests that were not kept because they, or an answer, were too large or not redactable.
         bytes: size of the kept answers.
-        reason: why it ended.
+        reason: the reason why it ended.
     """
 
     state: Annotated[Literal["Running", "Ended", "Stopped"], Meta(description="State of the mirror.")] = "Running"
@@ -142,10 +142,11 @@ class MirroredPair(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The two answers to a request.
 
     Attributes:
-        request_id: its id at the current deployment, which is also in the log; "" if the response had none.
-        status, answer, seconds: status, body and latency of the candidate. Status 0 means that it did not respond: then
+        request_id: id of the request at the current deployment, which is also in the log; "" if the response had none.
+        status, answer, seconds: status, body and latency of the candidate. Status 0 means that it did not respond, and
             the body has the reason.
-        old_status, old_answer, old_seconds: those of the current deployment, which the caller got.
+        old_status, old_answer, old_seconds: status, body and latency of the current deployment, which the caller
+            received.
     """
 
     request_id: Annotated[str, Meta(description="Id of the request at the current deployment.")]
@@ -162,7 +163,7 @@ class MirroredPairs(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     Attributes:
         value: the pairs.
-        has_more: whether others follow.
+        has_more: whether more pairs follow.
     """
 
     value: Annotated[list[MirroredPair], Meta(description="The pairs.")]

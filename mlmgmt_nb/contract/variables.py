@@ -9,7 +9,7 @@ from typing import Any
 __all__ = ["MAX_VARIABLES_BYTES", "RESERVED", "check_variables", "hidden"]
 
 MAX_VARIABLES_BYTES = 256 * 2**10
-"""Maximum size of all variables and secrets of a service. With more, a process may not start on Linux."""
+"""Maximum total size of the variables and secrets of a service. Linux may not start a process with more."""
 
 RESERVED: Mapping[str, str] = {
     "MLMGMT_*": "configures mlmgmt-nb",
@@ -26,7 +26,7 @@ RESERVED: Mapping[str, str] = {
     "PYTHONPATH": "selects the packages of the image",
     "LD_*": "selects the libraries of the image",
 }
-"""Names that a service cannot set, and the use that each has. `*` stands for any end of a name."""
+"""Names that a service cannot set, with their use. A final `*` matches any suffix."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
@@ -34,10 +34,10 @@ Variables = Mapping[str, str | None]
 
 
 def check_variables(environment: Variables | None, secrets: Variables | None) -> None:
-    """Check names and values; None as a value removes a variable.
+    """Check names and values. None as a value removes a variable.
 
     Raises:
-        ValueError: a name or value is not allowed. The message has no value.
+        ValueError: a name or value is not allowed. The message does not contain values.
     """
     for path, variables in (("environment", environment or {}), ("secrets", secrets or {})):
         for name, value in variables.items():
@@ -52,7 +52,7 @@ def check_variables(environment: Variables | None, secrets: Variables | None) ->
 
 
 def hidden(secrets: Variables | None) -> dict[str, Any] | None:
-    """Return secrets for a repr: their names, without their values."""
+    """Return secrets with masked values, for a `repr`."""
     return None if secrets is None else {name: None if value is None else "***" for name, value in secrets.items()}
 
 

@@ -1,4 +1,4 @@
-"""Execution of magic lines: notebook values in, values and displays out."""
+"""Execution of magic lines: they take values of the notebook, and return values or display results."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ _PANELS: dict[type, Callable[[Any], Any]] = {
     ServiceTryout: lambda asked: ScoringPanel(asked.workspace, asked.service),
     DeployForm: lambda asked: DeployPanel(asked.workspace, asked.models, **asked.fields),
 }
-"""The panel for each value that asks for one."""
+"""The panel for each type of value that requests one."""
 
 
 class CommandExecutor:
@@ -94,7 +94,7 @@ class CommandExecutor:
         Args:
             line: the text after `%mlmgmt`.
             body: the rest of the cell for `%%mlmgmt`.
-            scope: local names at the call site, in addition to those of the notebook.
+            scope: local names at the call site, in addition to the variables of the notebook.
 
         Raises:
             MlmgmtError: the command failed. IPython shows it without a traceback unless the line has `--debug`.
@@ -136,7 +136,7 @@ class CommandExecutor:
     def _with_variables(self, tokens: Sequence[Any], names: Mapping[str, Any]) -> list[Any]:
         """Replace bare variable names with their values where a flag takes data, as in `-d df`.
 
-        Where a flag takes a name or a function, as in `--expect is_right`, replace only the names of functions.
+        For flags that take a name or a function, as in `--expect is_right`, replace only the names of functions.
         """
         command, _ = self.session.find(tokens)
         words = command.words if command else ()
@@ -152,7 +152,7 @@ class CommandExecutor:
         return found
 
     def _with_body(self, tokens: Sequence[Any], body: str) -> list[Any]:
-        """Return the tokens, with those from the body of the cell."""
+        """Return the tokens, followed by the tokens from the body of the cell."""
         command, _ = self.session.find(tokens)
         if command is None or not body.strip():
             return list(tokens)
@@ -234,13 +234,13 @@ class CommandExecutor:
             OperationPanel(poller).show()
 
     def _report(self, step: str, seconds: float) -> None:
-        """Show a step that is done: as a line, or in a notebook in an output that the proven service replaces."""
+        """Show a completed step. The steps of packaging share one output, which the result replaces."""
         if step.startswith("package"):
             self._steps = DeploySteps() if self._is_notebook else TerminalSteps() if sys.stdout.isatty() else None
         (self._steps.add if self._steps else print_line)(f"{step:<9} {seconds:.2f} s")
 
     def _wait(self, poller: Poller[Any], timeout: float | None) -> None:
-        """Wait for an operation and show it; a proven service takes the place of the steps."""
+        """Wait for an operation and show it. In a notebook, a verified service replaces the steps."""
         steps = self._steps
         if not self._is_notebook:
             wait_in_terminal(poller, timeout, steps.add if steps else print_line)
@@ -256,7 +256,7 @@ class CommandExecutor:
 
 
 def _frame(pager: Pager[Any]) -> Any:
-    """Return the resources as a DataFrame for display: important columns first, and only printable text."""
+    """Return the resources as a DataFrame for display, with the important columns first and only printable text."""
     from mlmgmt_nb.notebook.display.listed import ListedFrame  # pandas is imported only when it is needed
 
     frame = pager.to_frame()
@@ -276,12 +276,12 @@ def _follow(log: LogStream) -> None:
     try:
         for part in log:
             Terminal(sys.stdout).write(readable_log(part))
-    except KeyboardInterrupt:  # how the user stops it
+    except KeyboardInterrupt:  # the user stops following the log
         log.stop()
 
 
 def _shorten(error: MlmgmtError) -> None:
-    """Make IPython show only the message. The type is unchanged, so that `except` works."""
+    """Make IPython show only the message. The exception type is unchanged, so that `except` works."""
     first, *rest = str(error).splitlines() or [""]
     error._render_traceback_ = lambda: [f"{type(error).__name__}: {first}", *rest]  # type: ignore[attr-defined]
 
@@ -299,8 +299,8 @@ def _data(body: str) -> Any:
 
 
 def _flags(command: Command[Any], body: str) -> list[Any]:
-    """Parse the body of a cell as flags: YAML whose keys are their long names."""
-    from mlmgmt_nb.safe_yaml import YamlError, read_yaml  # needed only here
+    """Parse the body of a cell as flags: YAML whose keys are the long names of the flags."""
+    from mlmgmt_nb.safe_yaml import YamlError, read_yaml  # only cells with a body need it
 
     try:
         given = read_yaml(body)

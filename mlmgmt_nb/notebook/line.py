@@ -1,4 +1,4 @@
-"""Tokenizer of magic lines: quoting that is the same on every system, and values of the notebook."""
+"""Tokenizer of magic lines, with the same quoting on every system and with values of the notebook."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NAME_IN_BRACES = re.compile(r"\{([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\}")
 _PIECE = re.compile(r"""\s*(?:'(?P<single>[^']*)'|"(?P<double>[^"]*)")(?=\s|$)|\s*(?P<bare>\S)""")
 
 Evaluate = Callable[[str], Any]
-"""Evaluates a Python expression in the notebook; raises what Python raises."""
+"""Evaluates a Python expression in the notebook. Exceptions of the expression propagate."""
 
 
 class Line(NamedTuple):
@@ -27,7 +27,7 @@ class Line(NamedTuple):
 
 
 def read_line(line: str, evaluate: Evaluate) -> Line:
-    """Split the line of a magic at blanks.
+    """Split a magic line at blanks.
 
     Quoted text is one token, unchanged. A token that is only `{expression}` or `$name` becomes the value; a name in
     braces or after `$` within a longer token is inserted as text. `>> name` at the end, or `--out name`, names the

@@ -1,4 +1,4 @@
-"""The magics. They are thin: `CommandExecutor` does the work, and is imported when it is first needed."""
+"""The magics. They are thin: `CommandExecutor` does the work, and is imported on first use."""
 
 from __future__ import annotations
 

@@ -49,24 +49,24 @@ class _Upload(Live):
 
 
 class DeploySteps(Live):
-    """The steps of a deployment that packages a model, in one output of a notebook; its result replaces them."""
+    """The steps of a deployment that packages a model, in one notebook output. The result replaces them."""
 
     def __init__(self) -> None:
         super().__init__()
         self._lines: list[str] = []
 
     def add(self, line: str) -> None:
-        """Show one more step."""
+        """Add a step to the output."""
         self._lines.append(line)
         text = "\n".join(self._lines)
         self.show(bundle(text, f'<pre style="margin:0">{html.escape(text)}</pre>'))
 
 
 class TerminalSteps:
-    """The steps of a deployment that packages a model, in one line of a terminal; its result replaces them."""
+    """The steps of a deployment that packages a model, in one terminal line. The result replaces them."""
 
     def add(self, line: str) -> None:
-        """Show a step in place of the one before."""
+        """Show a step in place of the previous one."""
         Terminal(sys.stdout).rewrite(line[: shutil.get_terminal_size().columns - 1])
 
     def clear(self) -> None:
@@ -96,7 +96,7 @@ def print_line(line: str) -> None:
 def wait_in_terminal(
     poller: Poller[Any], timeout: float | None = None, say: Callable[[str], None] = print_line
 ) -> None:
-    """Wait until an operation has ended. Show its progress in one line of a terminal; elsewhere, a line for each state.
+    """Wait until an operation has ended. Show its progress in one terminal line; elsewhere, a line for each state.
 
     Args:
         poller: the operation.

@@ -1,7 +1,7 @@
-"""Packaging: from a fitted object, a function or a model file and a sample to an application folder.
+"""Packaging: create an application folder from a sample and a fitted object, a function or a model file.
 
-The folder has the model, a short driver (`score.py`), a schema, requirements and the code of the notebook that the
-model needs. Nothing is sent, and the scoring runtime does not know this package: what it writes is an ordinary driver.
+The folder contains the model, a short driver (`score.py`), a schema, requirements, and the notebook code that the model
+needs. Packaging sends nothing. The scoring runtime does not depend on it: the generated driver is an ordinary driver.
 """
 
 from mlmgmt_nb.packaging.package import Package, package

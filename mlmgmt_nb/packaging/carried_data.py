@@ -1,4 +1,4 @@
-"""Data that code of the notebook takes along when it is pickled by value: its variables, and their sizes."""
+"""Data that notebook code carries when it is pickled by value: the variables that it refers to, and their sizes."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from mlmgmt_nb.errors import UsageError
 __all__ = ["MAX_CARRIED_BYTES", "check_carried_data", "is_by_value", "kind_of", "referred"]
 
 MAX_CARRIED_BYTES = 100 * 2**20
-"""Code may take so many bytes of data along. A lookup table fits; a training set, which a function refers to by mistake
-much more often, does not: each replica would load it, and each deployment would send it.
+"""Maximum size of a variable that code may carry. It allows lookup tables, but not training sets, which functions often
+refer to by mistake: each replica would load them, and each deployment would send them.
 """
 
 _MEASURED = 1000
-"""Sizes of long frames and containers are estimated from so many of their items: measuring each takes seconds."""
+"""Number of items from which the sizes of long frames and containers are estimated. Measuring all takes seconds."""
 
 
 def check_carried_data(value: Any) -> None:
-    """Refuse a function, class or partial of the notebook that refers to much data. Nothing is pickled.
+    """Check that a function, class or partial of the notebook does not refer to too much data, without pickling it.
 
     Raises:
-        UsageError: names the variable and its size.
+        UsageError: a variable is too large. The message names it and its size.
     """
     if inspect.isfunction(value) and is_by_value(value):
         _check_size(f"the function {value.__name__}", referred(value))
@@ -38,7 +38,7 @@ def check_carried_data(value: Any) -> None:
 
 
 def referred(model: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the variables outside of a function that it refers to, also in functions within it, and its defaults."""
+    """Yield the outer variables that a function or its nested functions refer to, and its default values."""
     function = model if inspect.isfunction(model) else getattr(model, "__func__", None)
     if function is None:
         return
@@ -50,14 +50,14 @@ def referred(model: Any) -> Iterator[tuple[str, Any]]:
 
 
 def kind_of(value: Any) -> str:
-    """Return the name of the type of a value, for an error."""
+    """Return the type name of a value, for errors."""
     kind = type(value)
     prefix = "" if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}."
     return prefix + kind.__qualname__
 
 
 def is_by_value(code: Any) -> bool:
-    """Return whether a function or class is of the notebook, or of the body of a function."""
+    """Return whether a function or class is defined in the notebook or inside a function, so is pickled by value."""
     name = code.__qualname__
     return code.__module__ == "__main__" or "<locals>" in name or name.endswith("<lambda>")
 
@@ -68,7 +68,7 @@ def _global_names(code: CodeType) -> set[str]:
 
 
 def _bound(partial: functools.partial[Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the arguments that a partial function has already."""
+    """Yield the bound arguments of a partial function."""
     yield from ((f"its argument {place}", value) for place, value in enumerate(partial.args))
     yield from partial.keywords.items()
 
@@ -85,9 +85,9 @@ def _check_size(what: str, variables: Iterable[tuple[str, Any]]) -> None:
 
 
 def _size(value: Any, seen: set[int]) -> float:
-    """Return the approximate bytes of frames, arrays, text, and containers of these; other objects count as small.
+    """Return the approximate bytes of frames, arrays, text, containers of these, and objects of notebook classes.
 
-    The fitted state of a model may be large.
+    Other objects count as 0, because the fitted state of a model may be large.
     """
     if id(value) in seen or inspect.ismodule(value) or inspect.isclass(value):
         return 0
@@ -110,9 +110,9 @@ def _size(value: Any, seen: set[int]) -> float:
 
 
 def _size_of_frame(frame: Any) -> float:
-    """Return the bytes of a DataFrame or Series of pandas. Those of its text are estimated from the first rows."""
+    """Return the bytes of a pandas DataFrame or Series. The size of its text is estimated from the first rows."""
     first, rows = _text_of(frame.head(1)), min(len(frame), _MEASURED)
-    # Levels of categories are in each part: the difference of two parts does not have them.
+    # The difference between two parts excludes the category levels, which every part contains.
     of_row = (_text_of(frame.head(rows)) - first) / max(1, rows - 1)
     return _used(frame, deep=False) + first + of_row * (len(frame) - 1)
 

@@ -1,4 +1,4 @@
-"""Installed distributions: the owners of modules, their dependencies, and the requirements that install them again."""
+"""Installed distributions: the modules that they own, their dependencies, and their origins."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def named(name: str) -> str:
 
 
 class InstalledDistributions:
-    """The distributions of this kernel, read at first use. Names are normalized."""
+    """The distributions of this kernel, read on first use. Names are normalized."""
 
     @cached_property
     def editable(self) -> Mapping[str, Path]:
-        """The folders of projects that are installed as editable."""
+        """The folders of editable installs, by distribution."""
         found = {}
         for installed in distributions():
             origin = origin_of(installed)
@@ -40,7 +40,7 @@ class InstalledDistributions:
 
     @cached_property
     def _by_root(self) -> Mapping[str, set[str]]:
-        """The distributions of each top-level module."""
+        """The distributions that provide each top-level module."""
         owners: dict[str, set[str]] = {}
         for installed in distributions():
             for root in _roots(installed):
@@ -48,7 +48,7 @@ class InstalledDistributions:
         return owners
 
     def roots(self) -> set[str]:
-        """Return all top-level modules that belong to a distribution."""
+        """Return the top-level modules of all distributions."""
         return set(self._by_root)
 
     def roots_of(self, names: Iterable[str]) -> set[str]:
@@ -60,19 +60,19 @@ class InstalledDistributions:
         """Return the distributions that some modules belong to.
 
         Args:
-            files: the file of each module by its full name; None where it is not known.
+            files: the file of each module by its full name; None if unknown.
         """
         found: set[str] = set()
         for module, file in files.items():
             candidates = self._by_root.get(module.partition(".")[0], set())
-            if len(candidates) > 1 and file:  # a namespace that several distributions fill
+            if len(candidates) > 1 and file:  # a namespace package that several distributions share
                 candidates = {name for name in candidates if _has_file(name, file)}
             found |= candidates
             found |= {name for name, folder in self.editable.items() if file and Path(file).is_relative_to(folder)}
         return found - {_OURS}
 
     def closure(self, names: Iterable[str]) -> set[str]:
-        """Return distributions with all that they require and that is installed."""
+        """Return distributions together with their installed dependencies."""
         found: set[str] = set()
         waiting = list(names)
         while waiting:
@@ -84,7 +84,7 @@ class InstalledDistributions:
 
 
 def origin_of(installed: Distribution) -> Mapping[str, Any]:
-    """Return the content of `direct_url.json`, which a distribution that comes from no index has; empty otherwise."""
+    """Return the content of `direct_url.json`, which distributions have that were not installed from an index."""
     content = installed.read_text("direct_url.json")
     origin: dict[str, Any] = json.loads(content) if content else {}
     return origin
@@ -98,8 +98,8 @@ def path_of(url: str) -> str:
 def _roots(installed: Distribution) -> set[str]:
     """Return the top-level modules of a distribution.
 
-    `importlib.metadata.packages_distributions` returns the same; it makes a path of each file, which takes a second
-    where large frameworks are installed.
+    `importlib.metadata.packages_distributions` returns the same, but creates a path object for each file, which takes a
+    second if large frameworks are installed.
     """
     listed = installed.read_text("top_level.txt")
     if listed is not None:
@@ -109,14 +109,14 @@ def _roots(installed: Distribution) -> set[str]:
 
 
 def _root(line: str) -> str | None:
-    """Return the top-level module of a line of a `RECORD` file; None if the line has no part of a module."""
+    """Return the top-level module in a line of a `RECORD` file; None for files that do not belong to a module."""
     first, slash, _ = line.partition(",")[0].partition("/")
     name = first if slash else inspect.getmodulename(first) or ""
     return name if name.isidentifier() else None
 
 
 def _name(installed: Distribution) -> str:
-    """Return the normalized name of a distribution, by the first lines of its metadata."""
+    """Return the normalized name of a distribution from its metadata file, which is faster than parsing it."""
     found = _NAME.search(installed.read_text("METADATA") or "")
     return named(found[1] if found else installed.name)
 

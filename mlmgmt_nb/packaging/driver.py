@@ -20,9 +20,9 @@ def driver_text(title: str, saved: SavedModel, call: Call, facts: Mapping[str, A
 
     Args:
         title: the model, such as `LogisticRegression (scikit-learn)`.
-        saved: how the model is loaded and called.
+        saved: the statements that load and call the model.
         call: the method, and the arguments of `run`.
-        facts: metadata of the model; its classes are named in the docstring.
+        facts: metadata of the model. The docstring of `run` lists its classes if `run` returns probabilities.
     """
     parts = [f'"""Serve a model: {title}."""', *_imports([*saved.imports, *call.sample.imports])]
     parts += ["\n".join(saved.constants)] if saved.constants else []
@@ -53,7 +53,7 @@ def _run(saved: SavedModel, call: Call, facts: Mapping[str, Any]) -> str:
 
 
 def _argument(sample: Sample) -> str:
-    """Return what the argument is, for the docstring of `run`; the schema has the types."""
+    """Describe a DataFrame argument for the docstring of `run`; "" for other arguments. The schema has the types."""
     if not sample.is_frame:
         return ""
     names = [str(name) for name in sample.value.columns]

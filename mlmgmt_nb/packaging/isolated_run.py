@@ -1,7 +1,8 @@
 """Run an application folder in isolation: a fresh process loads it, answers the sample, and reports its imports.
 
-The process sees only those distributions that the folder's code and model name, with all that they require, as an
-environment made for the requirements would. What is missing there is added, so that the requirements are measured.
+As in an environment with only the requirements, the process sees only the distributions that the code and the model of
+the folder name, with their dependencies. Missing modules are added and the run is repeated, which yields the
+requirements.
 """
 
 from __future__ import annotations
@@ -37,12 +38,12 @@ _OF_NOTEBOOK = frozenset({"PYTHONPATH", "KERAS_BACKEND"})
 
 @dataclass(frozen=True)
 class IsolatedRun:
-    """The result of a folder that loaded and answered.
+    """The result of a successful run.
 
     Attributes:
         answer: the answer as plain JSON values; None without a request.
-        modules: the file of each imported module that is not of the folder, by name.
-        warnings: warnings that loading it gave.
+        modules: the file of each imported module outside of the folder, by module name.
+        warnings: warnings from loading the folder.
         seconds: duration of the process.
     """
 
@@ -55,16 +56,16 @@ class IsolatedRun:
 def run_isolated(folder: Path, body: bytes, names: Iterable[str], local_modules: LocalModules) -> IsolatedRun:
     """Load the folder in a fresh process, and answer a request.
 
-    A module that is missing there but lies beside the notebook is added to the folder.
+    Missing modules that lie beside the notebook are added to the folder.
 
     Args:
         folder: the application folder.
-        body: a request; empty to load only.
+        body: the body of a request; empty to only load the folder.
         names: modules that the driver or the model names.
         local_modules: adds local modules to the folder.
 
     Raises:
-        UsageError: it does not load, or refuses the sample.
+        UsageError: the folder does not load, or the driver refuses the sample.
     """
     return _Attempts(folder, body, local_modules, local_modules.installed.owners(dict.fromkeys(names))).run()
 
@@ -97,10 +98,10 @@ class _Attempts:
         raise UsageError("model: its code imports too many modules", field="model", fix="Put them into a package.")
 
     def _add_missing(self, error: Mapping[str, Any]) -> None:
-        """Add the missing modules.
+        """Add the missing modules, or stop hiding modules if there are none to add.
 
         Raises:
-            UsageError: none was missing, or one cannot be found.
+            UsageError: there was nothing to add, and no modules were hidden.
         """
         missing = {name.partition(".")[0] for name in error["missing"]} - self.missed
         self.missed |= missing
@@ -109,7 +110,7 @@ class _Attempts:
         self.visible |= owners
         if owners or copied:
             return
-        if self.hides:  # some code looks for packages in ways of its own
+        if self.hides:  # some code looks for packages in unusual ways
             self.hides = False
             return
         raise _failure(error)
@@ -121,7 +122,7 @@ class _Attempts:
         return sorted(self._installed.roots() - self._installed.roots_of(seen) - {"mlmgmt_nb"})
 
     def _run_in(self, work: Path) -> dict[str, Any]:
-        """Run the probe on a copy of the folder: the process may write there."""
+        """Run the probe on a copy of the folder, because the process may write to it."""
         app, body, order, result = (work / name for name in ("app", "body", "order.json", "result.json"))
         shutil.copytree(self.folder, app, copy_function=_link)
         body.write_bytes(self.body)
@@ -150,7 +151,7 @@ class _Attempts:
 
 
 def _link(source: str, target: str) -> None:
-    """Link a file instead of copying it, if the disk supports links."""
+    """Create a hard link to a file, or a copy if the disk does not support links."""
     try:
         os.link(source, target)
     except OSError:
@@ -158,7 +159,7 @@ def _link(source: str, target: str) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment of a service, which has neither paths nor settings that are the notebook's own."""
+    """Return the environment of a service, without the paths and settings of the notebook."""
     inherited = {name: value for name, value in os.environ.items() if name not in _OF_NOTEBOOK}
     return {**inherited, "PYTHONPATH": str(Path(__file__).parents[2])}
 
@@ -191,7 +192,7 @@ def _failure(error: Mapping[str, Any]) -> UsageError:
 
 
 def _missing_file(message: str) -> str | None:
-    """Return the fix for a file that lies in the folder of the notebook."""
+    """Return the fix for a missing file that lies in the folder of the notebook, or None."""
     found = re.search(r"No such file or directory: '([^']+)'", message)
     if found is None or os.path.isabs(found[1]) or not os.path.exists(found[1]):
         return None
@@ -200,7 +201,7 @@ def _missing_file(message: str) -> str | None:
 
 
 def _innermost(trace: str) -> str | None:
-    """Return the innermost place of a traceback in code of the user."""
+    """Return the innermost location of a traceback in the user's code, as a sentence; None without a traceback."""
     places = [line.strip() for line in trace.splitlines() if line.strip().startswith("File ")]
     places = [place for place in places if not any(folder in place for folder in _NOT_OF_USERS)] or places
     return f"It was raised at {places[-1]}." if places else None

@@ -1,4 +1,4 @@
-"""Code of the notebook that goes with a model: modules that lie beside the notebook, and those that they import."""
+"""Local code that a model needs: modules beside the notebook, and the local modules that they import."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class LocalModules:
 
     Args:
         folder: the application folder.
-        installed: the distributions of this kernel; their modules are not carried.
+        installed: the distributions of this kernel, whose modules are not copied.
 
     Attributes:
-        names: names of the files and folders that were carried.
-        imports: top-level modules that the carried code imports.
+        names: names of the copied files and folders.
+        imports: top-level modules that the copied code imports.
     """
 
     def __init__(self, folder: Path, installed: InstalledDistributions) -> None:
@@ -36,7 +36,7 @@ class LocalModules:
         self._done: set[str] = set()
 
     def copy_imported(self, names: Iterable[str]) -> bool:
-        """Copy the local modules among some names, and all local modules that these import. Return whether any was."""
+        """Copy the local modules among these names, and the local modules that they import. Return whether any was."""
         before = len(self.names)
         waiting = {name.partition(".")[0] for name in names}
         while waiting:
@@ -51,7 +51,7 @@ class LocalModules:
         return len(self.names) > before
 
     def _local(self, name: str) -> Path | None:
-        """Return the file or folder of a top-level module that is not installed but lies beside the notebook."""
+        """Return the file or folder of a top-level module that is local rather than installed, or None."""
         if not name.isidentifier() or name in {"__main__", "mlmgmt_nb"} or name in sys.stdlib_module_names:
             return None
         path = _path_of(name)
@@ -60,7 +60,7 @@ class LocalModules:
 
 
 def imports_of(source: bytes | str) -> Iterator[str]:
-    """Yield the top-level modules that some source imports anywhere."""
+    """Yield the top-level modules that source code imports anywhere."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
@@ -73,7 +73,7 @@ def imports_of(source: bytes | str) -> Iterator[str]:
 
 
 def modules_named_in(source: str) -> Iterator[str]:
-    """Yield the full names of the modules that some source may import, such as `skops.io`; not all of them exist."""
+    """Yield the full names of modules that source code may import, such as `skops.io`. Some may not exist."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -83,7 +83,7 @@ def modules_named_in(source: str) -> Iterator[str]:
 
 
 def _path_of(name: str) -> Path | None:
-    """Return the `.py` file of a module, or the folder of a package."""
+    """Return the `.py` file of a module, the folder of a package, or None."""
     try:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError):

@@ -1,4 +1,4 @@
-"""The metadata of a packaged model: as tags of its registration, and as a sentence."""
+"""The metadata of a packaged model, as tags of its registration and as a sentence."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _PARAMETERS_IN_SENTENCE = 20
 _SECRET = re.compile(
     r"pass(word|wd|phrase)|(^|_)pwd|secret|token$|(api|access|private|account|auth)_?key|credential", re.I
 )
-"""Names of hyperparameters whose values may be secrets."""
+"""Pattern for names of hyperparameters whose values may be secrets."""
 
 
 def changed_parameters(model: Any) -> dict[str, dict[str, Any]]:
-    """Return the hyperparameters of a model as the fact `parameters`; nothing if it has none.
+    """Return the changed hyperparameters of a model as the fact `parameters`; an empty dict if it has none.
 
-    They are those that differ from the defaults of the class and are plain values. Secrets are masked.
+    Only plain values that differ from the defaults of the class are included. Secrets are masked.
     """
-    with contextlib.suppress(Exception):  # get_params of a user's own class
+    with contextlib.suppress(Exception):  # `get_params` of a user's class may raise
         return {"parameters": dict(_changed_parameters(model))}
     return {}
 
@@ -37,13 +37,13 @@ def _changed_parameters(model: Any) -> Iterator[tuple[str, Any]]:
     defaults = _defaults(type(model))
     for name, given in model.get_params(deep=False).items():
         value = given.item() if hasattr(given, "dtype") and getattr(given, "ndim", 1) == 0 else given
-        # By their text: NaN does not equal itself.
+        # Compare by `repr`, because NaN does not equal itself.
         if isinstance(value, (int, float, str, bool)) and repr(value) != repr(defaults.get(name)):
             yield name, _without_secrets(name, value)
 
 
 def _defaults(kind: type) -> Mapping[str, Any]:
-    """Return the hyperparameters of a class by default. Only those of `**kwargs` need an object, as of XGBoost."""
+    """Return the default hyperparameters of a class. Classes with `**kwargs`, as in XGBoost, are instantiated."""
     parameters = inspect.signature(kind.__init__).parameters  # type: ignore[misc]
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         made: Mapping[str, Any] = kind().get_params(deep=False)
@@ -58,7 +58,7 @@ def _without_secrets(name: str, value: Any) -> Any:
 
 
 def tags(facts: Mapping[str, Any]) -> list[str]:
-    """Return facts as tags `name=value`; lists as one tag, mappings as one tag an entry."""
+    """Return facts as tags `name=value`. A list is one tag, a mapping has one tag per entry."""
     made = []
     for name, value in facts.items():
         if isinstance(value, Mapping):
@@ -81,7 +81,7 @@ def description(facts: Mapping[str, Any]) -> str:
 
 
 def git_commit(folder: Path) -> str | None:
-    """Return the commit of the repository that a folder is in, or None."""
+    """Return the current commit of the Git repository that contains a folder, or None."""
     command = ["git", "-C", str(folder), "rev-parse", "--short=12", "HEAD"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)

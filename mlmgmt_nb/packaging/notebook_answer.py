@@ -1,4 +1,4 @@
-"""The answer of the object in the notebook to the sample, and the reasons why there may be none."""
+"""The answer of the object in the notebook to the sample, and the errors if it does not answer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def expected_answer(flavour: Flavour, model: Any, call: Call) -> bytes | None:
     """Return the answer of the object in the notebook, as JSON; None without a sample.
 
     Raises:
-        UsageError: it refuses the sample, or its answer has no JSON form.
+        UsageError: the object refuses the sample, or its answer cannot be expressed as JSON.
     """
     from mlmgmt_nb.scoring.errors import RequestError
 
@@ -30,7 +30,7 @@ def expected_answer(flavour: Flavour, model: Any, call: Call) -> bytes | None:
         return None
     own_sample = replace(call, sample=replace(call.sample, given=copy.deepcopy(call.sample.given)))
     try:
-        answer = completed(flavour.answer(model, own_sample))  # which may change the sample
+        answer = completed(flavour.answer(model, own_sample))  # may modify the sample
     except UsageError:
         raise
     except Exception as error:
@@ -63,7 +63,7 @@ def _refusal(model: Any, call: Call, error: Exception) -> UsageError:
 
 
 def _conversions(function: Any) -> str | None:
-    """Return the fix for a function whose arguments are made from JSON; None if none is."""
+    """Return the fix for a function with arguments that need conversion from JSON; None for other functions."""
     hints = {name: hint for name, hint in type_hints(function).items() if name != "return"}
     if not any(map(needs_conversion, hints.values())):
         return None

@@ -39,7 +39,7 @@ DRIVER, REQUIREMENTS = "score.py", "requirements.txt"
 
 @dataclass(frozen=True, repr=False)
 class Package(ShortRepr):
-    """An application folder that is ready to be deployed: edit it as you like, and deploy it by hand.
+    """An application folder that is ready to deploy. You can edit its files first.
 
     Attributes:
         folder: the folder.
@@ -48,15 +48,15 @@ class Package(ShortRepr):
         model: the model file or folder.
         driver: the driver.
         schema: its schema file.
-        requirements: its requirements, pinned to what this kernel has.
-        dependencies: local modules and other files that lie beside the driver.
-        carried: code of the notebook in the package: modules, and names of classes and functions in the pickle.
+        requirements: its requirements file, with the versions of this kernel, or the lines from a model folder.
+        dependencies: local modules and other files beside the driver.
+        carried: names of local modules, of notebook classes and functions in the pickle, and of dependencies.
         proof: the result of the fresh process; None without a sample.
         facts: metadata of the model.
-        notes: hints, one a line.
-        warnings: what loading the model warned of, such as a pickle of another version of scikit-learn.
+        notes: notes for the user.
+        warnings: warnings from loading the model, such as a pickle of another version of scikit-learn.
         request: the sample as the body of a request; empty without a sample.
-        expected: the answer of the fresh process to it, as plain JSON values.
+        expected: the answer of the fresh process to `request`, as plain JSON values.
     """
 
     folder: Path
@@ -77,7 +77,7 @@ class Package(ShortRepr):
 
     @property
     def summary(self) -> str:
-        """The format, the code and the proof, in one line each."""
+        """The format, the carried code and the proof, in one line."""
         code = f"with {', '.join(self.carried)}" if self.carried else ""
         return "; ".join(filter(None, [self.format, code, str(self.proof or "")]))
 
@@ -88,7 +88,7 @@ class Package(ShortRepr):
 
     @property
     def description(self) -> str:
-        """The metadata as a sentence, and what loading the model warned of."""
+        """The metadata as a sentence, and the warnings from loading the model."""
         return "; ".join([description(self.facts), *self.warnings])
 
     def __str__(self) -> str:
@@ -113,22 +113,22 @@ def package(
     metadata: Mapping[str, Any] | None = None,
     dependencies: Iterable[str | os.PathLike[str]] = (),
 ) -> Package:
-    """Write an application folder for a model, and prove it in a fresh process.
+    """Write an application folder for a model, and verify it in a fresh process.
 
     Args:
         model: a fitted object, a function, or the path of a model file or folder.
-        to: the folder; made if it is not there, and empty otherwise.
-        sample: what the model takes: rows as DataFrame or array, text, or for a function a dict of its arguments.
-        method: method that answers requests; `predict` when None, or the function itself.
-        example: whether rows of the sample are shown as the example of the service; other rows to show in their place;
-            or False for their types only.
-        tolerance: largest relative difference between the answers of the notebook and of the package.
-        metadata: facts about the model that are kept with it, such as its metrics.
+        to: the folder. It is created if it does not exist, and must be empty otherwise.
+        sample: input of the model: rows as a DataFrame or array, text, or a dict of arguments for a function.
+        method: method that answers requests (default: `predict`, or the function itself).
+        example: True to show rows of the sample as the example of the service, False to show only the types, or other
+            rows to show instead.
+        tolerance: maximum relative difference between the answers of the notebook and of the package.
+        metadata: facts about the model to store with it, such as its metrics.
         dependencies: files and folders that the model reads; they are copied beside the driver.
 
     Raises:
-        UsageError: the model or the sample cannot be used; the text says which part and why.
-        PackagingError: the package does not answer as the object does.
+        UsageError: the model or the sample cannot be used. The message has the reason.
+        PackagingError: the package does not return the same answers as the object.
     """
     return write_package(model, to, sample, method, example, tolerance, metadata, dependencies)
 
@@ -144,7 +144,7 @@ def write_package(
     dependencies: Iterable[str | os.PathLike[str]] = (),
     on_modules: Callable[[Collection[str]], None] = lambda _: None,
 ) -> Package:
-    """Do what `package` does. `on_modules` is called before the proof with the modules that the package imports."""
+    """Implement `package`. Call `on_modules` with the modules that the package imports before it is verified."""
     source = path_of_model(model)
     folder = empty_folder(Path(to))
     with emptied_on_failure(folder):
@@ -157,7 +157,7 @@ def write_package(
 
 @dataclass(frozen=True)
 class _PackageWriter:
-    """A package that is being written: its model is there."""
+    """Writes the rest of a package whose model has been written."""
 
     folder: Path
     written: WrittenModel
@@ -173,7 +173,7 @@ class _PackageWriter:
         return self.written.call.sample
 
     def finished(self) -> Package:
-        """Write the rest, try it out, and prove it."""
+        """Write the driver, schema and requirements, and verify the package."""
         folder, saved, flavour = self.folder, self.written.saved, self.written.flavour
         local_modules = LocalModules(folder, InstalledDistributions())
         local_modules.copy_imported(self._imported_by_model())
@@ -209,13 +209,13 @@ class _PackageWriter:
         )
 
     def _modules(self, driver: str, local_modules: LocalModules) -> set[str]:
-        """Return the modules that the driver, the model and carried code name, and those that the schema needs."""
+        """Return the modules that the driver, the model, the carried code and the schema need."""
         kinds = {kind.data_type for kind in self.sample.types.values()}
         of_schema = {"pandas"} if DataTypes.PANDAS in kinds else {"numpy"} if DataTypes.NUMPY in kinds else set()
         return {*imports_of(driver), *local_modules.imports, *of_schema, *self._imported_by_model()}
 
     def _imported_by_model(self) -> set[str]:
-        """Text of the model file that names a module which is imported here; other text may name a folder by chance."""
+        """Return the modules named in the model file that this kernel has imported. Other text may be a coincidence."""
         return {name for name in self.written.saved.modules if name in sys.modules}
 
     def _proof(self, isolated_run: IsolatedRun) -> Proof:
@@ -244,12 +244,12 @@ class _PackageWriter:
         save_schema(ServiceSchema(types, output), self.folder / SCHEMA)
 
     def _notes_on_hidden_rows(self) -> list[str]:
-        """Return which columns have values of the sample in the schema although its rows are not shown."""
+        """Return a note on columns whose values are in the schema although the rows of the sample are hidden."""
         columns = levels(self.sample.value) if self.example is not True and self.sample.is_frame else []
         return [f"the schema has the levels of the category columns: {', '.join(columns)}"] if columns else []
 
     def _shown(self, name: str, kind: ArgumentType) -> ArgumentType:
-        """Return the type of an argument, with the example that is to be shown."""
+        """Return the type of an argument, with the example to show."""
         if self.example is False:
             kind.example = None
         elif self.example is not True:
@@ -271,7 +271,7 @@ def _facts(written: WrittenModel, model: Any, metadata: Mapping[str, Any] | None
 
 
 def _installed(modules: Collection[str], local_modules: LocalModules) -> set[str]:
-    """Return the modules that are not in the package itself, and not in the standard library."""
+    """Return the modules that are neither in the package itself nor in the standard library."""
     own = {Path(name).stem for name in local_modules.names} | sys.stdlib_module_names
     return {name for name in modules if name.partition(".")[0] not in own}
 
@@ -281,7 +281,7 @@ def _first_rows(answer: Any) -> Any:
 
 
 def _distinct_warnings(isolated_run: IsolatedRun) -> Sequence[str]:
-    """Return the first lines of the distinct warnings from loading the model."""
+    """Return the first lines of distinct warnings from loading the model, except for deprecations; at most five."""
     kept = [
         text.partition("\n")[0] for text in isolated_run.warnings if not text.startswith(("Deprecation", "Pending"))
     ]

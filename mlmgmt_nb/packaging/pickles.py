@@ -1,4 +1,4 @@
-"""Pickles by value: they contain the classes and functions of the notebook; an error names parts that cannot."""
+"""Pickles by value, which contain the classes and functions of the notebook. Errors name unpicklable parts."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ _DEPTH = 10
 _LONGEST_NAME = 200
 _CACHED = type(functools.cache(len))
 _OF_VALUES = frozenset({"__module__", "__name__", "__package__", "__file__"})
-"""Attributes of code that is in a pickle by value."""
+"""Attributes of code that a pickle contains by value."""
 
 
 def saved_pickle(
     model: Any, folder: Path, answer: tuple[str, ...], *, imports: tuple[str, ...] = (), name: str = "model"
 ) -> SavedModel:
-    """Write an object as a pickle, with classes and functions of the notebook in it by value.
+    """Write an object as a pickle that contains classes and functions of the notebook by value.
 
     Args:
         model: the object.
         folder: the application folder.
         answer: statements of `run`.
-        imports: import statements that they need.
+        imports: import statements for `answer`.
         name: the global name of the object in the driver.
     """
     content, code = _pickled(model)
@@ -54,10 +54,10 @@ def saved_pickle(
 
 
 def has_notebook_code(model: Any) -> bool:
-    """Return whether an object needs classes or functions of the notebook, or of the body of a function."""
+    """Return whether an object needs classes or functions of the notebook, or cannot be pickled by reference."""
     try:
         _Finder(_NullFile()).dump(model)
-    except Exception:  # noqa: BLE001 - also whatever pickling of a user's class raises: pickling by value names it
+    except Exception:  # noqa: BLE001 - user code may raise any exception; pickling by value reports it later
         return True
     return False
 
@@ -70,7 +70,7 @@ class _NullFile:
 
 
 class _Finder(pickle.Pickler):
-    """A pickler that ends at the first class or function of the notebook."""
+    """A pickler that raises at the first class or function of the notebook."""
 
     def persistent_id(self, value: Any) -> None:
         if getattr(value, "__module__", None) == "__main__" and hasattr(value, "__qualname__"):
@@ -78,10 +78,10 @@ class _Finder(pickle.Pickler):
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    """A pickler by value that refuses code which takes much data along, wherever in an object it is.
+    """A pickler by value that refuses code with too much data, at any depth of an object.
 
     Attributes:
-        code: names of the classes and functions of the notebook that it wrote.
+        code: names of the notebook's classes and functions that it wrote.
     """
 
     def __init__(self, file: io.BytesIO) -> None:
@@ -92,13 +92,13 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         check_carried_data(value)
         if (inspect.isclass(value) or inspect.isfunction(value)) and value.__module__ == "__main__":
             name = value.__qualname__
-            if "<" not in name:  # neither a lambda nor of the body of a function
-                self.code.add(name.partition(".")[0])  # methods belong to their class
+            if "<" not in name:  # neither a lambda nor a local function
+                self.code.add(name.partition(".")[0])  # a method is listed as its class
 
     def reducer_override(self, value: Any) -> Any:
         if isinstance(value, _CACHED) and is_by_value(value):
-            return functools.lru_cache, (value.__wrapped__,)  # otherwise written as a name of the notebook
-        if isinstance(value, functools.cached_property):  # which has a lock in Python 3.11
+            return functools.lru_cache, (value.__wrapped__,)  # otherwise pickled as a reference to the notebook
+        if isinstance(value, functools.cached_property):  # it contains a lock in Python 3.11
             return functools.cached_property, (value.func,), {"attrname": value.attrname}
         return super().reducer_override(value)
 
@@ -107,13 +107,13 @@ def pickled(model: Any) -> bytes:
     """Pickle an object by value.
 
     Raises:
-        UsageError: it cannot be pickled, or carries too much; names the part.
+        UsageError: the object cannot be pickled, or carries too much data. The message names the part.
     """
     return _pickled(model)[0]
 
 
 def _pickled(model: Any) -> tuple[bytes, set[str]]:
-    """Return the pickle, and the names of the classes and functions of the notebook in it."""
+    """Return the pickle, and the names of the notebook's classes and functions that it contains."""
     file = io.BytesIO()
     pickler = _Pickler(file)
     try:
@@ -131,9 +131,9 @@ def _pickled(model: Any) -> tuple[bytes, set[str]]:
 
 
 def modules_in(content: bytes) -> Iterator[str]:
-    """Yield all text of a pickle that may name a module: of classes, functions and imports within functions.
+    """Yield all text of a pickle that may be a module name: of classes, functions and imports in functions.
 
-    Code that is there by value names its own module too, which it does not need.
+    Code by value also names its own module, which it does not need. That text is skipped.
     """
     for before, text in _texts(content):
         if before not in _OF_VALUES and len(text) < _LONGEST_NAME:
@@ -141,7 +141,7 @@ def modules_in(content: bytes) -> Iterator[str]:
 
 
 def _texts(content: bytes) -> Iterator[tuple[str | None, str]]:
-    """Yield all text of a pickle, each with the text that comes right before it."""
+    """Yield all text of a pickle, each after the text that directly precedes it or None."""
     memo: dict[int, str | None] = {}
     before: str | None = None
     text: str | None = None
@@ -159,13 +159,13 @@ def _texts(content: bytes) -> Iterator[tuple[str | None, str]]:
 
 
 def _find_unpicklable(value: Any, path: str, error: Exception, depth: int) -> tuple[str, Any, str]:
-    """Return the innermost part that cannot be pickled: its path, itself, and why."""
+    """Return the innermost part that cannot be pickled: its path, its value, and the reason."""
     reason = str(error).partition("\n")[0] or type(error).__name__
     if depth:
         for name, part in _parts(value, path):
             try:
                 cloudpickle.Pickler(_NullFile()).dump(part)
-            except Exception as inner:  # noqa: BLE001 - whatever pickling of a user's class raises
+            except Exception as inner:  # noqa: BLE001 - user code may raise any exception
                 return _find_unpicklable(part, name, inner, depth - 1)
     return path, value, reason
 

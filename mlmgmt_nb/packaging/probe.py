@@ -23,7 +23,7 @@ class _HidingFinder:
     """A module finder that hides some modules.
 
     Args:
-        finder: the finder that is asked for the others.
+        finder: the finder for all other modules.
         hidden: top-level modules.
     """
 
@@ -44,7 +44,7 @@ class _HidingFinder:
 
 
 def main(order_file: str, result_file: str) -> None:
-    """Load, answer, and write the outcome."""
+    """Load the folder, answer the request, and write the outcome."""
     from mlmgmt_nb.scoring.application.application import find_application
     from mlmgmt_nb.scoring.driver.loading import load_driver
     from mlmgmt_nb.scoring.errors import LoadError, RequestError

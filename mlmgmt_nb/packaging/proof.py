@@ -10,7 +10,7 @@ from typing import Any
 __all__ = ["MAX_ROWS", "Difference", "Proof", "compare"]
 
 MAX_ROWS = 100
-"""The proof uses at most so many rows of the sample."""
+"""Maximum number of sample rows that the proof uses."""
 
 _SHOWN = 5
 
@@ -20,9 +20,9 @@ class Difference:
     """A value that differs.
 
     Attributes:
-        path: where it is in the answer, such as `[3]` or `[0].low`.
-        expected: the value of the notebook.
-        got: the value of the package.
+        path: its location in the answer, such as `[3]` or `[0].low`.
+        expected: the value from the notebook.
+        got: the value from the package.
     """
 
     path: str
@@ -38,13 +38,13 @@ class Proof:
     """The result of running a package in a fresh process.
 
     Attributes:
-        rows: number of rows of the sample that it answered.
-        compared: whether there was an object in the notebook to compare with; a model file has none.
-        largest: the largest difference between two numbers, relative to the larger one.
-        differences: values that differ by more than the tolerance; at most a few.
-        seconds: how long the process took, from its start to its answer.
-        shows_values: whether its text has the values that differ, or only where they are: those of a sensitive sample
-            do not belong into the output of a notebook.
+        rows: number of sample rows that it answered.
+        compared: whether the answers were compared with an object in the notebook. For a model file, there is none.
+        largest: the largest tolerated difference between two numbers, relative to the larger number or at least 1.
+        differences: the first values that differ by more than the tolerance.
+        seconds: duration of the process.
+        shows_values: whether its text shows the values that differ, or only their locations. Values from a sensitive
+            sample must not appear in the output of a notebook.
     """
 
     rows: int
@@ -55,7 +55,7 @@ class Proof:
     shows_values: bool = True
 
     def statement(self, largest: float = 0.0) -> str:
-        """Return the proof as the predicate of a sentence about a service that was compared too.
+        """Return the proof as the predicate of a sentence about a service whose answers were also compared.
 
         Args:
             largest: the largest difference between the answers of the service and of the fresh process.
@@ -90,10 +90,10 @@ def compare(expected: Any, got: Any, tolerance: float) -> tuple[float, tuple[Dif
     Args:
         expected: the answer of the notebook.
         got: the answer of the package.
-        tolerance: largest relative difference of two numbers; labels and structure must be equal.
+        tolerance: maximum relative difference of two numbers. Labels and structure must be equal.
 
     Returns:
-        the largest difference that was tolerated, and the first values that differ.
+        the largest tolerated difference, and the first values that differ.
     """
     largest = 0.0
     differences: list[Difference] = []
@@ -107,7 +107,7 @@ def compare(expected: Any, got: Any, tolerance: float) -> tuple[float, tuple[Dif
 
 
 def _pairs(left: Any, right: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
-    """Return the values of two structures side by side; where the structures differ, their parts."""
+    """Yield the corresponding values of two structures and their paths; whole parts where the structures differ."""
     if isinstance(left, dict) and isinstance(right, dict) and left.keys() == right.keys():
         for key in left:
             yield from _pairs(left[key], right[key], f"{path}.{key}" if path else key)
@@ -119,10 +119,10 @@ def _pairs(left: Any, right: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
 
 
 def _distance(left: Any, right: Any) -> float:
-    """Return the relative difference of two numbers; 0 or infinity for all else."""
+    """Return the relative difference of two numbers; for other values, 0 if they are equal and infinity otherwise."""
     if left == right and isinstance(left, bool) == isinstance(right, bool):
         return 0.0
     if not all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in (left, right)):
         return math.inf
-    # Numbers near zero are compared as if they were about 1: probabilities of 1e-17 and 0 are equal.
+    # Below 1, the difference is absolute: probabilities of 1e-17 and 0 count as equal.
     return float(abs(left - right) / max(abs(left), abs(right), 1.0))

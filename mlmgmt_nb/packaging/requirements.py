@@ -1,4 +1,4 @@
-"""The requirements of a package: the distributions that it imports, pinned to the versions of this kernel."""
+"""The requirements of a package: imported distributions and their dependencies, pinned to this kernel's versions."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def requirements_text(
 
     Args:
         installed: the distributions of this kernel.
-        modules: the file of each module that was imported, by name.
-        folder: the application folder, which gets the wheels of local projects.
-        given: requirement lines that came with the model, which take the place of measured ones.
+        modules: the file of each imported module, by name.
+        folder: the application folder, to which wheels of local projects are added.
+        given: requirement lines of the model, which replace the lines for imported modules.
 
     Raises:
         UsageError: a local project cannot be built.
@@ -44,7 +44,7 @@ def requirements_text(
 
 
 def _requirement(name: str, folder: Path) -> str:
-    """Return the requirement for exactly the installed distribution; a local project becomes a wheel."""
+    """Return the requirement for exactly the installed distribution. A local project is built as a wheel."""
     installed = distribution(name)
     origin = origin_of(installed)
     url = str(origin.get("url", ""))
@@ -56,12 +56,12 @@ def _requirement(name: str, folder: Path) -> str:
         return f"./{_copied(Path(path_of(url)), folder)}"
     if url and not url.startswith("file:"):
         return f"{name} @ {url}"
-    # A local label such as `+cpu` names a build that indexes rarely have; the version without it admits that build.
+    # Indexes rarely have builds with a local label such as `+cpu`. The version without the label also matches them.
     return f"{name}=={installed.version.partition('+')[0]}"
 
 
 def _built(project: Path, folder: Path) -> str:
-    """Build the wheel of a project; return its path in the application folder."""
+    """Build the wheel of a project. Return its path in the application folder."""
     import uv
 
     target = folder / _WHEELS
@@ -76,7 +76,7 @@ def _built(project: Path, folder: Path) -> str:
             field="requirements",
             fix="Correct the project, or install a release of it.",
         )
-    (target / ".gitignore").unlink(missing_ok=True)  # which uv writes
+    (target / ".gitignore").unlink(missing_ok=True)  # uv writes it
     return made[-1].relative_to(folder).as_posix()
 
 

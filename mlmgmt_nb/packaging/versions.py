@@ -1,4 +1,4 @@
-"""Versions that a model was packaged with, as properties of its manifest, and the differences of a later kernel."""
+"""Versions that a model was packaged with, as properties of its manifest, and their differences from this kernel."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def properties(requirements: str) -> dict[str, str]:
     """Return the properties that record this kernel: its Python, its platform, and the versions of requirements.
 
     Args:
-        requirements: text of a requirements file; the versions are those up to its first empty line.
+        requirements: text of a requirements file. The pinned versions before its first empty line are recorded.
     """
     direct = requirements.partition("\n\n")[0]
     pins = [line for line in direct.splitlines() if _PIN.fullmatch(line)]
@@ -30,7 +30,7 @@ def properties(requirements: str) -> dict[str, str]:
 
 
 def difference(recorded: Mapping[str, str]) -> str | None:
-    """Return how this kernel differs from the record of a manifest, in one line; None without either."""
+    """Return the differences of this kernel from recorded properties, in one line; None if there are none."""
     parts = []
     python = recorded.get(_PYTHON, "")
     if python and python.split(".")[:2] != platform.python_version().split(".")[:2]:

@@ -1,4 +1,4 @@
-"""The model of a package: written from an object or copied from a file, into a folder that was empty."""
+"""The model of a package, written from an object or copied from a file to an empty folder."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class WrittenModel(NamedTuple):
 
     Attributes:
         flavour: the framework.
-        saved: the files, and how a driver loads and calls them.
+        saved: the files, and the driver code that loads and calls them.
         call: the method and the sample.
         expected: the answer of the object in the notebook, as JSON; None if there is nothing to compare with.
     """
@@ -44,7 +44,7 @@ class WrittenModel(NamedTuple):
 
 
 def written_from_file(source: Path, sample: Any, method: str | None, folder: Path) -> WrittenModel:
-    """Copy a model file or folder into the application folder."""
+    """Copy a model file or folder to the application folder."""
     with _reading(source):
         flavour = flavour_of(source)
         call = Call(method, flavour.sample(source, sample))
@@ -52,25 +52,25 @@ def written_from_file(source: Path, sample: Any, method: str | None, folder: Pat
 
 
 def written_from_object(model: Any, sample: Any, method: str | None, folder: Path) -> WrittenModel:
-    """Write an object into the application folder, and let it answer."""
+    """Write an object to the application folder, and compute its answer in the notebook."""
     flavour = flavour_of(model)
     given = flavour.sample(model, sample)
     call = Call(method if method is not None else flavour.method(model), given)
     if call.method is not None:
         flavour.check_method(model, call.method)
     try:
-        saved = flavour.save(model, call, folder)  # before it answers, which may change it
+        saved = flavour.save(model, call, folder)  # saved first, because answering may modify it
     except UsageError:
         raise
     except Exception:
-        expected_answer(flavour, model, call)  # its error names the reason if the model is not fitted
+        expected_answer(flavour, model, call)  # raises a clearer error if the model is not fitted
         raise
     return WrittenModel(flavour, saved, call, expected_answer(flavour, model, call))
 
 
 @contextmanager
 def _reading(source: Path) -> Iterator[None]:
-    """Turn the errors of frameworks for a file, which are of all types, into a sentence that names it."""
+    """Convert errors of frameworks, which may have any type, to a UsageError that names the file."""
     try:
         yield
     except MlmgmtError:
@@ -91,7 +91,7 @@ def _reading(source: Path) -> Iterator[None]:
 
 
 def path_of_model(model: Any) -> Path | None:
-    """Return the path, if the model is a file or folder."""
+    """Return the path if the model is given as one; None for an object."""
     if not isinstance(model, (str, os.PathLike)):
         return None
     path = Path(model).expanduser()
@@ -109,7 +109,7 @@ def empty_folder(folder: Path) -> Path:
 
 @contextmanager
 def emptied_on_failure(folder: Path) -> Iterator[None]:
-    """Remove what a failed attempt wrote to the folder, which was empty: the next attempt gets the same folder."""
+    """Empty the folder again if the block fails, so that the next attempt can use it."""
     try:
         yield
     except BaseException:
@@ -119,12 +119,12 @@ def emptied_on_failure(folder: Path) -> Iterator[None]:
 
 
 def copied_dependencies(paths: Iterable[Path], folder: Path, carried: Collection[str]) -> list[str]:
-    """Copy files and folders that the model reads into the application folder; return their names there.
+    """Copy files and folders that the model reads to the application folder. Return their names there.
 
     Args:
         paths: the files and folders.
         folder: the application folder.
-        carried: names of local modules that are there already.
+        carried: names of local modules that the folder already contains.
 
     Raises:
         UsageError: a path does not exist, or has the name of a generated file.

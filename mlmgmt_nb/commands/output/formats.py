@@ -28,12 +28,12 @@ from mlmgmt_nb.terminal import encodable, json_printable, one_line, printable
 __all__ = ["deployed", "formatted", "plain", "queried"]
 
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""What a formula begins with, in its wide forms too."""
+"""Characters that start a formula in a spreadsheet, and their full-width forms."""
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def plain(value: Any) -> Any:
-    """Return a value as JSON types, with the names of the API. Keys stay masked unless shown."""
+    """Return a value as JSON types, with API names. Keys are masked unless they were requested unmasked."""
     if isinstance(value, Pager):
         return [msgspec.to_builtins(item) for item in value]
     if isinstance(value, Keys):
@@ -42,7 +42,7 @@ def plain(value: Any) -> Any:
         return dict(value.summary)
     if isinstance(value, (Difference, Drift, ReplayReport)):
         return value.to_dict()
-    if hasattr(value, "iloc"):  # a DataFrame; as JSON has it, so times are text and what is missing is null
+    if hasattr(value, "iloc"):  # a DataFrame; in JSON, times are text and missing values are null
         return json.loads(value.to_json(orient="records", date_format="iso"))
     if isinstance(value, ProposedChange):
         return plain(value.candidate)
@@ -66,7 +66,7 @@ def queried(value: Any, query: str) -> Any:
     Raises:
         UsageError: the query is not valid.
     """
-    import jmespath  # only who asks needs it
+    import jmespath  # only queries need it
     import jmespath.exceptions
 
     try:
@@ -76,14 +76,15 @@ def queried(value: Any, query: str) -> Any:
 
 
 def formatted(value: Any, output: str, query: str | None = None, encoding: str | None = None) -> str:
-    """Return a value as the text that a shell prints, without a trailing newline. No terminal obeys anything in it, and
-    no cell of TSV or CSV is run by a spreadsheet.
+    """Return a value as the text that a shell prints, without a trailing newline.
+
+    Terminal control characters are escaped, and spreadsheets do not evaluate cells of TSV or CSV as formulas.
 
     Args:
         value: the result of a command or query.
         output: `table`, `wide`, `json`, `tsv` or `csv`.
-        query: a JMESPath query to ask first. TSV then has no line of names.
-        encoding: that of the terminal or file, if it may lack characters: JSON is written without those.
+        query: a JMESPath query to apply first. TSV then has no header.
+        encoding: encoding of the terminal or file. JSON is ASCII if the encoding lacks one of its characters.
     """
     if query:
         value = queried(value, query)
@@ -115,13 +116,13 @@ def _for_people(value: Any, *, is_wide: bool) -> str:
 
 
 def deployed(service: DeployedService, prog: str) -> str:
-    """Return the three lines of a service that was proven; `prog` is how its user calls commands."""
+    """Return the three lines about a verified service. `prog` is the program as the user calls it."""
     (name, proof), (url, uri), (hint, command) = service.lines
     return "\n".join([f"{name} {proof}", f"{url}     {uri}", f"{hint}  {prog} {command}"])
 
 
 def _rows(value: Any) -> tuple[list[str], list[list[Any]]]:
-    """Return the names of columns, if there are any, and the rows for a program."""
+    """Return the column names, or an empty list, and the rows for programs."""
     if isinstance(value, Pager):
         return programs_rows(value.item, list(value))
     value = plain(value)
@@ -138,11 +139,11 @@ def _json(value: Any, encoding: str | None = None) -> str:
 
 
 def _record(value: Mapping[str, Any]) -> str:
-    """Return a record with a line a value; empty values are left out."""
+    """Return a record with one line per value, without empty values."""
     known = {name: printable(_cell(_summary(item))) for name, item in value.items()}
     known = {name: text for name, text in known.items() if text not in {"", "{}"}}
     width = max(map(len, known), default=0)
-    # Further lines of a value must not look like other values.
+    # Continuation lines are indented so that they do not look like other values.
     known = {name: text.replace("\n", "\n" + " " * (width + 2)) for name, text in known.items()}
     return "\n".join(f"{name:<{width}}  {text}" for name, text in known.items())
 
@@ -165,7 +166,7 @@ def _is_table(value: Any) -> bool:
 
 
 def _summary(value: Any) -> Any:
-    """Return a resource inside of another one by its id, an error by its message; anything else as it is."""
+    """Return a nested resource as its id, an error as its message, and other values unchanged."""
     if isinstance(value, dict):
         return value.get("id") or value.get("message") or value
     return [_summary(item) for item in value] if isinstance(value, list) else value
@@ -208,7 +209,7 @@ def _csv_cell(value: Any) -> str:
 
 
 def _harmless(cell: str) -> str:
-    """Return a cell, with an apostrophe before it if a spreadsheet would run it as a formula (not for numbers)."""
+    """Return a cell, with a leading apostrophe if a spreadsheet would evaluate it as a formula (except for numbers)."""
     if not cell.lstrip("\"' \t\r\n").startswith(_FORMULA) or _NUMBER.fullmatch(cell):
         return cell
     return f"'{cell}"

@@ -1,7 +1,7 @@
-"""Lists of resources as rows of text: the columns that matter to people, or all of them for programs.
+"""Lists of resources as rows of text: important columns for people, all columns for programs.
 
-Programs get the columns of `Pager.to_frame` in the same order, under the API's names: first `id`, `name`, `version` and
-`state`, then the others in the contract's order. A resource or error inside another is its id or message.
+Programs get the columns of `Pager.to_frame` in the same order, but with API names: first `id`, `name`, `version` and
+`state`, then the others in the order of the contract. A nested resource is its id, and an error its message.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ COLUMNS: Mapping[type, Sequence[str]] = {
     DeploymentRecord: ("serviceName", "status", "imageId", "change", "reason", "age", "id"),
     AsyncOperationStatus: ("operationType", "state", "error", "age", "duration", "id"),
 }
-"""Columns of a table, by their names in the API. `age` is the time since the creation, `duration` that of an operation;
-for a service, `state` is whether it serves and `lastOperation` an update that failed.
+"""Columns of a table, by API name. `age` is the time since creation, and `duration` the time that an operation took.
+For a service, `state` is its condition, and `lastOperation` the state of its last operation if that differs.
 """
 _TEXTS = frozenset({"tags", "description", "error", "reason"})
 _LONGEST = 80
@@ -37,11 +37,11 @@ _UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"))
 
 
 def narrow_rows(items: Sequence[msgspec.Struct], now: dt.datetime | None = None) -> list[dict[str, Any]]:
-    """Return rows with the columns of `COLUMNS` that have a value; all columns for other types. Long texts are cut.
+    """Return rows with the columns of `COLUMNS` that have a value, or all columns for other types. Cut long texts.
 
     Args:
         items: resources of one type.
-        now: time that ages are measured at (default: now).
+        now: reference time for ages (default: the current time).
     """
     columns = _columns(items)
     rows = [{name: cut(name, row.get(name)) for name in columns or row} for row in _rows(items, now)]
@@ -49,18 +49,18 @@ def narrow_rows(items: Sequence[msgspec.Struct], now: dt.datetime | None = None)
 
 
 def wide_rows(items: Sequence[msgspec.Struct], now: dt.datetime | None = None) -> list[dict[str, Any]]:
-    """Return rows with the columns of `narrow_rows` first, and then all others that have a value. Nothing is cut."""
+    """Return rows with the columns of `narrow_rows`, then all others that have a value. Texts are not cut."""
     columns = _columns(items)
     return _without_empty([{name: row.get(name) for name in (*columns, *row)} for row in _rows(items, now)])
 
 
 def programs_rows(type_: type[msgspec.Struct], items: Sequence[msgspec.Struct]) -> tuple[list[str], list[list[Any]]]:
-    """Return the names and the rows of all columns of a type, whether they have values or not."""
+    """Return the names and rows of all columns of a type, including columns without values."""
     return flat_names(type_), [list(flat(item).values()) for item in items]
 
 
 def cut(name: str, value: Any) -> Any:
-    """Return a value of a column, shortened if it is a long text such as a description. Names, ids and URLs are not."""
+    """Return a value of a column. Long texts such as descriptions are shortened; names, ids and URLs are not."""
     if name not in _TEXTS or value is None:
         return value
     text = value if isinstance(value, str) else ", ".join(value)
@@ -68,7 +68,7 @@ def cut(name: str, value: Any) -> Any:
 
 
 def age(since: str, until: dt.datetime) -> str:
-    """Return the time that has passed in its largest unit: `45s`, `12m`, `3h` or `5d`.
+    """Return the elapsed time in its largest unit: `45s`, `12m`, `3h` or `5d`.
 
     Example:
         >>> age("2026-01-01T00:00:00Z", dt.datetime(2026, 1, 1, 3, 59, tzinfo=dt.UTC))
@@ -89,17 +89,17 @@ def _rows(items: Sequence[msgspec.Struct], now: dt.datetime | None) -> list[dict
 
 
 def _for_people(item: msgspec.Struct, now: dt.datetime) -> dict[str, Any]:
-    """Return a row with everything that a table can show."""
+    """Return a row with all columns that a table can show."""
     row = flat(item)
     created = next((row[name] for name in _CREATED if row.get(name)), None)
     row["age"] = age(created, now) if created else None
     if "archived" in row:
-        no = None if isinstance(item, DetailedImage) else "no"  # one image, not a column of a list
+        no = None if isinstance(item, DetailedImage) else "no"  # a single image, not a row of a list
         row["archived"] = "yes" if row["archived"] else no
     if isinstance(item, AsyncOperationStatus) and item.created_time and item.end_time:
         row["duration"] = f"{(item.end_time - item.created_time).total_seconds():.1f}s"
     if isinstance(item, ServiceResponse):
-        # An update that failed leaves the service serving: these are two columns.
+        # A service keeps serving after a failed update, so its condition and its last operation are two columns.
         row["state"] = condition(item)
         row["lastOperation"] = None if row["state"] == item.state else item.state
         row["image"] = f"{item.image.name} version {item.image.version}" if item.image else None

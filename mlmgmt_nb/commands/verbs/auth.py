@@ -67,9 +67,9 @@ def _login(session: Session, arguments: _Login) -> Settings:
 
 
 def _secret(method: str, certificate: str | None) -> str | None:
-    """Return the secret of a service principal: from the environment, or typed at a hidden prompt.
+    """Return the secret of a service principal, typed at a hidden prompt; None if not needed or in the environment.
 
-    It has no flag: arguments of a command land in the history, the notebook or the list of processes.
+    It has no flag: command arguments appear in the history, the notebook or the list of processes.
     """
     if method != "service-principal" or certificate is not None or os.environ.get("AZURE_CLIENT_SECRET"):
         return None

@@ -1,4 +1,4 @@
-"""The command `env kubernetes`: configures a cluster of the embedded service, and switches to it."""
+"""The command `env kubernetes`: configure a cluster of the embedded service, and switch to it."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def _is_known(session: Session, name: str) -> bool:
 
 
 def _configure(session: Session, name: str, chosen: dict[str, str | bool]) -> None:
-    """Write settings of a cluster into the file of the embedded service, which reads it again."""
-    import tomlkit  # only who writes the file needs it
+    """Write settings of a cluster to the clusters file of the embedded service, which reloads it."""
+    import tomlkit  # only needed to write the file
     from tomlkit.exceptions import ParseError
 
     if session.setting("base_url") is not None:

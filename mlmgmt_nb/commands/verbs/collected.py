@@ -1,4 +1,4 @@
-"""The commands that read what a service collected or recorded, and compare it with a training sample."""
+"""Commands that read collected data and recorded requests of a service, and compare data with a training sample."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands: computes, called environments as in 2017, and their aliases."""
+"""Commands: computes and their aliases. The commands call computes environments, as in 2017."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["COMMANDS", "switch_to"]
 
 _NAME = Flag("-i -n --name --cluster-name --compute", "id or alias of the compute", required=True)
 _NAME_BESIDE_INSTALL = Flag("-n --name --cluster-name --compute", "id or alias of the compute", required=True)
-"""The same where `-i` is `--install`, as in 2017."""
+"""The flag for commands whose `-i` is `--install`, as in 2017."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ def _known(session: Session) -> dict[str, dict[str, str | None]] | None:
 
 
 def _computes(session: Session) -> dict[str, dict[str, str | None]]:
-    """Return the computes by id, among them the chosen one. Of other servers, return those in use."""
+    """Return the computes by id, including the chosen one. If the server does not list them, return those in use."""
     known = _known(session)
     if known is None:
         used = {service.compute_resource.id for service in session.workspace.services.list()}
@@ -118,7 +118,7 @@ def _show(session: Session, arguments: _Show) -> object:
 
 
 def _check(session: Session, compute: str) -> None:
-    """Refuse a compute that the service does not have or that is not available. Every service has `local`."""
+    """Raise UsageError for a compute that is unknown or not available. Every service has `local`."""
     known = None if compute == "local" else _known(session)
     if known is None:
         return
@@ -135,7 +135,7 @@ def _check(session: Session, compute: str) -> None:
 
 
 def switch_to(session: Session, compute: str) -> Text:
-    """Use a compute from now on, if it is available."""
+    """Set the compute of the current profile, if the compute is available."""
     _check(session, compute)
     profile, _ = session.config.profile()
     session.config.set(profile, {"compute": compute})

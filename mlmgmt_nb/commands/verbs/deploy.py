@@ -1,4 +1,4 @@
-"""The deployment flow of the client for commands: flags define the source, the session shows the progress."""
+"""The deployment flow of the client for commands. Flags define the source, and the session shows the progress."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def flow(
     Args:
         session: the session, which reports its progress.
         name: name of the manifest, image or service.
-        compute: compute to build the image for and run the service on; None if only a manifest is made.
+        compute: compute to build the image for and to run the service on; None to create only a manifest.
         description: description of the manifest and image.
         timeout: maximum number of seconds to wait for the image.
-        started: gets the pollers of the operations that the flow waits for.
+        started: list that collects the pollers of the operations that the flow waits for.
     """
     report = session.report
     reused: list[Model | Manifest] = []
@@ -68,13 +68,13 @@ def flow(
 
 
 def compute_of(session: Session, given: str | None) -> str:
-    """Return the compute that is given, or else that of the settings."""
+    """Return the given compute, or the compute of the settings."""
     return given or session.setting("compute") or "local"
 
 
 @contextmanager
 def resumable(session: Session) -> Iterator[list[Poller[Any]]]:
-    """Collect the pollers that a flow waits for; an interrupt names the command that waits for the last one."""
+    """Collect the pollers that a flow waits for. An interrupt names the command that waits for the last operation."""
     started: list[Poller[Any]] = []
     try:
         yield started
@@ -89,7 +89,7 @@ def source_of(session: Session, arguments: DeployArguments) -> DeploySource:
     """Return the models and files that the flags name.
 
     Raises:
-        UsageError: there is neither a driver nor a model file, or the sample cannot be read.
+        UsageError: there is neither a driver nor a model file, or the sample file does not exist.
         NotFoundError: a model is not registered.
     """
     files = list(arguments.model_file)
@@ -112,10 +112,10 @@ def source_of(session: Session, arguments: DeployArguments) -> DeploySource:
 
 
 def check_no_new_version(given: bool, reason: str) -> None:
-    """Refuse `--new-version` where nothing is registered.
+    """Raise UsageError for `--new-version` if nothing is registered.
 
     Raises:
-        UsageError: it is given.
+        UsageError: the flag is given.
     """
     if given:
         raise UsageError(
@@ -126,7 +126,7 @@ def check_no_new_version(given: bool, reason: str) -> None:
 
 
 def package_options(arguments: PackagingArguments) -> PackageOptions:
-    """Return how the flags say that a model is packaged. A sample in a file is read."""
+    """Return the packaging options from the flags. A sample file is read."""
     options: PackageOptions = api_arguments(PACKAGING, arguments)  # type: ignore[assignment]
     options["sample"] = read_sample(arguments.sample)
     return options

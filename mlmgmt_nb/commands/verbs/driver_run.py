@@ -1,4 +1,4 @@
-"""One run of a driver in the scoring runtime, as a check: load it in a process, score a sample, explain a failure."""
+"""A check run of a driver in the scoring runtime: load it in a process, score a sample, and explain a failure."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ["DriverRun", "read_source", "run_driver", "source_line"]
 
 _LOAD_SECONDS = 60.0
 _LOOK_SECONDS = 0.02
-"""Between two looks at the log of a driver that loads."""
+"""Seconds between two reads of the log while a driver loads."""
 _MISSING = re.compile(r"No module named '([\w.]+)'|No such file or directory: '([^']+)'")
 _URL = re.compile(r"http://\S+/score\s*$", re.MULTILINE)
 
 
 class DriverRun(NamedTuple):
-    """The environment of a check: the folder and Python of an image, the driver, and the time for a sample."""
+    """The setup of a check: the staged folder and Python, the driver, the timeout, the options, and the origin."""
 
     stage: Stage
     python: str
@@ -36,7 +36,7 @@ class DriverRun(NamedTuple):
 
 
 def run_driver(run: DriverRun, sample: Any) -> tuple[Any, Any]:
-    """Load the driver in a separate process, as a replica does, and score the sample or that of the schema."""
+    """Load the driver in a separate process, as a replica does, and score the given sample or the schema sample."""
     command = [run.python, "-m", "mlmgmt_nb.scoring", "--app", str(run.stage.app)]
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
         process = subprocess.Popen(
@@ -94,7 +94,7 @@ def _score(url: str, sample: Any, log: IO[str], run: DriverRun) -> Any:
     try:
         answer = requests.post(url, json=sample, timeout=run.timeout + 5.0)
         body = answer.json()
-    except requests.RequestException as error:  # the driver ended the process, or holds it up
+    except requests.RequestException as error:  # the driver ended or blocked the process
         raise _failure(_text(log), run, f"no answer to the sample: {error}") from error
     if answer.ok:
         return body
@@ -104,7 +104,7 @@ def _score(url: str, sample: Any, log: IO[str], run: DriverRun) -> Any:
 
 
 def _failure(log: str, run: DriverRun, summary: str) -> UsageError:
-    """Return the error for a driver that raised, at its own line."""
+    """Return the error for a driver that raised, with the line in the driver."""
     path = run.driver
     lines = [line for line in log.splitlines() if line.strip()]
     numbers = re.findall(rf'File ".*{re.escape(path.name)}", line (\d+)', log)
@@ -118,7 +118,7 @@ def _failure(log: str, run: DriverRun, summary: str) -> UsageError:
 
 
 def _left_out(what: str, run: DriverRun) -> str:
-    """Return the fix for a file that is beside the driver here, but was not named."""
+    """Return the fix for a missing file that lies beside the driver but was not named; "" if there is none."""
     found = _MISSING.search(what)
     if found is None:
         return ""
@@ -138,7 +138,7 @@ def _text(log: IO[str]) -> str:
 
 
 def read_source(path: Path, field: str) -> str:
-    """Return the text of a file; `field` names the argument in the error."""
+    """Return the text of a file. `field` is the argument that errors name."""
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -146,7 +146,7 @@ def read_source(path: Path, field: str) -> str:
 
 
 def source_line(source: str, number: int, path: Path, *, written: bool) -> str:
-    """Name a line of the driver, and its line in the cell, whose first line is the magic."""
+    """Describe a line of the driver, and its line number in the cell. The first line of the cell is the magic."""
     lines = source.splitlines()
     text = lines[number - 1].strip() if 0 < number <= len(lines) else ""
     cell = f" (line {number + 1} of the cell)" if written else ""

@@ -47,12 +47,12 @@ class CheckedDriver(msgspec.Struct, frozen=True, rename="camel"):
     """A driver that was checked.
 
     Attributes:
-        driver: its file.
-        arguments: of its `run`.
+        driver: path of the driver.
+        arguments: argument names of its `run`.
         has_init: whether it has `init`.
         sample: the sample that it ran on, as JSON, or None.
         result: the result of `run`.
-        seconds: how long loading it and the run took; 0 when it was not loaded.
+        seconds: duration of loading and running it; 0 if it was not loaded.
     """
 
     driver: str
@@ -99,7 +99,7 @@ def _driver(session: Session, arguments: _Driver) -> CheckedDriver:
 
 
 def _variables(option: str, given: Sequence[str] | None) -> list[str]:
-    """Return the arguments that hand variables on to the runtime."""
+    """Return the command-line arguments that pass variables to the runtime."""
     flag = f"--{option.replace('_', '-')}"
     return [
         part for value in given or () for part in (flag, str(Path(value).absolute()) if flag == "--env-file" else value)
@@ -107,17 +107,16 @@ def _variables(option: str, given: Sequence[str] | None) -> list[str]:
 
 
 def check_driver(driver: Path, beside: Sequence[Path] | None, schema: Path | None = None) -> CheckedDriver:
-    """Check a driver before it is deployed: that it compiles and has `run`, that it loads, and that it answers for the
-    sample of its schema.
+    """Check that a driver compiles, has `run`, loads, and answers for the sample of its schema.
 
     Args:
         driver: the driver.
-        beside: files and folders that are beside it when it runs; None if they are not available here; then it
+        beside: files and folders beside the driver at run time. If None, they are not available here, and the driver
             is not loaded.
         schema: its schema file.
 
     Raises:
-        UsageError: the check failed; the message has the line of the driver.
+        UsageError: the check failed. The message has the line of the driver, if known.
     """
     compiled = _compiled(read_source(driver, "driver"), driver, written=False)
     if beside is None:
@@ -141,7 +140,7 @@ def _check(compiled: CheckedDriver, run: DriverRun, sample: Any) -> CheckedDrive
 
 
 def _sample(given: Any) -> Any:
-    """Return the sample: a Python value, or the file that has it as JSON."""
+    """Return the sample: a Python value, or the content of a JSON file."""
     if not isinstance(given, (str, os.PathLike)):
         return given
     try:
@@ -153,10 +152,10 @@ def _sample(given: Any) -> Any:
 
 
 def _functions(source: str, path: Path, *, written: bool) -> dict[str, list[str]]:
-    """Return the functions at the top of the driver, with their arguments.
+    """Return the top-level functions of the driver, with their arguments.
 
     Raises:
-        UsageError: it does not compile, or has no `run`.
+        UsageError: the driver does not compile, or has no `run`.
     """
     try:
         tree = ast.parse(source, str(path))
@@ -179,7 +178,7 @@ def _functions(source: str, path: Path, *, written: bool) -> dict[str, list[str]
 
 
 _BESIDE = tuple(flag for flag in APPLICATION if flag.dest in {"model_file", "dependency", "requirements"})
-"""Flags of a deployment for files that are sent along; the check has no other files."""
+"""Deployment flags for files beside the driver. The check uses no other files."""
 
 COMMANDS: tuple[Command[Any], ...] = (
     Command(

@@ -1,4 +1,4 @@
-"""The command that writes the driver of a model."""
+"""The command that generates a driver for a model."""
 
 from __future__ import annotations
 

@@ -67,14 +67,14 @@ def _last_error(session: Session, _: CommonArguments) -> object:
 
 
 def _driver_traceback(session: Session, error: BaseException) -> str:
-    """Return the traceback of the driver, if it failed and its log is there."""
+    """Return the driver traceback of an error; "" if there is none or the log cannot be read."""
     if isinstance(error, OperationFailed):
         return error.driver_traceback
     if not isinstance(error, DriverError) or not error.service:
         return ""
     try:
         log = session.workspace.services.logs(error.service, tail=_SEARCHED_LINES).text
-    except MlmgmtError:  # the service may be deleted, or not respond
+    except MlmgmtError:  # the service may be deleted, or the server may not respond
         return ""
     return "\n".join(driver_traceback(chosen_lines(log, RequestLogFilter(error.request_id)).splitlines()))
 

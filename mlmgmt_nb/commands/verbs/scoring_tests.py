@@ -89,7 +89,7 @@ def _test(session: Session, arguments: _Test) -> object:
 
 
 def _cases(session: Session, arguments: _Test) -> Any:
-    """Return the cases of `--cases`: a Python value, JSON text, or `@` and a file; the service's own sample without."""
+    """Return the cases of `--cases`: a Python value, JSON text, or `@` and a file. By default, the service sample."""
     given = arguments.cases
     if given is None:
         case = sample(session.workspace, arguments.service)

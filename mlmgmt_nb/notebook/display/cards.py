@@ -1,4 +1,4 @@
-"""The cards of the resources of the API, and the table of all types that have a display."""
+"""Cards of API resources, and the table of all types that have a display."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHANGE = ("mlmgmt_nb.client.services.candidates", "ProposedChange")
 
 
 def card_of(resource: Any) -> Card:
-    """Return the card of a resource of the API."""
+    """Return the card of an API resource."""
     by_name = {name: card for module, name, card in cards() if module == _RESOURCES}
     shown = by_name[_name_among(by_name, resource)](resource)
     assert isinstance(shown, Card)
@@ -25,7 +25,7 @@ def card_of(resource: Any) -> Card:
 
 
 def cards() -> Iterator[tuple[str, str, Callable[[Any], Shown | str]]]:
-    """Yield the module and name of each type that has a display, and the function that returns it."""
+    """Yield the module and name of each type that has a display, and the function that creates the display."""
     resources: Mapping[str, Callable[[Any], Card]] = {
         "Model": _model,
         "Manifest": _manifest,
@@ -165,7 +165,7 @@ def candidate_card(candidate: Any) -> Card:
 
 
 def _mirror(mirror: Any) -> str | None:
-    """Return the mirror of a candidate in one line: its state, its share, and what it has compared."""
+    """Return the mirror of a candidate in one line: its state, share and counts."""
     if mirror is None:
         return None
     counts = f"{mirror.pairs:,} pairs of answers, {mirror.dropped:,} dropped, {mirror.skipped:,} skipped"
@@ -173,7 +173,7 @@ def _mirror(mirror: Any) -> str | None:
 
 
 def _canary(canary: Any) -> str | None:
-    """Return the canary of a candidate in one line: its state, its share, and the values that decide."""
+    """Return the canary of a candidate in one line: its state, share and steps, and the reason for its verdict."""
     if canary is None:
         return None
     steps = ", ".join(f"{step.share:g}" for step in canary.steps)
@@ -231,7 +231,7 @@ def _operation(operation: Any) -> Card:
 
 
 def _poller(poller: Any) -> Shown:
-    """Return the card of the resulting image or service; before that, of the operation as last seen."""
+    """Return the card of the resulting image or service; until the operation has succeeded, its last known state."""
     operation = poller.operation
     if operation is not None and operation.state == "Succeeded":
         made = _made(poller)
@@ -244,7 +244,7 @@ def _poller(poller: Any) -> Shown:
 
 
 def _made(poller: Any) -> Shown | None:
-    """Return the card of the result of an operation; None if it was deleted or the server cannot be reached."""
+    """Return the card of the result of an operation; None if the result was deleted or the server cannot be reached."""
     from mlmgmt_nb.errors import MlmgmtError
 
     try:
@@ -261,7 +261,7 @@ def _made(poller: Any) -> Shown | None:
 
 
 def _name_among(cards: Mapping[str, Any], resource: Any) -> str:
-    """Return the name of the nearest type of a resource that has a card, or "": its own, or that of a base."""
+    """Return the name of the first class in the resource's MRO that has a card, or ""."""
     return next((base.__name__ for base in type(resource).__mro__ if base.__name__ in cards), "")
 
 

@@ -1,4 +1,4 @@
-"""Code in displays: highlighted by the colors of the theme."""
+"""Code in displays, with syntax highlighting for light and dark themes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ body[data-jp-theme-light="false"] .mlmgmt, body.vscode-dark .mlmgmt, html[theme=
   white-space: pre-wrap; overflow-wrap: anywhere;
 }
 """
-"""Of code, and of its tokens: those that matter for reading."""
+"""Styles for code, and for the kinds of tokens that have a color."""
 _TOKENS = {"comment": "c c1", "string": "s s1 s2 sb nt", "number": "m mi mf", "keyword": "k kc kn"}
 CODE_CSS += "".join(
     f"{', '.join(f'.mlmgmt .mlmgmt-token-{token}' for token in tokens.split())} {{ color: var(--mlmgmt-{color}); }}\n"
@@ -24,7 +24,7 @@ CODE_CSS += "".join(
 
 
 def highlighted(code: str, language: str) -> str:
-    """Return code as HTML for the inside of a `pre`, whose text is the code.
+    """Return code as highlighted HTML for a `pre` element. Its text content is the code, unchanged.
 
     Args:
         code: the code.

@@ -1,7 +1,7 @@
 """Registration of the displays with IPython, by the names of types: their modules are not imported.
 
-A display is one MIME bundle, made once: that of a list or a poller may ask the server. Values inside others, such as
-the items of a list, are shown by their short `repr`.
+A display is one MIME bundle, created once, because the display of a list or poller may send requests. Values inside
+others, such as the items of a list, are shown by their short `repr`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["register", "unregister"]
 
 
 _BUILT_IN = frozenset({"ComputeList", "LogPart", "Page", "Scored", "SecretText", "ServiceLog", "Text"})
-"""Subclasses of built-in types, whose own text IPython prefers to that of a bundle."""
+"""Subclasses of built-in types. IPython ignores the text in their MIME bundles, so they also get a text formatter."""
 
 
 def register(shell: Any, open_change: Callable[[Any], None]) -> None:
@@ -44,7 +44,7 @@ def register(shell: Any, open_change: Callable[[Any], None]) -> None:
 
 
 def _leave_to_its_panel(poller: Any) -> None:
-    """Display nothing if the running cell shows the operation already; IPython goes on to the other displays if not."""
+    """Display nothing if the running cell already shows the operation; otherwise, let IPython try other displays."""
     from mlmgmt_nb.notebook.display.shown import is_shown_here
 
     if not is_shown_here(poller):
@@ -52,7 +52,7 @@ def _leave_to_its_panel(poller: Any) -> None:
 
 
 def _in_notebook(shell: Any, value: Any, show: Callable[[Any], None]) -> None:
-    """Show a value in its panel; in a terminal, IPython goes on to the other displays."""
+    """Show a value in its panel; in a terminal, let IPython try the other displays."""
     if not hasattr(shell, "kernel"):
         raise NotImplementedError
     show(value)

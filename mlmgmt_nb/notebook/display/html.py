@@ -60,7 +60,7 @@ def alert(error: ErrorText) -> str:
 
 
 def progress_bar(label: str, part: float | None) -> str:
-    """Return a progress bar as HTML; that of ipywidgets has neither role nor text.
+    """Return a progress bar as HTML. The ipywidgets progress bar has neither an ARIA role nor a text.
 
     Args:
         label: the activity, for screen readers.
@@ -76,7 +76,7 @@ def progress_bar(label: str, part: float | None) -> str:
 
 
 def log_lines(lines: Sequence[str]) -> str:
-    """Return the lines of a log as HTML; "" without lines."""
+    """Return the lines of a log as HTML; "" if there are none."""
     if not lines:
         return ""
     style = "max-height:24em;overflow:auto;margin:4px 0;opacity:.8"

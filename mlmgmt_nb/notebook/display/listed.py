@@ -1,4 +1,4 @@
-"""A list as a DataFrame with all columns, whose display has those that matter to people."""
+"""A list as a DataFrame with all columns. Its display shows only the important ones."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ _WHOLE = ("display.max_colwidth", None, "display.max_columns", None, "display.ex
 
 
 class ListedFrame(pd.DataFrame):
-    """The resources of a list. What is made of it, such as a selection, is an ordinary DataFrame.
+    """The resources of a list. Results of DataFrame operations, such as a selection, are ordinary DataFrames.
 
-    Its display has the columns of `mlmgmt ... list` that have a value, uncut, and says how many others there are.
+    Its display shows the columns of `mlmgmt ... list` that have a value, without truncation by pandas, and the number
+    of all columns.
     """
 
     _metadata: ClassVar[list[str]] = ["_for_people", "_of_list"]
@@ -47,7 +48,7 @@ class ListedFrame(pd.DataFrame):
             return f"{self._displayed()!r}\n{self._size()}"
 
     def _repr_html_(self) -> str:
-        displayed: Any = self._displayed()  # the stubs of pandas lack the method
+        displayed: Any = self._displayed()  # the pandas stubs lack the method
         with pd.option_context(*_WHOLE, "display.show_dimensions", False):
             return f"{displayed._repr_html_()}<div>{self._size()}</div>"
 
@@ -68,14 +69,14 @@ class ListedFrame(pd.DataFrame):
 
 
 def _columns_of(item: type) -> list[str]:
-    """Return the names in a DataFrame of the columns that matter, or none for types without."""
+    """Return the DataFrame names of the important columns of a type; an empty list if the type has none."""
     names = next((COLUMNS[base] for base in item.__mro__ if base in COLUMNS), ())
     snake = [re.sub("(?<=[a-z])(?=[A-Z])", "_", name).lower() for name in names]
     return [column for name in snake for column in _STANDS_FOR.get(name, (name,))]
 
 
 def _is_empty(column: pd.Series[Any]) -> bool:
-    """Return whether no resource has a value: missing, False, an empty text, list or object, or an expected result."""
+    """Return whether all values are missing, False or empty, or, for `last_operation`, `Succeeded`."""
     if column.name == "last_operation":
         return bool((column == "Succeeded").all())
     return all(value is False or (isinstance(value, (str, list, dict)) and not value) for value in column.dropna())

@@ -37,7 +37,7 @@ class Live:
             self._handle.display(shown, raw=True)
 
     def _show_as_widget(self, markup: str) -> None:
-        """Show it as a widget: Voila updates widgets after its cells have run, but not outputs."""
+        """Show the output as a widget: Voila updates widgets after its cells have run, but not outputs."""
         if self._widget is not None:
             self._widget.value = markup
             return

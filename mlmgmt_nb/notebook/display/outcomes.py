@@ -1,4 +1,4 @@
-"""The displays of results that are more than properties: how to call a service, reports, differences, deployments."""
+"""Displays of results that need more than a table of properties: usage, reports, differences and deployments."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class UsageDisplay:
 
 
 class ReportDisplay:
-    """A scoring report. If a panel of the cell shows it already, only its attributes are displayed."""
+    """A scoring report. If a panel of the cell already shows it, only its attributes are displayed."""
 
     def __init__(self, report: Any) -> None:
         from mlmgmt_nb.notebook.display.shown import is_shown_here
@@ -71,7 +71,7 @@ class ComparisonDisplay:
 
 
 class DeployedDisplay:
-    """A service whose answers were verified, in three lines, and the command for calling it from elsewhere."""
+    """A service whose answers were verified: the result, the URL, the next command, and the command for its usage."""
 
     def __init__(self, service: Any) -> None:
         self._service = service

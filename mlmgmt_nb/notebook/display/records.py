@@ -58,7 +58,7 @@ class _Table:
     """A list, as a table of its first rows.
 
     Args:
-        title: what it lists.
+        title: title of the table, such as the kind of its items.
         items: resources of one type, or dictionaries.
         has_more: whether the list has more items than these.
     """
@@ -92,7 +92,7 @@ def _cell(text: str) -> str:
 
 
 def _pager(pager: Any) -> Shown:
-    """Return the first page of a list; if it cannot be read, the reason."""
+    """Return the first page of a list, or the reason why it cannot be read."""
     from mlmgmt_nb.errors import MlmgmtError
 
     try:
@@ -122,7 +122,7 @@ def _recorded(requests: Any) -> Card:
 
 
 def _record(title: str) -> Callable[[Any], Card]:
-    """Return the function that returns the card of a value with its properties."""
+    """Return a function that creates the card of a value from its properties."""
 
     def card(value: Any) -> Card:
         rows = [(name, _words(given)) for name, given in _properties(value)]
@@ -140,7 +140,7 @@ def _properties(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _words(value: Any) -> str:
-    """Return a value in a cell."""
+    """Return a value as the text of a table cell."""
     if value is None or value is False:
         return ""
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Record of what a panel of the running cell shows, so that the result of the cell does not repeat it."""
+"""Record of the objects that panels of the running cell show, so that the cell result does not repeat them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Live panels for notebooks, each with a static picture that is saved with the notebook."""
+"""Live panels for notebooks. Each has a static picture that is saved with the notebook."""
 
 from mlmgmt_nb.notebook.panels.change.view import ChangePanel
 from mlmgmt_nb.notebook.panels.deploy.view import DeployPanel

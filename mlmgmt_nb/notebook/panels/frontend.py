@@ -17,14 +17,14 @@ _PANELS = Path(__file__).parent
 
 
 def frontend(name: str, shown: dict[str, Any], on_message: Callable[[dict[str, Any]], None]) -> Any:
-    """Create a widget whose frontend is `NAME/NAME.js` and `NAME/NAME.css`, each after the common file.
+    """Create a widget whose frontend is `NAME/NAME.js` and `NAME/NAME.css`, each appended to the common file.
 
     The frontend draws `model.get("shown")` and reports user actions with `model.send({...})`, which calls
     `on_message`. `shown` is saved with the notebook. Send secrets with `widget.send({...})` to
     `model.on("msg:custom", ...)`, which is not saved.
 
     Args:
-        name: the name of the files.
+        name: the name of the folder and files.
         shown: the state to draw, as JSON types; assign a new value to `widget.shown` to redraw.
         on_message: called with each message; must return quickly, like all widget callbacks.
     """

@@ -31,7 +31,7 @@ def check(type_: type[msgspec.Struct], path: str, value: Any) -> str | None:
 
 
 def words(type_: type[msgspec.Struct], path: str) -> str:
-    """Return the values that a property accepts, as the object of "Enter"."""
+    """Describe the values that a property accepts, as a phrase that can follow "Enter"."""
     found = _found(type_, path)
     if isinstance(found, inspect.IntType):
         if found.ge is not None and found.le is not None:
@@ -76,7 +76,7 @@ def _found(type_: type[msgspec.Struct], path: str) -> inspect.Type:
 
 
 def _bare(type_: inspect.Type) -> inspect.Type:
-    """Return the type without its metadata and without the null for "not set"."""
+    """Return the type without its metadata and without the `None` that means "not set"."""
     while isinstance(type_, (inspect.Metadata, inspect.UnionType)):
         type_ = (
             type_.type

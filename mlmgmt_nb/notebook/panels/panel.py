@@ -35,7 +35,7 @@ from mlmgmt_nb.terminal import Terminal
 __all__ = ["Panel"]
 
 _VIEW_SECONDS, _PICTURE_SECONDS = 0.1, 1.0
-"""Minimum seconds between two drawings: a notebook server drops messages above its rate limit."""
+"""Minimum seconds between two drawings. Notebook servers drop messages above their rate limit."""
 _TROUBLE_SECONDS = 5.0
 """Seconds until the next poll after a failed one."""
 _WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -124,7 +124,7 @@ class Panel(ABC):
 
     @property
     def is_working(self) -> bool:
-        """Whether work given to `do` is still unfinished."""
+        """Whether work passed to `do` is still unfinished."""
         return self._working > 0
 
     def show(self) -> None:
@@ -151,7 +151,7 @@ class Panel(ABC):
         self._refresh.follow(self._poll)
 
     def embed(self) -> Any:
-        """Return the widget, to be shown in another panel. The other panel has a picture, and this one none."""
+        """Return the widget, to be shown in another panel. Only the other panel has a picture then."""
         self._prepare(is_live=True)
         with self.lock:
             self._is_embedded = True
@@ -190,17 +190,17 @@ class Panel(ABC):
         self._drawing.follow(self._redraw)
 
     def look_now(self) -> None:
-        """Schedule a call of `look` now, before it is due."""
+        """Call `look` in the refresh thread as soon as possible."""
         if self._is_displayed and not self._is_closed:
             self._refresh.follow(self._poll)
 
     def do(self, work: Callable[[], None], *, at_once: bool = False) -> None:
-        """Run work in the thread of the panel, after earlier work. The panel shows its error.
+        """Run work in the worker thread of the panel, after earlier work. The panel shows its error.
 
-        Whatever it asks for, it does not start a service that was stopped: the panel offers a button for that.
+        Requests of the work do not restart a stopped service. The panel shows a button for that.
 
         Args:
-            work: takes the lock where it changes the state.
+            work: the function to run. It must hold `lock` while it changes the state.
             at_once: do not wait for earlier work.
         """
         with self.lock:
@@ -222,7 +222,7 @@ class Panel(ABC):
         self.changed()
 
     def _done(self, work: Callable[[], None]) -> None:
-        """Run in the thread of the worker."""
+        """Run work in the worker thread, and show its error."""
         try:
             with passive():
                 work()
@@ -237,7 +237,7 @@ class Panel(ABC):
             self.changed()
 
     def _poll(self) -> float | None:
-        """Run in the refresh thread."""
+        """Call `look` in the refresh thread. Return the seconds until the next call, or None to stop."""
         if self._is_closed or self._views == 0:
             return None
         try:
@@ -258,12 +258,12 @@ class Panel(ABC):
         self._note(source, ErrorText.of(error))
 
     def start_service(self) -> None:
-        """Restart the embedded service, if it was stopped while the panel was open."""
+        """Start the embedded service again if it was stopped."""
         if (home := self._stopped) is not None:
             self.do(lambda: self._start(home))
 
     def _start(self, home: Path) -> None:
-        """Run in the thread of the worker."""
+        """Start the service in the worker thread."""
         local.ensure(home)
         self.look_now()
 
@@ -319,9 +319,9 @@ class Panel(ABC):
 
         self._alert = ipywidgets.HTML()
         style = ipywidgets.HTML(f"<style>{CSS}</style>", layout=ipywidgets.Layout(display="none"))
-        # An initial count makes the frontend count the views.
         self._start_button = ipywidgets.Button(description="Start the service", icon="play")
         self._start_button.on_click(lambda _: self.start_service())
+        # An initial count makes the frontend count the views.
         self._root = ipywidgets.VBox([style, self._alert, self._start_button, self.build()], _view_count=0)
         self._root.add_class("mlmgmt").add_class(f"mlmgmt-live-{self._id}")
         self._root.observe(self._counted, "_view_count")

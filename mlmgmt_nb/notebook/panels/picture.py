@@ -1,4 +1,4 @@
-"""The picture of a panel, which is saved with the notebook: when it is drawn, and when it is visible."""
+"""The picture of a panel, which is saved with the notebook: the time of drawing, and the CSS for its visibility."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _displayed: WeakSet[HasPicture] = WeakSet()
 
 
 def keep_pictures(shell: Any, panel: HasPicture) -> None:
-    """Draw stale pictures at the end of each cell: the kernel may exit then, as under nbclient."""
+    """Draw stale pictures at the end of each cell, because the kernel may exit then, as in nbclient."""
     shell.events.register("post_run_cell", _end_of_cell)  # registering it again has no effect
     _displayed.add(panel)
 

@@ -1,6 +1,6 @@
 """The background thread that updates the panels of a session.
 
-It uses a small share of a core, however many panels there are: with many, each is updated less often.
+It uses a small share of a core for any number of panels: with more panels, each panel is updated less often.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ Tick = Callable[[], float | None]
 """Updates a panel. Returns the seconds until it is due again, or None if it no longer changes."""
 
 _SHARE = 0.01
-"""Maximum share of a core for all panels, except that none is updated less often than every `_SLOWEST_SECONDS`."""
+"""Maximum share of a core for all panels, except that each panel is updated at least about every 30 seconds."""
 _SLOWEST_SECONDS = 30.0
 
 log = logging.getLogger(__name__)
 
 
 class RefreshThread:
-    """A daemon thread that ticks panels, and runs only while there are any.
+    """A daemon thread that ticks panels. It runs only while there are panels.
 
     Args:
         clock: monotonic clock, in seconds.
         name: the name of the thread.
-        used: the CPU time of the current thread, in seconds.
+        used: returns the CPU time of the current thread, in seconds.
     """
 
     def __init__(
@@ -52,11 +52,11 @@ class RefreshThread:
         self._changed, self._due, self._thread = threading.Condition(), {}, None
 
     def follow(self, tick: Tick) -> None:
-        """Tick a panel from now on; if it is followed already, tick it now."""
+        """Tick a panel now and whenever it is due."""
         with self._changed:
             self._due[tick] = self._clock()
             self._changed.notify_all()
-            if self._thread is None or not self._thread.is_alive():  # an interrupt may come as it starts
+            if self._thread is None or not self._thread.is_alive():  # an interrupt may have prevented its start
                 self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 self._thread.start()
 

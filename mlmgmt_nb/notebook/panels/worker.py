@@ -14,8 +14,8 @@ __all__ = ["Worker"]
 class Worker:
     """Run work in order, in a daemon thread that exists only while there is work.
 
-    Widget callbacks must return quickly: depending on its version, a kernel runs them between cells, in a separate
-    thread, or in the middle of a cell that awaits. They only queue work here.
+    Widget callbacks must return quickly: depending on its version, the kernel runs them between cells, in a separate
+    thread, or while a cell awaits. They only queue work here.
     """
 
     def __init__(self) -> None:

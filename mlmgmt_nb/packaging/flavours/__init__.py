@@ -1,7 +1,7 @@
-"""Flavours: how the models of each framework are written to files, loaded by a driver and called.
+"""Flavours: the adapters that write the models of each framework to files, and generate the code to load and call them.
 
-A flavour is a `Flavour` in a small module. Others register theirs as entry points of the group `mlmgmt_nb.flavours`,
-each of which names a `Flavour` object; these take precedence over the built-in ones.
+A flavour is a `Flavour` object in a small module. Other packages register flavours as entry points of the group
+`mlmgmt_nb.flavours`, each of which names a `Flavour` object. They take precedence over the built-in flavours.
 """
 
 from mlmgmt_nb.packaging.flavours.base import Call, Flavour, SavedModel

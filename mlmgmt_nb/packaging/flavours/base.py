@@ -20,10 +20,10 @@ __all__ = ["Call", "Flavour", "SavedModel", "awaited", "completed", "copied", "f
 
 @dataclass(frozen=True)
 class Call:
-    """How the model is called.
+    """A call of the model.
 
     Attributes:
-        method: name of the method, or None for the flavour's own way.
+        method: name of the method, or None for the default call of the flavour.
         sample: the sample.
     """
 
@@ -37,17 +37,17 @@ class SavedModel:
 
     Attributes:
         file: name of the file or folder in the application folder.
-        format: the format, for people.
-        load: statements of `init`; they set the global name.
+        format: display name of the format.
+        load: statements of `init` that assign the model to the global name.
         answer: statements of `run`.
-        imports: import statements that both need.
+        imports: import statements for `init` and `run`.
         constants: statements at the top of the driver.
-        modules: names of modules that loading it imports, perhaps.
-        notes: what the user should know.
+        modules: names of modules that loading it may import.
+        notes: notes for the user.
         metadata: facts about the model.
-        name: the global name that the statements set.
-        code: names of the classes and functions of the notebook that are in it.
-        requirements: requirement lines that come with a model folder; None when they are to be measured.
+        name: the global name of the model in the driver.
+        code: names of the notebook's classes and functions that it contains.
+        requirements: requirement lines from a model folder; None to determine them from the imports.
     """
 
     file: str
@@ -65,12 +65,12 @@ class SavedModel:
 
 
 class Flavour:
-    """Base of the flavours. Subclasses import their framework only inside of methods.
+    """Base class of flavours. Subclasses import their framework only inside methods.
 
     Attributes:
-        name: of the framework.
+        name: name of the framework.
         roots: top-level modules of the framework's classes.
-        endings: endings of its files.
+        endings: extensions of its files.
     """
 
     name: ClassVar[str] = ""
@@ -78,24 +78,24 @@ class Flavour:
     endings: ClassVar[tuple[str, ...]] = ()
 
     def takes(self, model: Any) -> bool:
-        """Return whether it packages this object, `model`."""
+        """Return whether the flavour packages the object `model`."""
         return is_made_of(model, self.roots)
 
     def takes_file(self, path: Path) -> bool:
-        """Return whether it packages the file or folder at `path`."""
+        """Return whether the flavour packages the file or folder at `path`."""
         return path.is_file() and path.suffix.lower() in self.endings
 
-    def sample(self, model: Any, sample: Any) -> Sample:  # noqa: ARG002 - some look at the model
-        """Return the user's `sample` as the driver gets it; some flavours look at the model."""
+    def sample(self, model: Any, sample: Any) -> Sample:  # noqa: ARG002 - some flavours use the model
+        """Return the user's `sample` as the driver receives it, which may depend on the model."""
         from mlmgmt_nb.packaging.samples.sample import of_model
 
         return of_model(sample, arrays=True)
 
     def method(self, model: Any) -> str | None:
-        """Return the method of `model` that is called when the user names none.
+        """Return the default method of `model`.
 
         Raises:
-            UsageError: the object has none.
+            UsageError: the object has no method `predict`.
         """
         if callable(getattr(model, "predict", None)):
             return "predict"
@@ -111,7 +111,7 @@ class Flavour:
         """Check that `model` has the method.
 
         Raises:
-            UsageError: it does not.
+            UsageError: the model does not have it.
         """
         if not callable(getattr(model, method, None)):
             raise UsageError(
@@ -121,17 +121,17 @@ class Flavour:
             )
 
     def answer(self, model: Any, call: Call) -> Any:
-        """Return the answer of `model` in the notebook to a `call`."""
+        """Return the answer of `model` to a `call`, computed in the notebook."""
         assert call.sample.given is not None
         positional, named = call.sample.given
         return getattr(model, call.method or "predict")(*positional, **named)
 
     def save(self, model: Any, call: Call, folder: Path) -> SavedModel:
-        """Write `model` into the folder, for a driver that answers as `call` says."""
+        """Write `model` to the folder, for a driver that performs the `call`."""
         raise NotImplementedError
 
     def adopt(self, path: Path, call: Call, folder: Path) -> SavedModel:
-        """Copy the file or folder at `path` into the application `folder`, for a driver that answers as `call` says."""
+        """Copy the file or folder at `path` to the application `folder`, for a driver that performs the `call`."""
         raise NotImplementedError
 
     def metadata(self, model: Any) -> dict[str, Any]:
@@ -144,13 +144,13 @@ class Flavour:
 
 
 def awaited(function: Any) -> str:
-    """Return `await ` for an asynchronous function or object, else nothing: how a driver calls it."""
-    call = getattr(type(function), "__call__", None)  # noqa: B004 - its code, not whether it can be called
+    """Return the prefix of a call in the driver: `await ` for an asynchronous function or object, otherwise ""."""
+    call = getattr(type(function), "__call__", None)  # noqa: B004 - the function is needed, not whether it exists
     return "await " if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call) else ""
 
 
 def completed(answer: Any) -> Any:
-    """Return an answer; that of an asynchronous function is awaited, in a thread since a notebook runs a loop here."""
+    """Return an answer. A coroutine runs in another thread: the current thread may run the notebook's event loop."""
     if not inspect.iscoroutine(answer):
         return answer
     with ThreadPoolExecutor(1) as thread:
@@ -158,12 +158,12 @@ def completed(answer: Any) -> Any:
 
 
 def is_made_of(model: Any, roots: tuple[str, ...]) -> bool:
-    """Return whether the class of an object, or a parent of it, is of one of these packages. Imports nothing."""
+    """Return whether the class of an object, or one of its bases, is from one of these packages. Import nothing."""
     return any(cls.__module__.partition(".")[0] in roots for cls in type(model).__mro__)
 
 
 def copied(path: Path, folder: Path) -> str:
-    """Copy a file or folder into the application folder; return its name there."""
+    """Copy a file or folder to the application folder. Return its name there."""
     target = folder / path.name
     if path.is_dir():
         shutil.copytree(path, target, ignore=shutil.ignore_patterns("__pycache__", ".git", ".ipynb_checkpoints"))
@@ -173,5 +173,5 @@ def copied(path: Path, folder: Path) -> str:
 
 
 def framework_class(model: Any, root: str) -> str:
-    """Return the name of the framework's own class that an object is of, or inherits from."""
+    """Return the name of the nearest framework class of an object: its own class, or a base."""
     return next(cls.__name__ for cls in type(model).__mro__ if cls.__module__.partition(".")[0] == root)

@@ -1,4 +1,4 @@
-"""Plain functions and other callables, by their signature and hints."""
+"""Plain functions and other callables, described by their signature and type hints."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _GLOBAL_NAMES = ("model", "function", "model_function", *(f"function_{number}" f
 
 
 class Function(Flavour):
-    """A function of the notebook, a method, a `partial`, or an object that can be called."""
+    """A function, a method, a `partial`, or another callable object."""
 
     name = "function"
 
@@ -43,7 +43,7 @@ class Function(Flavour):
         return (getattr(model, call.method) if call.method else model)(*positional, **named)
 
     def save(self, model: Any, call: Call, folder: Path) -> SavedModel:
-        # An argument of the function may have the same name.
+        # The global name must not equal the name of an argument.
         name = next(name for name in _GLOBAL_NAMES if name not in call.sample.types)
         called = f"{name}.{call.method}" if call.method else name
         await_ = awaited(getattr(model, call.method) if call.method else model)

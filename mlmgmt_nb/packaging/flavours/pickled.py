@@ -1,4 +1,4 @@
-"""Any object with `predict`, as a pickle; and files that are pickles."""
+"""Any object with `predict`, saved as a pickle, and pickle files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["FLAVOUR"]
 
 
 class Pickled(Flavour):
-    """Objects of no known framework that have `predict`."""
+    """Objects with `predict` that other flavours do not package, and files with pickles."""
 
     name = "python object"
     endings: ClassVar[tuple[str, ...]] = (".pkl", ".pickle", ".joblib")

@@ -1,4 +1,4 @@
-"""The registry of flavours: the built-in ones, and those of installed packages."""
+"""The registry of flavours: built-in flavours, and flavours from installed packages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GROUP = "mlmgmt_nb.flavours"
 """The group of entry points."""
 
 _BUILT_IN = (
-    # The first that takes an object packages it: special ones before general ones.
+    # The first flavour that accepts an object packages it, so specific flavours come before general flavours.
     "frameworks.mlflow",
     "frameworks.onnx",
     "frameworks.transformers",
@@ -37,7 +37,7 @@ _BUILT_IN = (
 
 @cache
 def flavours() -> tuple[Flavour, ...]:
-    """Return all flavours, in the order in which they are asked."""
+    """Return all flavours in order of precedence."""
     return tuple(_found())
 
 
@@ -45,7 +45,7 @@ def flavour_of(model: Any) -> Flavour:
     """Return the flavour that packages an object, or a file if `model` is a path.
 
     Raises:
-        UsageError: there is none.
+        UsageError: no flavour packages it.
     """
     if isinstance(model, Path):
         found = next((flavour for flavour in flavours() if flavour.takes_file(model)), None)

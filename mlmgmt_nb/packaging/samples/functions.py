@@ -1,4 +1,4 @@
-"""The sample of a function: its arguments by name, with the types of their hints."""
+"""The sample of a function: its arguments by name, with types from the sample or the type hints."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ __all__ = ["of_function"]
 
 
 def of_function(function: Callable[..., Any], sample: Any) -> Sample:
-    """Return the sample of a function: a dict for its arguments by name, or a value for its only one.
+    """Return the sample of a function from a dict of its arguments, or a value for its only argument.
 
-    Without a sample the types come from the hints.
+    Without a sample, the types come from the type hints.
 
     Raises:
-        UsageError: the function cannot be called with it.
+        UsageError: the function cannot be called with the sample.
     """
     parameters = _parameters(function)
     named = {name: p for name, p in parameters.items() if p.kind not in _OPEN}
@@ -59,7 +59,7 @@ def of_function(function: Callable[..., Any], sample: Any) -> Sample:
 def _of_arguments(
     function: Callable[..., Any], named: Mapping[str, inspect.Parameter], sample: Mapping[str, Any]
 ) -> Sample:
-    """Return the sample of named arguments. Those that it leaves out keep their defaults, and can be sent as well."""
+    """Return the sample of named arguments. Arguments that it omits keep their defaults, but requests can set them."""
     hints = type_hints(function)
     given = {
         name: _argument(name, first_rows(plain_array(sample[name])), hints.get(name))
@@ -101,7 +101,7 @@ def _of_hints(function: Callable[..., Any], named: Mapping[str, inspect.Paramete
 
 
 def _signature(named: Mapping[str, inspect.Parameter], names: list[str], hints: Mapping[str, Any]) -> str:
-    """Return the arguments of `run`, with those defaults that can be written."""
+    """Return the parameter list of `run`, with the defaults that can be written as source."""
     defaults = [default_literal(named[name], hints.get(name)) for name in names]
     parts = [name if default is None else f"{name}={default}" for name, default in zip(names, defaults, strict=True)]
     optional = [default is not None for default in defaults]
@@ -111,12 +111,12 @@ def _signature(named: Mapping[str, inspect.Parameter], names: list[str], hints: 
 def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     try:
         return dict(inspect.signature(function).parameters)
-    except (TypeError, ValueError):  # a callable of C code
+    except (TypeError, ValueError):  # a callable implemented in C
         return {}
 
 
 _OPEN = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-"""Kinds of parameters that stand for any number of arguments."""
+"""Kinds of parameters that accept any number of arguments."""
 
 
 def _keyword(name: str) -> inspect.Parameter:
@@ -128,12 +128,12 @@ def _is_name(name: Any) -> bool:
 
 
 def _call_of(named: Mapping[str, inspect.Parameter], names: Iterable[str]) -> str:
-    """Return how a driver hands arguments over."""
+    """Return the argument list of the call in a driver."""
     return ", ".join(name if _has_no_name(named[name]) else f"{name}={name}" for name in names)
 
 
 def _given(named: Mapping[str, inspect.Parameter], values: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the positional and the named arguments of the call in the notebook."""
+    """Return the positional and keyword arguments of the call in the notebook."""
     positional = [values.get(name, parameter.default) for name, parameter in named.items() if _has_no_name(parameter)]
     by_name = {name: value for name, value in values.items() if not _has_no_name(named[name])}
     return tuple(positional), by_name

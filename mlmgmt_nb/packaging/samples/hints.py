@@ -36,7 +36,7 @@ _NONE = type(None)
 
 
 def type_hints(function: Callable[..., Any]) -> dict[str, Any]:
-    """Return the hints of a function; none if some name in them cannot be resolved."""
+    """Return the type hints of a function; an empty dict if a name in them cannot be resolved."""
     try:
         return typing.get_type_hints(function)
     except (NameError, TypeError):
@@ -44,7 +44,7 @@ def type_hints(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def hinted_type(name: str, hint: Any) -> ArgumentType:
-    """Return the type of an argument by its hint alone.
+    """Return the schema type of an argument from only its hint.
 
     Raises:
         UsageError: JSON does not have the type.
@@ -62,23 +62,23 @@ def hinted_type(name: str, hint: Any) -> ArgumentType:
 
 
 def needs_conversion(hint: Any) -> bool:
-    """Return whether values of a hint are made from JSON: it is a dataclass, a model of pydantic, or an enum."""
+    """Return whether values of a hint need conversion from JSON: it is a dataclass, a pydantic model, or an enum."""
     return isinstance(hint, type) and (
         dataclasses.is_dataclass(hint) or hasattr(hint, "model_fields") or issubclass(hint, enum.Enum)
     )
 
 
 def conversion(name: str, hint: Any) -> str:
-    """Return the source of a conversion of an argument from JSON to a class."""
+    """Return source code that converts an argument from JSON to a class."""
     shown = getattr(hint, "__name__", str(hint))
     is_enum = isinstance(hint, type) and issubclass(hint, enum.Enum)
     return f"{shown}({name})" if is_enum else f"{shown}(**{name})"
 
 
 def value_by_hint(value: Any, hint: Any) -> tuple[Any, ArgumentType] | None:
-    """Return a sample as a service passes it on, and its type, by the hint; None if the sample is of another type.
+    """Return a sample as a service passes it, and its type from the hint; None if the sample has another type.
 
-    A hint knows more than one value: that a number may have decimals, or that there may be none.
+    A hint has more information than one value, such as whether numbers may have decimals or values may be missing.
     """
     kind = None if hint in (None, Any, object) else _name_of(hint)
     if kind is None or kind not in _IN_JSON:
@@ -93,9 +93,9 @@ def value_by_hint(value: Any, hint: Any) -> tuple[Any, ArgumentType] | None:
 
 
 def default_literal(parameter: inspect.Parameter, hint: Any) -> str | None:
-    """Return the default of an argument as source, for a driver; None if it has none that can be written there.
+    """Return the default of an argument as source for a driver; None if it has no default or it cannot be written.
 
-    An argument that may be None may also be left out.
+    An argument that may be None has the default None.
     """
     default = parameter.default
     if default is parameter.empty:
@@ -104,7 +104,7 @@ def default_literal(parameter: inspect.Parameter, hint: Any) -> str | None:
 
 
 def _name_of(hint: Any) -> str | None:
-    """Return the name of the schema type of a hint; None if JSON does not have it."""
+    """Return the name of the schema type of a hint; None if JSON cannot express it."""
     if hint in (None, Any, object):
         return "any"
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
@@ -125,7 +125,7 @@ def _name_of(hint: Any) -> str | None:
 
 
 def _name_of_any(names: set[str | None]) -> str | None:
-    """Return the name for several hints of which each will do."""
+    """Return the name of the schema type for alternative hints, given their names."""
     if len(names) == 1:
         return names.pop()
     return "any" if names <= _IN_JSON else None
@@ -138,7 +138,7 @@ def _allows_none(hint: Any) -> bool:
 
 
 def _is_plain(value: Any) -> bool:
-    """Return whether a value can be written as source and is not changed by calls."""
+    """Return whether a value can be written as source and is immutable."""
     if type(value) is tuple:
         return all(map(_is_plain, value))
     return value is None or type(value) in (int, str, bool) or (type(value) is float and math.isfinite(value))

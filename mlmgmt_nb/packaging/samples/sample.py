@@ -1,4 +1,4 @@
-"""The sample of a package: the types of the arguments of `run`, and the value that the object gets."""
+"""The sample of a package: the types of the arguments of `run`, and the value that the object receives."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ __all__ = ["Sample", "first_rows", "levels", "of_model", "plain_array", "strict_
 
 @dataclass(frozen=True)
 class Sample:
-    """A sample, as a driver gets it.
+    """A sample, as a driver receives it.
 
     Attributes:
         values: the arguments of `run` by name; empty without a sample.
         types: their types.
         given: positional and named arguments of the call in the notebook; None without a sample.
-        passed: how the driver hands its arguments over, such as `data` or `age=age, plan=plan`.
-        signature: how the driver declares them.
-        imports: what `passed` needs.
-        notes: hints about the types.
+        passed: the argument list of the call in the driver, such as `data` or `age=age, plan=plan`.
+        signature: the parameter list of `run`.
+        imports: import statements for `passed`.
+        notes: notes about the types.
     """
 
     values: Mapping[str, Any]
@@ -39,7 +39,7 @@ class Sample:
 
     @property
     def value(self) -> Any:
-        """The one value that a model gets."""
+        """The value that a model receives: the first positional argument, or None."""
         return self.given[0][0] if self.given and self.given[0] else None
 
     @property
@@ -51,7 +51,7 @@ class Sample:
 
     @property
     def is_frame(self) -> bool:
-        """Whether the model gets a DataFrame."""
+        """Whether the model receives a DataFrame."""
         return _is_frame(self.value)
 
 
@@ -60,11 +60,11 @@ def of_model(sample: Any, name: str = "data", *, arrays: bool = False) -> Sample
 
     Args:
         sample: DataFrame, Series, array, tensor, list, or Pillow image.
-        name: of the argument.
+        name: name of the argument.
         arrays: whether a list of numbers becomes an array.
 
     Raises:
-        UsageError: it has no JSON form, or it is missing.
+        UsageError: the sample is missing or empty, or cannot be expressed as JSON.
     """
     if sample is None:
         raise UsageError(
@@ -91,7 +91,7 @@ def type_of(value: Any) -> ArgumentType:
     """Return the schema type of a value.
 
     Raises:
-        UsageError: it has no JSON form.
+        UsageError: the value cannot be expressed as JSON.
     """
     kind = DataTypes.PANDAS if _is_frame(value) else DataTypes.NUMPY if _is_array(value) else DataTypes.STANDARD
     try:
@@ -109,10 +109,10 @@ def _of_series(sample: Any, name: str) -> Sample:
 
 
 def _of_image(sample: Any, name: str) -> Sample:
-    """Return the sample of a Pillow image: callers send the bytes of an image file, as base64 text."""
+    """Return the sample of a Pillow image. Callers send the bytes of an image file as base64 text."""
     file = io.BytesIO()
     try:
-        sample.save(file, format="PNG")  # it keeps each pixel
+        sample.save(file, format="PNG")  # PNG is lossless
     except OSError as error:
         raise UsageError(f"sample: {error}", field="sample", fix='Give `sample=image.convert("RGB")`.') from error
     content = file.getvalue()
@@ -130,7 +130,7 @@ def _of_image(sample: Any, name: str) -> Sample:
 
 
 def plain_array(value: Any) -> Any:
-    """Convert tensors and lists of numbers to arrays."""
+    """Convert tensors to arrays and NumPy scalars to Python values. Refuse sparse matrices and other DataFrames."""
     import numpy as np
 
     if hasattr(value, "toarray") and hasattr(value, "nnz"):
@@ -149,7 +149,7 @@ def plain_array(value: Any) -> Any:
 
 
 def _as_array(value: list[Any]) -> Any:
-    """Return a list of numbers, or of lists of them, as an array; any other list as it is."""
+    """Return a list of numbers, or nested lists of numbers, as an array, and other lists unchanged."""
     import numpy as np
 
     try:
@@ -173,14 +173,14 @@ def levels(frame: Any) -> list[str]:
 
 
 def strict_columns(value: Any) -> list[str]:
-    """Return hints for columns whose type is stricter than later requests may be."""
+    """Return notes on columns and indexes of a DataFrame whose types may refuse or lose values of later requests."""
     if not _is_frame(value):
         return []
     return [*_whole_columns(value), *_index(value)]
 
 
 def _index(frame: Any) -> list[str]:
-    """Return a hint for an index with a meaning, which is not an integer."""
+    """Return a note on an index that is not made of integers, so may have a meaning."""
     if all(dtype.kind in "iu" for dtype in (frame.index.dtypes if frame.index.nlevels > 1 else [frame.index.dtype])):
         return []
     return ["the index of the rows is not part of a request; to send it give `sample=X.reset_index()`"]
@@ -203,7 +203,7 @@ def _is_numpy(dtype: Any) -> bool:
 
 
 def _is_frame(value: Any) -> bool:
-    pandas = sys.modules.get("pandas")  # without it imported, nothing is a DataFrame
+    pandas = sys.modules.get("pandas")  # if pandas is not imported, no value can be a DataFrame
     return pandas is not None and isinstance(value, pandas.DataFrame)
 
 

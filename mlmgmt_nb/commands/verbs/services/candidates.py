@@ -1,4 +1,4 @@
-"""Commands that try changes of services before they are made."""
+"""Commands that try changes to services before they take effect."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ COMMANDS: tuple[Command[Any], ...] = (
         (
             SERVICE,
             Flag("--image-id", "image to run", completes="image"),
-            *(flag for flag in APPLICATION if flag.dest != "model_id"),  # its `-i` is the service here
+            *(flag for flag in APPLICATION if flag.dest != "model_id"),  # `-i` is the service in this command
             *PACKAGING,
             NEW_VERSION,
             MODEL_ID,

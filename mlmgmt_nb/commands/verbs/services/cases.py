@@ -1,4 +1,4 @@
-"""Cases and files that several commands take."""
+"""Arguments for cases and output files that several commands share."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["cases_in", "file_to_write"]
 
 
 def cases_in(given: Any) -> Any:
-    """Return cases that are given as a Python value, as JSON text, or as `@` and a file.
+    """Return cases from a Python value, JSON text, or `@` and the path of a file.
 
     Raises:
-        UsageError: the file cannot be read, or has no list.
+        UsageError: the file cannot be read, or does not contain a list.
     """
     if not isinstance(given, str):
         return given

@@ -88,15 +88,15 @@ def settings_of(arguments: SettingsArguments) -> ServiceSettings:
 
 
 def _changes(arguments: _Create | _Update) -> ServiceSettings:
-    """Return the settings, with the reason for giving them."""
+    """Return the settings, with the reason for the change."""
     return {**settings_of(arguments), "reason": arguments.reason}
 
 
 def registers(arguments: ImageArguments) -> bool:
-    """Return whether a driver or model is given, from which versions are registered.
+    """Return whether a driver or model is given, so that versions are registered.
 
     Raises:
-        UsageError: there is none, but `--new-version`.
+        UsageError: `--new-version` is given, but nothing is registered.
     """
     if arguments.image_id is not None:
         check_no_new_version(arguments.new_version, "--image-id names an image that is built")
@@ -144,7 +144,7 @@ def _update(session: Session, arguments: _Update) -> object:
             deploying.check_change(settings)
         is_other = arguments.image_id is not None or is_built_here
         built = _built(session, deploying, arguments) if is_other else BuiltImage(None)
-        if arguments.image_id is not None:  # perhaps an earlier one
+        if arguments.image_id is not None:  # it may be an older image
             warn_of_versions(session.workspace.images.get(arguments.image_id).manifest)
         if trial is None:
             return deploying.start(built, settings, service)
@@ -153,7 +153,7 @@ def _update(session: Session, arguments: _Update) -> object:
 
 
 def _built(session: Session, deploying: DeployFlow, arguments: _Create | _Update) -> BuiltImage:
-    """Return the image that is named, or one that is built from the driver and models."""
+    """Return the named image, or an image that is built from the driver and models."""
     if arguments.image_id is None:
         return deploying.build(source_of(session, arguments))
     if arguments.driver is not None:
@@ -200,7 +200,7 @@ COMMANDS: tuple[Command[Any], ...] = (
         (
             SERVICE,
             Flag("--image-id", "image to run", completes="image"),
-            *(flag for flag in APPLICATION if flag.dest != "model_id"),  # its `-i` is the service here
+            *(flag for flag in APPLICATION if flag.dest != "model_id"),  # `-i` is the service in this command
             *PACKAGING,
             NEW_VERSION,
             MODEL_ID,

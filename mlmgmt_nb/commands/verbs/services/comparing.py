@@ -1,4 +1,4 @@
-"""Commands that compare what services run."""
+"""Commands that compare the deployments of services."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ COMMANDS: tuple[Command[Any], ...] = (
         (
             SERVICE,
             Flag("--against", "id of an image, deployment or service, or name of a service", completes="service"),
-            *(flag for flag in APPLICATION if flag.dest != "model_id"),  # its `-i` is the service here
+            *(flag for flag in APPLICATION if flag.dest != "model_id"),  # `-i` is the service in this command
             *PACKAGING,
             NEW_VERSION,
             MODEL_ID,

@@ -36,7 +36,7 @@ class _Form(ApplicationArguments, CommonArguments):
 
 
 _SAMPLE = tuple(flag for flag in PACKAGING if flag.api in {"sample", "method"})
-"""The flags of packaging that the form has."""
+"""The packaging flags that the form supports."""
 
 
 def _check_in_notebook(session: Session, instead: str) -> None:
@@ -53,7 +53,7 @@ def _form(session: Session, arguments: _Form) -> DeployForm:
         "sample": arguments.sample,
         "method": arguments.method,
     }
-    for unused in ("model", "any_python"):  # models are passed by themselves; the form has no such box
+    for unused in ("model", "any_python"):  # models are passed separately; the form has no field for `any_python`
         fields.pop(unused)
     models = [*arguments.model_file, *arguments.model_id]
     given = {name: value for name, value in fields.items() if not (value is None or isinstance(value, tuple))}

@@ -44,7 +44,7 @@ OPTIONS = (
     Flag("--concurrency", "number of requests at the same time", "integer", default=1, metavar="N", api="concurrency"),
     TOLERANCE,
 )
-"""Flags that say how a replay is done."""
+"""Flags for the options of a replay."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ class _Replay(ServiceArguments):
 
 
 def checked_gate(gate: Any) -> Condition | None:
-    """Return the gate of a flag: a function, a condition that was parsed, or None.
+    """Return the gate of a flag: a function, a valid condition, or None.
 
     Raises:
         UsageError: it is not a condition.
@@ -83,7 +83,7 @@ class ReportArguments(Protocol):
 
 
 def shown_report(session: Session, report: ReplayReport, arguments: ReportArguments) -> ReplayReport:
-    """Return a report after it was written to files, if its gate passes or there is none.
+    """Write a report to the requested files, check its gate if there is one, and return it.
 
     Raises:
         ScoringTestFailed: the gate has failed or is inconclusive.
@@ -100,7 +100,7 @@ def shown_report(session: Session, report: ReplayReport, arguments: ReportArgume
 
 
 def _replay(session: Session, arguments: _Replay) -> object:
-    file_to_write(arguments.junit, "junit")  # a wrong file or gate fails before anything is sent
+    file_to_write(arguments.junit, "junit")  # an invalid file or gate fails before anything is sent
     file_to_write(arguments.html, "html")
     checked_gate(arguments.gate)
     report = session.workspace.services.replay(

@@ -37,7 +37,7 @@ def _run(session: Session, arguments: _Run) -> object:
 
 
 def _data(given: Any) -> Any:
-    """Return the data of `-d`: a Python value, JSON text, or `@` and the file that has it."""
+    """Return the data of `-d`: a Python value, JSON text, or the content of a file that is named with `@`."""
     if isinstance(given, str) and given.startswith("@"):
         path = Path(given[1:]).expanduser()
         try:
@@ -48,7 +48,7 @@ def _data(given: Any) -> Any:
 
 
 def sample(workspace: Workspace, service: str) -> Any:
-    """Return the body that a service gives as its example; None when its driver has no schema to make one from."""
+    """Return the example body in the description of a service; None if its driver has no schema."""
     given = workspace.services.swagger(service).get("definitions", {}).get("ServiceInput", {})
     return given.get("example") if "properties" in given else None
 

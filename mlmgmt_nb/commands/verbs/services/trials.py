@@ -1,4 +1,4 @@
-"""An update that is tried before it is made: its candidate answers requests beside the service, and a gate decides."""
+"""An update that is tried first: a candidate answers requests beside the service, and a gate decides."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mlmgmt_nb.errors import UsageError
 __all__ = ["TRIAL", "Trial", "trial_of"]
 
 _OPTIONS = (
-    *(flag for flag in OPTIONS if flag.dest != "tolerance"),  # its `--tolerance` is about the package
+    *(flag for flag in OPTIONS if flag.dest != "tolerance"),  # `--tolerance` applies to packaging in this command
     Flag(
         "--gate-tolerance",
         "largest difference between numbers of the answers that count as equal",
@@ -40,7 +40,7 @@ TRIAL = (
     *_OPTIONS,
     JUNIT,
 )
-"""Flags of an update that a gate decides on."""
+"""Flags for an update with a gate."""
 
 
 class TrialArguments(Protocol):
@@ -64,7 +64,7 @@ class Trial:
     junit: Path | None
 
     def decide(self, session: Session, change: ProposedChange) -> object:
-        """Promote a change if the gate has passed. Otherwise, the candidate is removed.
+        """Replay requests, and promote the change if the gate passes. Otherwise, discard the candidate.
 
         Raises:
             ScoringTestFailed: the gate has failed or is inconclusive.
@@ -86,7 +86,7 @@ def trial_of(arguments: TrialArguments) -> Trial | None:
     """Return the trial of an update; None for an update without a gate.
 
     Raises:
-        UsageError: a flag that needs `--gate` is given without it, or the gate is not a condition.
+        UsageError: a flag that needs `--gate` is given without it, or the gate is not a valid condition.
     """
     gate = checked_gate(arguments.gate)
     if gate is not None:

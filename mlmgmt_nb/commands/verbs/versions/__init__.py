@@ -1,1 +1,1 @@
-"""Commands: what has versions, that is models, manifests and images."""
+"""Commands for resources with versions: models, manifests and images."""

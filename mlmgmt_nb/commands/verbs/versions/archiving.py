@@ -1,4 +1,4 @@
-"""Commands that archive models, manifests and images, and list them again."""
+"""Commands that archive and unarchive models, manifests and images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mlmgmt_nb.commands.session import Session
 __all__ = ["ALL", "archiving_commands"]
 
 ALL = Flag("--all", "include archived versions, with the column `archived`", "switch", api="include_archived")
-"""Flag of lists whose items may be archived."""
+"""Flag of `list` commands for resources that may be archived."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ def archiving_commands(
         kind: `model`, `manifest` or `image`.
         names: names of the flag for the resource.
         resources: returns the resources of a workspace.
-        example: the flag with a value.
+        example: the flag with an example value.
     """
     help_ = f"id of the {kind}, or a name for all its versions"
     named = Flag(names, help_, required=True, completes="image-name" if kind == "image" else kind)

@@ -23,7 +23,7 @@ from mlmgmt_nb.errors import ConflictError, NotFoundError, UsageError
 __all__ = ["COMMANDS"]
 
 _PORT = 5001
-"""Where the scoring runtime of an image listens."""
+"""The port of the scoring runtime in an image."""
 _ID = Flag("-i --image-id", "id of the image", required=True, completes="image")
 
 

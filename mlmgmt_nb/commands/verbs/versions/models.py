@@ -55,7 +55,7 @@ def _register(session: Session, arguments: _Register) -> object:
         try:
             return models.get(arguments.name)
         except NotFoundError:
-            pass  # it is the first of this name
+            pass  # the first version with this name
     return models.register(
         arguments.model,
         arguments.name,

@@ -36,11 +36,11 @@ class ChangeState:
 
     Attributes:
         diff: the differences from the deployment that serves; None until they are read.
-        diff_error: why they cannot be read, or "".
+        diff_error: the reason why the differences cannot be read, or "".
         answer: the last answer of the candidate to a single request, as JSON, or "".
-        report: that of the last replay or mirror, or None.
-        is_mirrored: whether the report is that of a mirror.
-        progress: that of the promotion, or None.
+        report: the report of the last replay or mirror, or None.
+        is_mirrored: whether the report is from a mirror.
+        progress: the progress of the promotion, or None.
         note: the last action, in words.
         is_over: whether the candidate no longer exists.
     """
@@ -77,12 +77,12 @@ class ChangeState:
 
     @property
     def canary(self) -> Canary | None:
-        """Its canary as last read."""
+        """The canary of the candidate as last read."""
         return self.candidate.canary
 
     @property
     def mirror(self) -> Mirror | None:
-        """Its mirror as last read."""
+        """The mirror of the candidate as last read."""
         return self.candidate.mirror
 
     @property
@@ -112,7 +112,7 @@ class ChangeState:
         try:
             self._change.refresh()
         except NotFoundError:
-            # A button may have ended it meanwhile, and says so.
+            # If a button of this panel promoted or discarded it meanwhile, the note already says so.
             if not self.is_over and not self.is_open:
                 self.is_over = True
                 self.note = f"The change of {self.name} was promoted or discarded, or its time is over."
@@ -137,10 +137,10 @@ class ChangeState:
         self.answer = json.dumps(self._change.run(_parsed(text, "request")), indent=1, ensure_ascii=False, default=str)
 
     def replay(self, last: str, cases: str = "") -> None:
-        """Send recorded requests or cases to both, and keep the report.
+        """Send recorded requests or cases to the current deployment and the candidate, and keep the report.
 
         Args:
-            last: number of recorded requests, the newest.
+            last: number of recorded requests, newest first.
             cases: a JSON list of inputs to send instead, or "".
 
         Raises:
@@ -158,10 +158,10 @@ class ChangeState:
         self.note = f"{report.summary['requests']:,} requests were replayed."
 
     def start_mirror(self, minutes: str, share: str) -> None:
-        """Send copies of the requests of callers to the candidate.
+        """Send copies of callers' requests to the candidate.
 
         Args:
-            minutes: minutes until it ends.
+            minutes: minutes until the mirror ends.
             share: percentage of the requests.
 
         Raises:
@@ -173,12 +173,12 @@ class ChangeState:
         self.note = f"The candidate answers copies of {percent:g} % of the requests of {self.name}."
 
     def stop_mirror(self) -> None:
-        """Send no further copies to the candidate."""
+        """Stop sending copies of requests to the candidate."""
         self._change.stop_mirror()
         self.note = f"The candidate answers no further copies of requests of {self.name}."
 
     def compare_mirrored(self) -> None:
-        """Compare the answers of the mirror so far, and keep the report.
+        """Compare the answers that the mirror has collected so far, and keep the report.
 
         Raises:
             UsageError: no request has been mirrored.
@@ -187,12 +187,12 @@ class ChangeState:
         self.note = f"{self.report.summary['requests']:,} mirrored requests were compared."
 
     def start_canary(self, shares: str, minutes: str, agree: str = "") -> None:
-        """Give the candidate a share of the requests.
+        """Route a share of the requests to the candidate.
 
         Args:
             shares: the percentage of each step, separated by commas.
             minutes: minutes of each step.
-            agree: least percentage of its answers that the current deployment gives too, or "" for any.
+            agree: minimum percentage of its answers that must equal those of the current deployment, or "" for none.
 
         Raises:
             UsageError: an argument is not valid.
@@ -204,7 +204,7 @@ class ChangeState:
         self.note = f"The candidate answers {found[0]:g} % of the requests of {self.name}."
 
     def stop_canary(self) -> None:
-        """Give the candidate no further requests."""
+        """Stop routing requests to the candidate."""
         self._change.stop_canary()
         self.note = f"The candidate answers no further requests of {self.name}."
 
@@ -213,9 +213,9 @@ class ChangeState:
 
         Args:
             name: the name of the service, typed as confirmation.
-            reason: why, or "" for the reason of the proposal.
+            reason: the reason for the promotion, or "" for the reason of the proposal.
             gate: a condition on the last report, or "".
-            warm: minutes to keep the replicas that it replaces, for a rollback at once, or "".
+            warm: minutes to keep the replaced replicas running for an immediate rollback, or "".
 
         Raises:
             UsageError: the name does not match, the gate or the minutes are not valid, or the gate needs a report.

@@ -21,7 +21,7 @@ _COLUMNS = ("deployment", "requests", "errors", "p95")
 
 
 def canary_words(canary: Canary | None) -> str:
-    """Return the share of a canary in a few words; a screen reader announces their changes."""
+    """Return the share of a canary in a few words. Screen readers announce changes of this text."""
     if canary is None:
         return "No canary: callers get answers of the current deployment only."
     steps = f", step {canary.step + 1} of {len(canary.steps)}" if canary.is_active and len(canary.steps) > 1 else ""
@@ -29,7 +29,7 @@ def canary_words(canary: Canary | None) -> str:
 
 
 def canary_text(canary: Canary) -> str:
-    """Return the counts of both sides and the reason of the verdict, for a terminal."""
+    """Return the counts of both deployments and the reason for the verdict, as text for a terminal."""
     lines = [f"canary: {canary_words(canary)}"]
     lines += [
         f"  {name}: {requests} requests, {errors} errors, p95 {p95}" for name, requests, errors, p95 in _rows(canary)
@@ -38,7 +38,7 @@ def canary_text(canary: Canary) -> str:
 
 
 def canary_html(canary: Canary | None) -> str:
-    """Return the counts of both sides and the reason of the verdict."""
+    """Return the counts of both deployments and the reason for the verdict, as HTML; "" without a canary."""
     if canary is None:
         return ""
     reason = f"<div>{badge(canary.state)} {escape(canary.reason)}</div>"
@@ -64,7 +64,7 @@ def mirror_words(mirror: Mirror | None) -> str:
 
 
 def breaking(sentences: Sequence[str]) -> str:
-    """Return the consequences for callers as an alert; "" if there are none."""
+    """Return the changes that break callers as an alert; "" if there are none."""
     if not sentences:
         return ""
     items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)

@@ -19,7 +19,7 @@ __all__ = ["ChangePanel"]
 
 
 class ChangePanel(Panel):
-    """A proposed change: its differences, requests and replays to try it, its canary, and its end.
+    """A proposed change: its differences, test requests, replays and canary, and its promotion or removal.
 
     A notebook shows it for each `ProposedChange`, such as `ws.services.change("iris")` at the end of a cell. It is
     updated while it is visible. A promotion needs the name of the service, and may depend on a gate.
@@ -116,11 +116,11 @@ class ChangePanel(Panel):
         return f"proposed by {candidate.proposed_by}{reason}{end}"
 
     def _on_message(self, message: dict[str, Any]) -> None:
-        """Handle a message of the frontend; a callback, so the work is queued."""
+        """Handle a message of the frontend. Callbacks must return quickly, so the work is queued."""
         self.do(lambda: self._handle(message), at_once=message.get("act") in _AT_ONCE)
 
     def _handle(self, message: dict[str, Any]) -> None:
-        """Run in the thread of the worker."""
+        """Perform the action of a message, in the worker thread."""
         state, act = self.state, str(message.get("act"))
         given = {name: str(message.get(name) or "") for name in _FIELDS}
         actions: dict[str, Callable[[], None]] = {
@@ -139,6 +139,6 @@ class ChangePanel(Panel):
 
 
 _FIELDS = ("request", "last", "cases", "share", "minutes", "agree", "name", "reason", "gate", "warm")
-"""The fields of messages."""
+"""The text fields that messages of the frontend may have."""
 _AT_ONCE = {"stop", "stop-mirror"}
-"""Actions that do not wait until earlier work, such as a replay, has ended."""
+"""Actions that do not wait for earlier work, such as a replay."""

@@ -1,4 +1,4 @@
-"""Generated code for a deployment: the magic line and the Python code equivalent to a form."""
+"""Generated code for a deployment: the magic line and the Python code that are equivalent to a form."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def magic_line(arguments: Mapping[str, Any], registered: frozenset[str], connect
 
     Args:
         arguments: the arguments of `Workspace.deploy`.
-        registered: its models that are ids or names of registered models.
+        registered: the models in `arguments` that are ids or names of registered models.
         connect: the arguments of `connect`.
     """
     flags = {name: given[0].shortest for name, given in flags_of((*_create().flags, *COMMON)).items()}
     parts = ["%mlmgmt service create"]
     given = {flags[name] for name in arguments if name in flags}
-    # A profile names the arguments of `connect` that have no flag.
+    # Arguments of `connect` without a flag are settings of a profile.
     named = {name: value for name, value in connect.items() if name in flags and flags[name] not in given}
     for name, value in {**arguments, **named}.items():
         if name == "model":

@@ -46,7 +46,7 @@ DEFAULTS: Values = MappingProxyType(
         "if_exists": "update",
     }
 )
-"""An untouched form. `models` and `dependencies` have an item per line."""
+"""The values of an untouched form. `models` and `dependencies` have one item per line."""
 
 _AUTOSCALER = ("min_replicas", "max_replicas", "target_utilization", "refresh_period_in_seconds")
 LIMITED = {
@@ -58,7 +58,7 @@ LIMITED = {
     "memory": "container_resource_reservation.memory",
     "max_concurrent_requests": "max_concurrent_requests_per_container",
 }
-"""The fields whose limits are in the contract, with their properties of a `ServiceCreateRequest`."""
+"""The fields whose limits are in the contract, each with its property of `ServiceCreateRequest`."""
 
 _NUMBERS = frozenset({"num_replicas", *_AUTOSCALER, "max_concurrent_requests"})
 _FILES = ("driver", "schema", "requirements", "conda")
@@ -85,12 +85,12 @@ def masked(text: str) -> str:
 
 
 def is_local(source: str) -> bool:
-    """Return whether a model is an object of the notebook, a local file or folder, or a URL, so not registered yet."""
+    """Return whether a model is an object of the notebook, a local file or folder, or a URL: not registered yet."""
     return variable_of(source) is not None or is_url(source) or Path(source).expanduser().exists()
 
 
 def object_in(values: Values) -> Variable | None:
-    """Return the object of the notebook that is the only model, or None."""
+    """Return the only model if it is an object of the notebook, otherwise None."""
     models = lines(values["models"])
     return variable_of(models[0]) if len(models) == 1 else None
 
@@ -98,11 +98,11 @@ def object_in(values: Values) -> Variable | None:
 def problems(
     values: Values, is_registered: Callable[[str], bool | None], kernel: Kernel | None = None
 ) -> dict[str, str]:
-    """Return the problems by field, as a sentence each.
+    """Return the problems by field, each as a sentence.
 
     Args:
         values: the form.
-        is_registered: returns whether a model with this id or name is registered; None if not known yet.
+        is_registered: returns whether a model with this id or name is registered; None if unknown.
         kernel: the variables of the notebook.
     """
     kernel = kernel or Kernel()
@@ -203,7 +203,7 @@ def _file(source: str, field: str, *, folders: bool = False) -> str | None:
         return None
     path = Path(source).expanduser()
     if path.is_dir():
-        # Its content is checked when it is sent: a path is typed letter by letter, past large folders.
+        # The content of a folder is checked when it is sent: partly typed paths may name large folders.
         return None if folders else f"{source} is a folder. Enter a file."
     try:
         check_readable(path, field)
@@ -213,7 +213,7 @@ def _file(source: str, field: str, *, folders: bool = False) -> str | None:
 
 
 def _as_sentence(error: UsageError, field: str) -> str:
-    """Return a client error as a sentence for the field that it is shown beside."""
+    """Return a client error as a sentence to show beside its field."""
     text = error.message.removeprefix(f"{field}: ")
     return f"{text[:1].upper()}{text[1:]}. {error.fix or ''}".strip()
 
@@ -225,7 +225,7 @@ def arguments(values: Values, compute: str | None = "local") -> dict[str, Any]:
 
     Args:
         values: the form.
-        compute: the default compute; None if there is none that the code can rely on.
+        compute: the default compute, which is omitted; None to always include the compute.
     """
     # Registered models first, as in the command, which has a separate flag for them.
     models = sorted(lines(values["models"]), key=is_local)

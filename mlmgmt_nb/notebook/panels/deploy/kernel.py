@@ -1,4 +1,4 @@
-"""The fitted objects and samples of a notebook: the form offers them, and takes them as `{name}`."""
+"""The fitted objects and samples of a notebook. The form suggests them, and accepts them as `{name}`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _METHODS = ("predict", "predict_proba", "decision_function", "transform", "score
 
 @dataclass(frozen=True, repr=False)
 class Variable:
-    """A variable of the notebook. Generated code has it by its name."""
+    """A variable of the notebook. Generated code refers to it by its name."""
 
     name: str
 
@@ -56,11 +56,11 @@ class Kernel:
         return isinstance(self._namespace.get(variable.name), FunctionType)
 
     def variable_of(self, value: Any) -> Variable | None:
-        """Return the variable that has a value, or None."""
+        """Return the variable whose value is this object, or None."""
         return next((Variable(name) for name, other in self._users() if other is value), None)
 
     def models(self) -> list[str]:
-        """Return the fitted objects, as `{name}`."""
+        """Return the models of the notebook as `{name}`, without unfitted scikit-learn estimators."""
         return [str(Variable(name)) for name, value in self._users() if _is_model(value)]
 
     def samples(self, model: Variable | None) -> list[str]:
@@ -74,7 +74,7 @@ class Kernel:
         return [name for name in _METHODS if callable(getattr(kind, name, None))]
 
     def _users(self) -> Iterator[tuple[str, Any]]:
-        """Yield the user's own variables, without those that IPython keeps."""
+        """Yield the user's own variables, without modules, classes and the variables of IPython."""
         for name, value in list(self._namespace.items()):
             if not name.startswith("_") and not isinstance(value, (ModuleType, type)) and name not in {"In", "Out"}:
                 yield name, value
@@ -110,7 +110,7 @@ def _is_table(value: Any) -> bool:
 
 
 def _fits(table: Any, model: Any) -> bool:
-    """Return whether a table has the columns that a model was fitted with, as far as the model says."""
+    """Return whether a table has the columns that a model was fitted with. Without this metadata, every table fits."""
     names = getattr(model, "feature_names_in_", None)
     if names is not None and hasattr(table, "columns"):
         return list(table.columns) == list(names)

@@ -103,12 +103,12 @@ class DeployState:
             **given,
         }
         used = {workspace.compute, self.values["compute_resource_id"]}
-        self._magic_compute = "local" if used == {"local"} else None  # otherwise the line does not depend on a profile
+        self._magic_compute = "local" if used == {"local"} else None  # otherwise the line names the compute
         self.problems: dict[str, str] = {}
         self.validate()
 
     def _typed(self, field: str, value: Any) -> Any:
-        """Return a value as a user would type it: an item per line, models by their ids, objects by their variables.
+        """Return a value as a user would type it: one item per line, models by id, objects by variable name.
 
         Raises:
             UsageError: the value is an object, and no variable of the notebook has it.
@@ -142,7 +142,7 @@ class DeployState:
         return [model for model in models if not deploy_form.is_local(model) and model not in self._registered]
 
     def look_up_models(self) -> None:
-        """Look up whether the models that are not files are registered."""
+        """Look up whether the models are registered that are neither local nor known yet."""
         for model in self.unknown_models():
             try:
                 self._workspace.models.get(model)
@@ -235,7 +235,7 @@ class DeployState:
             self._began = self._clock()
 
     def deploy(self) -> None:
-        """Run the deployment that `begin` marked, and block until it ends. `failure` has its error.
+        """Run the deployment that `begin` marked, and block until it ends. An error is stored in `failure`.
 
         Raises:
             ServiceStoppedError: the embedded service was stopped.
@@ -262,7 +262,7 @@ class DeployState:
             self._on_change()
 
     def cancel(self) -> None:
-        """Cancel the running operation, and with it the deployment."""
+        """Cancel the running operation, which ends the deployment."""
         poller = self._poller
         if poller is None:
             raise UsageError(

@@ -26,7 +26,7 @@ _BADGES = {"waiting": "NotStarted", "running": "Running", "done": "Succeeded", "
 
 
 class DeployPanel(Panel):
-    """A deployment form: it validates its fields, shows the equivalent code, and shows the progress of each step.
+    """A deployment form. It validates its fields, and shows the equivalent code and the progress of each step.
 
     Display it as the last expression of a cell. Nothing is sent before `Deploy` is pressed.
 
@@ -121,7 +121,7 @@ class DeployPanel(Panel):
         }
 
     def _filled(self) -> list[tuple[str, str]]:
-        """Return the fields that differ from an untouched form."""
+        """Return the fields that differ from the defaults."""
         return [
             (field, str(_shown(value)).replace("\n", ", "))
             for field, value in self.state.values.items()
@@ -146,7 +146,7 @@ class DeployPanel(Panel):
         return {"name": name, "uri": service.scoring_uri or "", "panel": f"%mlmgmt service panel -n {name}"}
 
     def _begin(self) -> None:
-        """Fetch what the form needs from the server. Run in the thread of the worker."""
+        """Fetch data that the form needs from the server. Runs in the worker thread."""
         self.state.find_names()
         self.state.look_up_models()
 
@@ -155,7 +155,7 @@ class DeployPanel(Panel):
         self.look_now()
 
     def _on_message(self, message: dict[str, Any]) -> None:
-        """Handle a message of the frontend; a callback, so long work is queued."""
+        """Handle a message of the frontend. Callbacks must return quickly, so long work is queued."""
         state, act = self.state, message.get("act")
         if act == "set":
             self._take(message)
@@ -178,7 +178,7 @@ class DeployPanel(Panel):
         self.changed()
 
     def _deploy(self) -> None:
-        """Start the deployment in another thread, so that the worker can cancel it. Run in the thread of the worker."""
+        """Start the deployment in another thread, so that the worker thread is free to cancel it."""
         self.state.begin()
         self._deploying.do(self._run)
         self._moved()

@@ -53,7 +53,7 @@ class KeysPanel(Panel):
         return Card("keys of", self.state.name, None, list(rows))
 
     def _handle(self, message: dict[str, Any]) -> None:
-        """Run in the thread of the worker."""
+        """Perform the action of a message, in the worker thread."""
         which = key_in(message)
         if message.get("act") == "key":
             reply = {"which": which, "use": str(message["use"]), "view": message["view"]}

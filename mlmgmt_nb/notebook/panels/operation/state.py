@@ -26,7 +26,7 @@ _CLOCKS_DIFFER_SECONDS = 5.0
 
 
 class OperationResult(NamedTuple):
-    """The result of an operation: its title, its URL in the API, and where it can be used."""
+    """The result of an operation: its title, its API URL, and its image location or scoring URL."""
 
     title: str
     url: str
@@ -42,9 +42,9 @@ class Progress:
 
     Attributes:
         lines: the last lines of its log.
-        made: the result, once it has succeeded.
+        made: the result, after the operation has succeeded.
         note: an additional note for the user.
-        log_error: the reason why its log cannot be read, or "".
+        log_error: the reason why the log cannot be read, or "".
     """
 
     def __init__(self, poller: Poller[Any], clock: Callable[[], float] = time.monotonic) -> None:
@@ -77,7 +77,7 @@ class Progress:
 
     @property
     def seconds(self) -> float:
-        """The duration so far; after its end, the total duration."""
+        """The duration so far, or the total duration after the operation has ended."""
         operation = self._poller.operation
         if operation and operation.created_time and operation.end_time:
             return max(0.0, (operation.end_time - operation.created_time).total_seconds())
@@ -89,7 +89,7 @@ class Progress:
 
     @passive()
     def poll(self) -> None:
-        """Read new log lines and, after the end, the result."""
+        """Read new log lines and, after the operation has ended, its result."""
         operation = self._poller.operation
         if self._earlier is None and operation is not None:
             self._earlier = _age(operation)
@@ -125,7 +125,7 @@ class Progress:
         return OperationResult(f"{self.kind} {resource.name}{version}", operation.resource_location or "", place or "")
 
     def stage(self) -> str:
-        """Return the stage (see `Stage`), or "" after the end."""
+        """Return the stage (see `Stage`), or "" after the operation has ended."""
         return str(self._stage) if self.is_open else ""
 
     def part(self) -> float | None:
@@ -133,11 +133,11 @@ class Progress:
         return self._stage.part
 
     def traceback(self) -> list[str]:
-        """Return the last traceback of the driver in the log of a failed operation, or no lines."""
+        """Return the last driver traceback in the log of a failed operation; an empty list if there is none."""
         return driver_traceback(list(self.lines)) if self.state == "Failed" else []
 
     def text(self) -> str:
-        """Return the text, for viewers without HTML."""
+        """Return the text for viewers without HTML."""
         parts = [f"{self.kind} {self.state}, {int(self.seconds)} s", self.stage()]
         head = ", ".join(filter(None, parts)) + (f" ({self.note})" if self.note else "")
         made = [f"{self.made.title}: {self.made.place or self.made.url}"] if self.made else []
@@ -147,7 +147,7 @@ class Progress:
         """Return the HTML, with text from the server escaped."""
         facts = [f"{self.kind}, {int(self.seconds)} s", self.stage(), self.note, self.log_error]
         shown = escape(" \N{MIDDLE DOT} ".join(filter(None, facts)))
-        # Each tick changes the seconds: only the end is announced, once, with its result.
+        # Each tick changes the seconds, so screen readers announce only the end with its result.
         silent = ' aria-live="off"' if self._ended is None else ""
         head = f'<div role="status"{silent}>{badge(self.state)} {shown}{self._links()}</div>'
         if self.is_open:

@@ -24,14 +24,14 @@ _LAST_PICTURE_SECONDS = 5.0
 
 
 class OperationPanel:
-    """Shows an operation in a notebook: its state, stage, duration and log, during the cell and after it.
+    """The live view of an operation in a notebook: state, stage, duration and log. It updates after the cell has ended.
 
     Display it (`OperationPanel(ws.images.create(...))` at the end of a cell), or call `wait`, which displays it.
     Closing the panel or interrupting the cell does not stop the operation.
 
     Args:
         poller: the operation.
-        live: the output to show it in, which may show something else so far; a new one when None.
+        live: the output to use, which may already show something else (default: a new output).
         refresh: the thread that updates the panel.
     """
 
@@ -46,15 +46,15 @@ class OperationPanel:
         self.progress = Progress(poller)
 
     def show(self) -> None:
-        """Display the panel, which is then updated in the background."""
+        """Display the panel, and update it in the background."""
         with self._lock:
             self._draw()
-        # A change of state is shown at once, the log and the duration at each tick.
+        # State changes are shown immediately, the log and the duration at each tick.
         self._poller.add_change_callback(lambda _: self._refresh.follow(self._tick))
         self._refresh.follow(self._tick)
 
     def wait(self, timeout: float | None = None) -> None:
-        """Wait until the operation has ended, and show it unless it ends quickly.
+        """Wait until the operation has ended, and show it unless it succeeds quickly.
 
         Args:
             timeout: maximum number of seconds to wait (default: unlimited).
@@ -71,7 +71,7 @@ class OperationPanel:
             else:
                 self.show()
                 self._poller.wait(None if timeout is None else max(0.0, timeout - (time.monotonic() - started)))
-                # The last picture is saved with the notebook.
+                # The last picture must be drawn before the cell ends: it is saved with the notebook.
                 self._last_picture.wait(_LAST_PICTURE_SECONDS)
         except (KeyboardInterrupt, OperationTimeout):
             self.progress.note = (
@@ -82,7 +82,7 @@ class OperationPanel:
         self._poller.result()
 
     def _explain(self) -> None:
-        """Show an operation that failed at once: its log has the reason."""
+        """Show the operation if it failed quickly: its log has the reason."""
         if self.progress.state != "Succeeded":
             self.progress.poll()
             self._draw()
@@ -95,7 +95,7 @@ class OperationPanel:
         return True
 
     def _tick(self) -> float | None:
-        """Run in the refresh thread."""
+        """Poll and draw, in the refresh thread. Return the seconds until the next tick, or None after the last."""
         if self._last_picture.is_set():
             return None
         is_last = self._poller.done()

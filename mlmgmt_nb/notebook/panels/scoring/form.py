@@ -13,7 +13,7 @@ from mlmgmt_nb.notebook.panels.scoring.kinds import ANY, Kind, Rule, is_empty_mi
 __all__ = ["Column", "Field", "as_table", "fields_of"]
 
 MOST_ROWS, MOST_CELLS = 100, 2000
-"""A table with more rows is edited as JSON."""
+"""A table with more rows or cells is edited as JSON."""
 
 
 class Column(NamedTuple):
@@ -31,13 +31,13 @@ class Field:
     Attributes:
         name: the name of the argument.
         kind: the kind of its value.
-        rule: what its value must be besides.
+        rule: the restrictions on its value.
         is_required: whether a request must have it.
         columns: the columns of a table.
         shape: the JSON form of a table row: an object, a list, or the value of its only column.
         text: the text in the field.
         rows: the texts in the cells of the table.
-        is_json: whether it is edited as JSON now: the table is too large, or the value is not a table.
+        is_json: whether it is edited as JSON, because the table is too large or the value is not a table.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Field:
 
     @property
     def is_table(self) -> bool:
-        """Whether it is shown as cells now."""
+        """Whether it is currently shown as cells."""
         return self.kind == "table" and not self.is_json
 
     def take(self, value: Any) -> None:
@@ -94,7 +94,7 @@ class Field:
         return not self.is_required and not self.is_table and not self.text.strip()
 
     def value(self) -> tuple[Any, dict[str, str]]:
-        """Return its JSON value, and its problems: by `row,column` in a table, else by "".
+        """Return the JSON value and the problems, by `row,column` in a table and by "" otherwise.
 
         The value contains unparsable input as text.
         """
@@ -127,7 +127,7 @@ class Field:
             self.rows[row][column] = text
 
     def add_row(self) -> None:
-        """Add a row like the last one."""
+        """Add a copy of the last row."""
         self.rows.append(list(self.rows[-1]) if self.rows else [""] * len(self.columns))
 
     def remove_row(self, row: int) -> None:
@@ -136,7 +136,7 @@ class Field:
             del self.rows[row]
 
     def paste(self, row: int, column: int, text: str) -> None:
-        """Paste spreadsheet data into the cells from the given one on, and add rows as needed."""
+        """Paste spreadsheet data, starting at a cell, and add rows as needed."""
         lines = [line.split("\t") for line in text.rstrip("\r\n").splitlines()]
         for down, line in enumerate(lines[: MOST_ROWS - row]):
             if row + down == len(self.rows):
@@ -146,7 +146,7 @@ class Field:
 
 
 def fields_of(swagger: Mapping[str, Any]) -> list[Field]:
-    """Return the fields in the description of a service; none for a driver that takes any body."""
+    """Return the fields in the description of a service; an empty list for a driver that accepts any body."""
     given = swagger.get("definitions", {}).get("ServiceInput", {})
     required = given.get("required", ())
     example = given.get("example")
@@ -183,7 +183,7 @@ def _column(name: str, schema: Mapping[str, Any]) -> Column:
 
 
 def as_table(value: Any) -> tuple[Sequence[str], list[list[str]]] | None:
-    """Return an answer as columns and rows if it is a table: records, lists, or values of the same kind."""
+    """Return an answer as columns and rows if it is a record or a list of records, lists or scalars, else None."""
     if isinstance(value, dict) and value and not any(isinstance(item, (dict, list)) for item in value.values()):
         value = [value]
     if not isinstance(value, list) or not value:

@@ -1,4 +1,4 @@
-"""Kinds of form fields and cells: by the schema of a value, with conversion between its JSON form and typed text."""
+"""Kinds of form fields and cells, derived from schemas, and conversion between JSON values and typed text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mlmgmt_nb.commands.usage import pretty
 __all__ = ["ANY", "Kind", "Rule", "is_empty_missing", "kind_of", "parsed", "rule_of", "text_of"]
 
 Kind = Literal["integer", "number", "boolean", "date", "datetime", "time", "choice", "text", "any", "table", "json"]
-"""The kind of a field. `any` is JSON if it parses, else text; `json` is JSON of one or more lines."""
+"""The kind of a field. `any` is JSON if it parses, otherwise text; `json` is JSON of one or more lines."""
 _MOST_NAMED = 5
 _FORMATS: dict[Any, Kind] = {"date": "date", "date-time": "datetime", "time": "time"}
 _KINDS: dict[Any, Kind] = {"integer": "integer", "number": "number", "boolean": "boolean", "string": "text"}
@@ -31,11 +31,11 @@ _HINTS: dict[Kind, str] = {
 
 
 class Rule(NamedTuple):
-    """What a value must be besides its kind.
+    """The restrictions on a value in addition to its kind.
 
     Attributes:
-        choices: the values to choose from; none if any is right.
-        minimum, maximum: limits of a number, included; None for no limit.
+        choices: the allowed values; empty if every value is allowed.
+        minimum, maximum: inclusive limits of a number; None for no limit.
     """
 
     choices: tuple[Any, ...] = ()
@@ -43,7 +43,7 @@ class Rule(NamedTuple):
     maximum: float | None = None
 
     def hint(self, kind: Kind) -> str:
-        """Return what to enter, in a few words."""
+        """Describe the expected input in a few words."""
         if kind == "choice":
             return f"one of {len(self.choices)}"
         words = _HINTS.get(kind, "")
@@ -54,7 +54,7 @@ class Rule(NamedTuple):
         return words if self.maximum is None else f"{words}, at most {self.maximum}"
 
     def problem(self, value: Any) -> str:
-        """Return what is wrong with a number, or ""."""
+        """Return the problem with a number, or ""."""
         if self.minimum is not None and value < self.minimum:
             return f"less than {self.minimum}"
         return f"more than {self.maximum}" if self.maximum is not None and value > self.maximum else ""
@@ -64,7 +64,7 @@ ANY = Rule()
 
 
 def kind_of(schema: Mapping[str, Any]) -> Kind:
-    """Return the kind of a value by its Swagger type; `json` for arrays, objects and what has no type."""
+    """Return the kind of a value by its Swagger schema; `json` for arrays, objects and values without a type."""
     if schema.get("enum"):
         return "choice"
     kind = schema.get("type")
@@ -72,7 +72,7 @@ def kind_of(schema: Mapping[str, Any]) -> Kind:
 
 
 def rule_of(schema: Mapping[str, Any]) -> Rule:
-    """Return the rule of a value by its Swagger type."""
+    """Return the rule of a value by its Swagger schema."""
     return Rule(tuple(schema.get("enum") or ()), _limit(schema.get("minimum")), _limit(schema.get("maximum")))
 
 
@@ -81,7 +81,7 @@ def _limit(value: Any) -> float | None:
 
 
 def is_empty_missing(kind: Kind) -> bool:
-    """Return whether a field without text has no value; an empty text is a value."""
+    """Return whether an empty field of this kind has no value. For text, the empty string is a value."""
     return kind in {"integer", "number", "date", "datetime", "time", "choice"}
 
 
@@ -99,7 +99,7 @@ def text_of(kind: Kind, value: Any) -> str:
 
 
 def parsed(kind: Kind, text: str, rule: Rule = ANY) -> tuple[Any, str]:
-    """Parse the text of a field. Return its value, and its problem or "". Text that does not parse is the value."""
+    """Parse the text of a field. Return the value, and the problem or "". The value of invalid text is the text."""
     bare = text.strip()
     if kind == "text":
         return text, ""
@@ -143,7 +143,7 @@ def _boolean(text: str) -> bool:
 
 
 def _iso(read: Callable[[str], object]) -> Callable[[str], str]:
-    """Return a function that checks a date or time, and keeps its text."""
+    """Return a function that checks the text of a date or time, and returns it unchanged."""
 
     def checked(text: str) -> str:
         read(text)
@@ -160,4 +160,4 @@ _READERS: Mapping[Kind, tuple[Callable[[str], Any], str]] = {
     "datetime": (_iso(dt.datetime.fromisoformat), "not a date such as 2017-01-31T12:00:00"),
     "time": (_iso(dt.time.fromisoformat), "not a time such as 12:30:00"),
 }
-"""How kinds are read, and what is wrong if that fails."""
+"""The parser of each kind, and the problem to report if it fails."""

@@ -1,4 +1,4 @@
-"""State of a `ScoringPanel`: the input as a form and as JSON, kept in sync; requests and their answers."""
+"""State of a `ScoringPanel`: the input as a form and as JSON, kept in sync, and the history of answers."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Input:
     """The body of the next request.
 
     Args:
-        swagger: the description of the service; empty if it has none.
+        swagger: the Swagger description of the service; empty if it has none.
 
     Attributes:
-        fields: the form fields; none for a driver without a schema, which takes any text.
+        fields: the form fields; empty for a driver without a schema, which accepts any text.
         body: the request body as text.
-        problem: why the body is not valid JSON, or "".
+        problem: the reason why the body is not valid JSON, or "".
         problems: the problems in the form, by field name and place in the field.
-        form_changes, body_changes: the number of changes other than by typing.
+        form_changes, body_changes: counts of changes to the form and the body that the frontend does not show yet.
     """
 
     def __init__(self, swagger: Mapping[str, Any]) -> None:
@@ -57,7 +57,7 @@ class Input:
         Args:
             name: the name of the field.
             change: applies the change.
-            is_typed: whether the frontend shows the change already.
+            is_typed: whether the frontend already shows the change.
         """
         for field in self.fields:
             if field.name == name:
@@ -106,7 +106,7 @@ class Input:
 
     @property
     def has_problems(self) -> bool:
-        """Whether a problem keeps the form from being sent. Input typed as JSON is sent unchanged."""
+        """Whether the form has problems that prevent sending. Input typed as JSON is sent unchanged."""
         return bool(self.problems) and not self._typed_as_json
 
     def check(self) -> str:
@@ -145,7 +145,7 @@ class Answer(NamedTuple):
         seconds: the time until the answer.
         request_id: the id of the request in the log of the service.
         value: the decoded answer, unless it is an error.
-        error, fix: the error and what to do about it, or "".
+        error, fix: the error and its fix, or "".
     """
 
     number: int
@@ -160,7 +160,7 @@ class Answer(NamedTuple):
 
     @property
     def words(self) -> str:
-        """The status in words."""
+        """The status as text."""
         if self.status == 0:
             return "no answer"
         return f"{self.status} OK" if self.status == 200 else f"{self.status} error"
@@ -198,7 +198,7 @@ class ScoringState:
 
     Args:
         ask: sends a body and returns the answer.
-        swagger: the description of the service.
+        swagger: the Swagger description of the service.
         clock: clock in seconds, for latencies of failed requests.
         now: returns the time of day.
     """
@@ -217,7 +217,7 @@ class ScoringState:
         self.answer: Answer | None = None
 
     def ask(self, body: str) -> Answer:
-        """Send a body, and block until the answer. Pass the answer to `remember`.
+        """Send a body, and block until the answer arrives. The caller passes the answer to `remember`.
 
         Raises:
             ServiceStoppedError: the embedded service was stopped.
@@ -227,7 +227,7 @@ class ScoringState:
         try:
             scored = self._ask(body)
         except ServiceStoppedError:
-            raise  # the panel offers to start it
+            raise  # the panel shows a button that starts the service
         except ScoringError as error:
             seconds = self._clock() - began
             return _failed(Answer(number, at, body, error.status_code, seconds, error.request_id or ""), error)
@@ -236,12 +236,12 @@ class ScoringState:
         return Answer(number, at, body, scored.status, scored.seconds, scored.request_id, scored.value)
 
     def remember(self, answer: Answer) -> None:
-        """Make an answer current, and add it to the history."""
+        """Make an answer the current one, and add it to the history."""
         self.answer = answer
         self.history = [answer, *self.history][:_KEPT_REQUESTS]
 
     def choose(self, number: int) -> None:
-        """Restore a request of the history, with its answer."""
+        """Restore a request and its answer from the history."""
         for answer in self.history:
             if answer.number == number:
                 self.answer = answer
@@ -264,7 +264,7 @@ class ScoringState:
 
 
 def _excerpt(body: str) -> str:
-    """Return the beginning of a body, on one line and without needless blanks."""
+    """Return the beginning of a body, on one line and without unneeded whitespace."""
     try:
         text = json.dumps(json.loads(body), ensure_ascii=False, separators=(",", ":"))
     except ValueError:

@@ -25,14 +25,14 @@ _SAVED_ROWS = 20
 
 
 class ScoringPanel(Panel):
-    """A scoring console: the input of a service as a form or JSON, with its sample; the answers; and client code.
+    """A scoring console: the input of a service as a form or JSON, starting with its sample; answers; and client code.
 
-    Display it as the last expression of a cell. It contains no key: client code reads it from the environment.
+    Display it as the last expression of a cell. It contains no keys: client code reads the key from the environment.
 
     Args:
         workspace: the account.
         service: the service, its id or its name.
-        timeout: maximum number of seconds until an answer.
+        timeout: maximum number of seconds to wait for an answer.
         **feeds: see `Panel`.
 
     Attributes:
@@ -55,12 +55,12 @@ class ScoringPanel(Panel):
 
     @property
     def answer(self) -> Any:
-        """The value of the last answer, or that of the chosen request; None without an answer."""
+        """The value of the current answer: the last one, or the one chosen in the history. None without an answer."""
         with self.lock:
             return self.scoring.answer.value if self.scoring.answer else None
 
     def send(self) -> None:
-        """Send the input. The answer appears when it arrives. With a problem at a field, nothing is sent."""
+        """Send the input in the background, unless a field has a problem. The panel shows the answer later."""
         with self.lock:
             try:
                 body = self.scoring.input.check()
@@ -72,7 +72,7 @@ class ScoringPanel(Panel):
         self.do(lambda: self._sent(body))
 
     def _sent(self, body: str) -> None:
-        """Run in the thread of the worker."""
+        """Send a body, and store its answer, in the worker thread."""
         answer = self.scoring.ask(body)
         with self.lock:
             self.scoring.remember(answer)
@@ -147,7 +147,7 @@ class ScoringPanel(Panel):
         return {"curl": highlighted(usage.curl, "bash"), "python": highlighted(usage.python, "python")}
 
     def _on_message(self, message: dict[str, Any]) -> None:
-        """Handle a message of the frontend. The worker sends requests, so that the callback is short."""
+        """Handle a message of the frontend. Callbacks must return quickly, so the worker thread sends requests."""
         given = self.scoring.input
         name, text = str(message.get("field", "")), str(message.get("text", ""))
         row, column = int(message.get("row", 0)), int(message.get("column", 0))

@@ -85,7 +85,7 @@ class ScoringTestProgress:
         return known.client_seconds / known.seconds / self._test.processes if known.seconds else 0.0
 
     def text(self) -> str:
-        """Return the text, for viewers without HTML."""
+        """Return the text for viewers without HTML."""
         if self._test.done():
             return f"{self.title}: {self.state}\n{self._test.report()}"
         return str(self._test)
@@ -101,7 +101,7 @@ class ScoringTestProgress:
 
 
 class ScoringTestPanel(Panel):
-    """Shows a scoring test in a notebook, while it runs and after it has ended.
+    """The live view of a scoring test in a notebook, while it runs and after it has ended.
 
     `run` waits for the test; displaying the panel instead, as in
     `ScoringTestPanel(ws.services.scoring_test("iris", cases))`, starts the test in the background. The Stop button, or
@@ -157,7 +157,7 @@ class ScoringTestPanel(Panel):
         super().show()
 
     def _changed(self) -> None:
-        """Run in the thread of the test."""
+        """Show the new state of the test. The thread of the test calls it."""
         if self.test.failure is not None:
             self.fail(ErrorText.of(self.test.failure))
         self.changed()

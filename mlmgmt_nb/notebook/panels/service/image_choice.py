@@ -1,4 +1,4 @@
-"""The images that a service could run: its own first, and how each differs from the current one."""
+"""The images that a service could run, its own first, and their differences from the current image."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ImageChoice:
     Attributes:
         service: the service.
         ran: ids of images that ran as this service.
-        models: versions of its models in words, by id.
+        models: names and versions of its models, by id.
     """
 
     service: ServiceResponse
@@ -57,7 +57,7 @@ class ImageChoice:
         return [(label, now[label], then[label]) for label in then if now[label] != then[label]]
 
     def _distinctions(self, image: Image | None) -> dict[str, str]:
-        """Return the distinguishing facts of an image, in words."""
+        """Return the properties that distinguish an image, as text."""
         manifest = image.manifest if image else None
         runtime = manifest.target_runtime if manifest else None
         return {

@@ -1,4 +1,4 @@
-"""The log of a service as its panel shows it: the last lines, or those about a request."""
+"""The log of a service in its panel: the last lines, or only the lines about one request."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _KEPT_LINES, _SEARCHED_LINES = 400, 20_000
 
 
 class LogTail:
-    """The last lines of the log of a service, or its lines about a request.
+    """The last lines of a service log, or the lines about one request.
 
     Attributes:
-        request_id: the request, or "" for all lines.
+        request_id: id of the request, or "" for all lines.
         lines: the visible lines, oldest first.
     """
 

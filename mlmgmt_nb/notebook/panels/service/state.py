@@ -43,15 +43,15 @@ class ServiceState:
 
     Attributes:
         service: the service as last read.
-        traffic: its metrics.
+        traffic: the recent metrics.
         log: its log.
         deployments: the deployments of the service, newest first.
-        images: images that it could run: its own first, and newest first within each group.
+        images: images that it could run, grouped by their relation to the service, newest first within each group.
         progress: the last operation started here, or None.
         note: the last action, in words.
-        versions: how this kernel differs from the versions that its model was packaged with, or "".
-        is_gone: whether it was deleted, here or elsewhere.
-        has_metrics: whether the server has metrics of services.
+        versions: the differences between this kernel and the versions that the model was packaged with, or "".
+        is_deleted: whether it was deleted, here or elsewhere.
+        has_metrics: whether the server supports metrics of services.
     """
 
     def __init__(
@@ -93,12 +93,12 @@ class ServiceState:
 
     @property
     def is_open(self) -> bool:
-        """Whether an operation started here is running, or its result was not read yet."""
+        """Whether an operation started here is running, or its result has not been read yet."""
         return self._poller is not None
 
     @property
     def candidate(self) -> str:
-        """The candidate of the service in words, or ""."""
+        """A summary of the candidate of the service, or ""."""
         candidate = getattr(self.service, "candidate", None)
         return candidate.summary if candidate is not None else ""
 
@@ -107,7 +107,7 @@ class ServiceState:
         return self._workspace.services.change(self.service)
 
     def replicas(self) -> str:
-        """Return the ready and the requested number of replicas, in words."""
+        """Return the ready and the requested number of replicas, as text."""
         metrics = self.traffic.latest
         if metrics is None:
             wanted = self.service.num_replicas
@@ -143,12 +143,12 @@ class ServiceState:
             try:
                 self.traffic.add(self._workspace.services.metrics(self.service))
             except NotFoundError:
-                self._get()  # raises if deleted; otherwise the server has no metrics, like that of 2017
+                self._get()  # raises if the service was deleted; otherwise the server has no metrics
                 self.has_metrics = False
         self.log.poll()
 
     def refresh(self) -> None:
-        """Read the service and its deployments, and from time to time the images."""
+        """Read the service, its deployments if it changed, and periodically the images."""
         before = self.service.updated_at
         self._get()
         self._refreshed = self._clock()
@@ -161,7 +161,7 @@ class ServiceState:
             self._find_images()
 
     def _find_images(self) -> None:
-        """Read the images that it could run and those that it ran, which a full list may lack."""
+        """Read the images that the service could run, and the images of its deployments, which the lists may lack."""
         lists = [self._workspace.images.list(count=_IMAGES)]
         if self.service.manifest is not None:
             lists.append(self._workspace.images.list(manifest_name=self.service.manifest.name, count=_IMAGES))
@@ -179,7 +179,7 @@ class ServiceState:
         self.images = tuple(self.choice.sort_images(newest_first))
 
     def _find_models(self) -> None:
-        """Read all versions of its models: each version has its own id."""
+        """Read the versions of its models. Each version has its own id."""
         names = dict.fromkeys(model.name for model in self.service.models or ())
         pages = [next(self._workspace.models.list(name=name, count=_IMAGES).by_page()).value for name in names]
         known = [*(self.service.models or ()), *(model for page in pages for model in page)]
@@ -187,12 +187,12 @@ class ServiceState:
 
     @property
     def choice(self) -> ImageChoice:
-        """Return the images that it could run, to compare with the current one."""
+        """The images that it could run, to compare with the current one."""
         ran = {one.image_id for one in self.deployments if one.status in {"Active", "Expired"}}
         return ImageChoice(self.service, ran, self._models)
 
     def image_name(self, image_id: str | None) -> str:
-        """Return the name and version of an image if known, else its id."""
+        """Return the name and version of an image if known, otherwise its id."""
         own = self.service.image
         image = own if own is not None and own.id == image_id else self._images_by_id.get(image_id or "")
         return versioned(image) if image else str(image_id)
@@ -214,7 +214,7 @@ class ServiceState:
         self._change(f"{replicas} replicas", num_replicas=replicas, **off)
 
     def autoscale(self, **settings: int | None) -> None:
-        """Make the number of replicas depend on the load.
+        """Enable the autoscaler, which makes the number of replicas follow the load.
 
         Args:
             **settings: settings in `AUTOSCALER`; None leaves a setting unchanged.
@@ -239,7 +239,7 @@ class ServiceState:
 
         Args:
             image_id: the image.
-            seen: id of the image that it ran when the differences were shown; None to skip the check.
+            seen: id of the image that was current when the differences were shown; None to skip the check.
             name: the name of the service, typed as confirmation; needed for an unrelated image.
 
         Raises:
@@ -275,12 +275,12 @@ class ServiceState:
             self._workspace.operations.cancel(self._poller.operation_id)
 
     def key(self, which: Which) -> str:
-        """Return a key, which is not stored. The caller must not store it either."""
+        """Return a key. It is not stored, and the caller must not store it either."""
         keys = self._workspace.services.keys(self.service)
         return (keys.primary_key if which == "Primary" else keys.secondary_key) or ""
 
     def regenerate(self, which: Which, name: str) -> None:
-        """Regenerate a key. The old key is refused from then on.
+        """Regenerate a key. The old key stops working.
 
         Args:
             which: the key.
@@ -328,7 +328,7 @@ class ServiceState:
 
 
 def key_in(message: Mapping[str, Any]) -> Which:
-    """Return the key named in a message of a frontend."""
+    """Return the name of the key in a message of a frontend."""
     return "Secondary" if message.get("which") == "Secondary" else "Primary"
 
 

@@ -1,4 +1,4 @@
-"""Metrics of a service over the last minutes: rates and percentiles, as a table and charts."""
+"""Metrics of a service over the last minutes: rates and latency percentiles, as a table and as charts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PERCENTS = (50, 95, 99)
 
 
 class Point(NamedTuple):
-    """Rates per second, and latency percentiles in seconds, at a moment."""
+    """Rates per second, and latency percentiles in seconds, at a point in time."""
 
     at: float
     requests: float
@@ -30,8 +30,8 @@ class Traffic:
     """The recent metrics of a service.
 
     Attributes:
-        latest: the last metrics, or None before the first.
-        points: the last minutes, oldest first, in intervals of a few seconds, since replicas count by the second.
+        latest: the last metrics, or None if there are none yet.
+        points: rates and percentiles of the last minutes, oldest first, a few seconds apart.
 
     Args:
         clock: monotonic clock, in seconds.
@@ -66,7 +66,7 @@ class Traffic:
         self.points = (*(kept for kept in self.points if now - kept.at <= _KEPT_SECONDS), point)
 
     def rows(self) -> list[tuple[str, str]]:
-        """Return the current numbers, as rows of a label and a value."""
+        """Return the current metrics, as rows of a label and a value."""
         if self.latest is None:
             return []
         rows = [("total", self.totals())]
@@ -78,7 +78,7 @@ class Traffic:
         return rows
 
     def totals(self) -> str:
-        """Return the counts since the service process started, in words."""
+        """Return the counts since the service process started, as text."""
         counted = self.latest
         if counted is None:
             return ""
@@ -91,7 +91,7 @@ class Traffic:
         if not points:
             return ""
         span = f"last {_minutes(points[-1].at - points[0].at)}"
-        # A new chart grows from the right.
+        # New charts grow from the right.
         gap: list[float | None] = [None] * max(0, _FEWEST_POINTS - len(points))
         rates = Series("", [*gap, *(point.requests for point in points)])
         latency = [

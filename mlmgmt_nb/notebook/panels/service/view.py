@@ -42,7 +42,7 @@ class ServicePanel(Panel):
         workspace: the account.
         service: the service, its id or its name.
         tab: title of the first visible tab.
-        image: id of the image that is chosen first in the tab of deployments.
+        image: id of the image that is initially selected in the tab `Deployments`.
         **options: see `Panel`.
 
     Attributes:
@@ -97,14 +97,14 @@ class ServicePanel(Panel):
         return card._replace(rows=card.rows + [row for row in rows if row[1]])
 
     def _condition(self) -> str:
-        """Return whether the service answers, judged by its replicas if known, not by its last operation."""
+        """Return the condition of the service. It depends on the ready replicas if known, not on the last operation."""
         metrics, now = self.state.traffic.latest, condition(self.state.service)
         if metrics is not None and now in {"Deploying", "Serving", "Not serving"} and metrics.ready:
             return "Serving"
         return now
 
     def _last_operation(self) -> str:
-        """Return the state of the last operation, unless it equals the condition."""
+        """Return the state of the last operation, or "" if it equals the condition."""
         state = self.state.service.state or ""
         return "" if state == self._condition() else f"last operation: {state}"
 
@@ -127,7 +127,7 @@ class ServicePanel(Panel):
             self._change.close()
 
     def _toggle_change(self) -> None:
-        """Show the panel of the proposed change below, or hide it."""
+        """Show the panel of the proposed change below this one, or hide it."""
         before = self._change
         after = ChangePanel(self.state.change()) if before is None else None
         widgets = [] if after is None else [after.embed()]
@@ -147,7 +147,7 @@ class ServicePanel(Panel):
     def shown(self) -> dict[str, Any]:
         """Return the state for the frontend, without keys.
 
-        It has all tabs, since the kernel may receive no clicks while a cell runs.
+        It contains all tabs, because the kernel may not receive clicks while a cell runs.
         """
         state, service = self.state, self.state.service
         return {
@@ -180,7 +180,7 @@ class ServicePanel(Panel):
         }
 
     def _images(self) -> list[dict[str, Any]]:
-        """Return the images that it could run, without the current one."""
+        """Return the images that the service could run, except for the current one."""
         choice, state = self.state.choice, self.state
         serving = choice.service.image.id if choice.service.image else None
         return [
@@ -219,11 +219,11 @@ class ServicePanel(Panel):
         ]
 
     def _on_message(self, message: dict[str, Any]) -> None:
-        """Handle a message of the frontend; a callback, so the work is queued."""
+        """Handle a message of the frontend. Callbacks must return quickly, so the work is queued."""
         self.do(lambda: self._handle(message))
 
     def _handle(self, message: dict[str, Any]) -> None:
-        """Run in the thread of the worker."""
+        """Perform the action of a message, in the worker thread."""
         state, act = self.state, message.get("act")
         if act == "key":
             self._show_key(message)
@@ -255,7 +255,7 @@ class ServicePanel(Panel):
 
 
 def _can_roll_back_to(deployment: Deployment) -> bool:
-    """Return whether the deployment ran before: one that failed to start would fail again."""
+    """Return whether the deployment ran before. A deployment that failed to start would fail again."""
     return bool(deployment.image_id) and deployment.status in {"Active", "Expired"}
 
 

@@ -1,4 +1,4 @@
-"""What can be done with the selected resource: panels to open, and the code that gets it."""
+"""Actions on the selected resource, such as opening a panel, and the code that reads the resource."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Action(NamedTuple):
     Attributes:
         id: its id.
         title: its title.
-        make: does it, and returns its panel, if it has one.
-        applies: returns whether it can be done with a resource.
+        make: performs the action, and returns its panel or None.
+        applies: returns whether the action is available for a resource.
     """
 
     id: str
@@ -50,7 +50,7 @@ def _test(ws: Workspace, service: Any) -> Panel:
 
 
 def _update_with(ws: Workspace, image: Any) -> Panel:
-    """Return the panel of the newest service of the same manifest, with the image chosen."""
+    """Return the panel of the newest service with the same manifest, with the image selected."""
     name = image.manifest.name if image.manifest is not None else None
     found = next(iter(ws.services.list(manifest_name=name, count=1)), None) if name else None
     if found is None:
@@ -63,7 +63,7 @@ def _update_with(ws: Workspace, image: Any) -> Panel:
 
 
 def _archiving(kind: str) -> tuple[Action, Action]:
-    """Return the actions that archive a version, and list it again."""
+    """Return the actions that archive and unarchive a version."""
 
     def archive(ws: Workspace, version: Any) -> None:
         getattr(ws, kind).archive(version)
@@ -98,11 +98,11 @@ ACTIONS: Mapping[str, tuple[Action, ...]] = {
         Action("console", "Console", lambda ws, one: ServicePanel(ws, one.service_name or "", tab="Deployments")),
     ),
 }
-"""The actions by the kind of the resource."""
+"""The actions by kind of resource."""
 
 
 def act(ws: Workspace, kind: str, resource: Any, action: str) -> Panel | None:
-    """Do an action. Return its panel, not displayed yet; None if it has none.
+    """Perform an action. Return its panel, which is not displayed yet; None if it has none.
 
     Raises:
         MlmgmtError: the action is not possible.
@@ -114,5 +114,5 @@ def act(ws: Workspace, kind: str, resource: Any, action: str) -> Panel | None:
 
 
 def code_of(kind: str, resource: Any) -> str:
-    """Return the Python line that gets a resource."""
+    """Return the line of Python that reads a resource."""
     return f'ws.{kind}.get("{resource.id}")'

@@ -1,4 +1,4 @@
-"""The kinds of resources in a workspace: their columns, their filters in the API, and how to read them."""
+"""The kinds of resources in a workspace: their columns, their API filters, and the functions that read them."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ __all__ = ["ARCHIVED", "FIRST_FILTERS", "KINDS", "Column", "Kind", "ago", "match
 _PAGING = frozenset({"count", "$skipToken"})
 _SHOWN_OPERATIONS = 50
 FIRST_FILTERS = frozenset({"name", "tag", "manifestName", "serviceName", "serviceId", "modelName"})
-"""Filters in sight; the others are folded."""
+"""Filters that are always visible; the others are collapsed."""
 ARCHIVED = Parameter("archived", "Archived ones too.", Literal["shown"])
-"""A filter with one choice, which is not one of the API of 2017."""
+"""A filter with a single choice. It is not part of the API of 2017."""
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 _OLD_SECONDS = 60 * 86400
 
 
 Read = Callable[[Workspace, Mapping[str, str], int, str | None], Page[Any]]
-"""Reads a page, given the filters by their names in the API, the number of items, and the token to continue from."""
+"""Reads a page, given the filters by API name, the number of items, and the continuation token."""
 
 
 class Column(NamedTuple):
-    """A column of a list: its property, its title, and how to get its value."""
+    """A column of a list: its property, its title, a function that returns its value, and whether it is a state."""
 
     id: str
     title: str
@@ -47,7 +47,7 @@ class Kind(NamedTuple):
         columns: the columns of its list.
         filters: the filters of the API.
         page: reads a page of its list.
-        begin: the command that makes the first one.
+        begin: the command that creates the first item.
     """
 
     id: str
@@ -71,7 +71,7 @@ def shown(value: Any) -> str:
 
 
 def ago(value: dt.datetime, now: dt.datetime) -> str:
-    """Return a time relative to now, such as `5 min ago`; the date of a time long ago."""
+    """Return a time relative to now, such as `5 min ago`; the date if it is more than 60 days ago."""
     value = value if value.tzinfo else value.replace(tzinfo=dt.UTC)
     seconds = int((now - value).total_seconds())
     if seconds >= _OLD_SECONDS:
@@ -81,7 +81,7 @@ def ago(value: dt.datetime, now: dt.datetime) -> str:
 
 
 def matching(kind: Kind, item: Any, search: str) -> Column | None:
-    """Return the first column whose text has a searched text in it, in upper or lower case."""
+    """Return the first column whose text contains the search text, ignoring case."""
     wanted = search.casefold()
     return next((column for column in kind.columns if wanted in shown(column.value(item)).casefold()), None)
 
@@ -95,12 +95,12 @@ def _filters(operation_id: str) -> tuple[Parameter, ...]:
 
 
 def _named(filters: Mapping[str, str]) -> dict[str, Any]:
-    """Return the filters by their names in the client."""
+    """Return the filters by their parameter names in the client."""
     return {re.sub(r"[A-Z]", lambda letter: f"_{letter[0].lower()}", name): value for name, value in filters.items()}
 
 
 def _pages(kind: str) -> Read:
-    """Return a reader for a kind that the API lists in pages."""
+    """Return a function that reads pages of a kind that the API lists in pages."""
 
     def read(ws: Workspace, filters: Mapping[str, str], count: int, token: str | None) -> Page[Any]:
         named = _named(filters)
@@ -113,12 +113,12 @@ def _pages(kind: str) -> Read:
 
 
 def _deployments(ws: Workspace, filters: Mapping[str, str], _: int, token: str | None) -> Page[Any]:
-    """Read all deployments: the API has no pages of them."""
+    """Read all deployments. The API does not list them in pages."""
     return next(ws.deployments.list(service=filters.get("serviceId")).by_page(token))
 
 
 def _operations(ws: Workspace, _: Mapping[str, str], count: int, token: str | None) -> Page[Any]:
-    """Read the operations of the account, or of this session if the server cannot list them: the API of 2017 cannot."""
+    """Read the operations of the account, or of this session if the server cannot list them, as in the API of 2017."""
     try:
         return next(ws.operations.list(count=count).by_page(token))
     except ApiError as error:
@@ -131,7 +131,7 @@ def _known(ws: Workspace, ids: Iterable[str]) -> Iterable[Any]:
     for id in ids:  # noqa: A001 - the API's word
         try:
             yield ws.operations.get(id)
-        except NotFoundError:  # kept only for a while
+        except NotFoundError:  # servers keep operations for a limited time
             continue
 
 
@@ -217,4 +217,4 @@ KINDS: Mapping[str, Kind] = {
         ),
     )
 }
-"""The kinds by their ids, in the order in which users create them."""
+"""The kinds by id, in the order in which users create them."""

@@ -15,7 +15,7 @@ __all__ = ["Lineage", "Node", "trace"]
 
 STAGES = ("models", "manifests", "images", "services", "deployments")
 MOST = 6
-"""Maximum number of resources of a kind in a graph."""
+"""Maximum number of resources of each kind in a graph."""
 _WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _TOP = 132, 28, 24, 8, 24
 _LONGEST_TITLE = 18
 
@@ -43,7 +43,7 @@ class Lineage:
         self.crowded: set[str] = set()
 
     def add(self, kind: str, resource: Any, *, of: Any = None) -> bool:
-        """Add a resource and its edge from another one. Return whether there was room for it."""
+        """Add a resource, and an edge to it from another resource. Return False if the graph has no room for it."""
         if resource.id not in self.nodes:
             if sum(node.kind == kind for node in self.nodes.values()) >= MOST:
                 self.crowded.add(kind)
@@ -54,7 +54,7 @@ class Lineage:
         return True
 
     def text(self) -> str:
-        """Return the graph as text, with a line per kind."""
+        """Return the graph as text, with one line per kind."""
         return "\n".join(f"{kind}: {', '.join(self._titles(kind)) or 'none'}" for kind in STAGES)
 
     def svg(self, *, interactive: bool = False) -> str:
@@ -88,7 +88,7 @@ class Lineage:
         return [*titles, "more"] if kind in self.crowded else titles
 
     def _places(self) -> dict[str, tuple[int, int]]:
-        """Return the position of each node: kinds in columns, resources in rows."""
+        """Return the position of each node. Kinds are columns, resources are rows."""
         rows = dict.fromkeys(STAGES, 0)
         places = {}
         for node in self.nodes.values():
@@ -136,7 +136,7 @@ _MARKS = {
     "Running": "\N{HORIZONTAL ELLIPSIS} ",
     "Deploying": "\N{HORIZONTAL ELLIPSIS} ",
 }
-"""The mark beside the title of a node; its label has the word."""
+"""The mark beside the title of a node. The state is also a word in its label."""
 
 
 def trace(ws: Workspace, kind: str, resource: Any) -> Lineage:
@@ -187,7 +187,7 @@ def _of_deployment(ws: Workspace, graph: Lineage, deployment: Any) -> None:
     if image is not None:
         _above_image(ws, graph, image)
     service = ws.services.find(deployment.service_name) if deployment.service_name else None
-    if service is None:  # deleted: its deployments are known anyway
+    if service is None:  # the service was deleted, but its deployments remain
         graph.add("deployments", deployment, of=image)
         return
     graph.add("services", service, of=service.image)

@@ -1,4 +1,4 @@
-"""Reading of a list: a page of it, and the number of its items with the start of each page."""
+"""Reading of a list: one page, or the number of items and the start of each page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _READ_AT_ONCE, _MOST_READS = 1000, 20
 
 
 class Position(NamedTuple):
-    """The start of a page: a number of items after the position of a server token."""
+    """The start of a page: a continuation token of the server, and a number of items to skip after it."""
 
     token: str | None = None
     offset: int = 0
@@ -39,7 +39,7 @@ class Part(NamedTuple):
 
 
 class Survey(NamedTuple):
-    """The number of items of a list (at least so many, unless it is whole), and the start of each page."""
+    """The number of items of a list (a lower bound unless `is_whole`), and the start of each page."""
 
     items: int
     starts: Sequence[Position]
@@ -47,7 +47,7 @@ class Survey(NamedTuple):
 
 
 def read(ws: Workspace, request: Request, is_outdated: Callable[[], bool] = lambda: False) -> Part:
-    """Read a page. The server filters; the search is done here, in a bounded number of pages.
+    """Read a page. The server filters, the client searches, in a bounded number of requests.
 
     Args:
         ws: the workspace.
@@ -86,7 +86,7 @@ def survey(ws: Workspace, request: Request, is_outdated: Callable[[], bool] = la
         page = request.kind.page(ws, request.filters, _READ_AT_ONCE, token)
         if is_outdated():
             return None
-        # A server may send fewer items at once: a page of the panel then starts in one read and ends in the next.
+        # A server may return fewer items than requested: a page of the panel may start in one read and end in the next.
         starts += [Position(token, place) for place in range(-items % ROWS, len(page.value), ROWS)]
         items += len(page.value)
         token = page.continuation_token

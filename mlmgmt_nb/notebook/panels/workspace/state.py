@@ -21,7 +21,7 @@ _PICTURE_ROWS = 20
 
 @dataclass
 class _List:
-    """A tab. `starts` has the starts of the pages up to the current one, `survey` those of all pages once known."""
+    """A tab. `starts` has the starts of pages up to the current one, and `survey` the starts of all pages if known."""
 
     filters: dict[str, str] = field(default_factory=dict)
     search: str = ""
@@ -38,10 +38,10 @@ class WorkspaceState:
     Attributes:
         kind: the listed kind of resources.
         selected: the selected resource, of any kind, or None.
-        lineage: the lineage of the selected resource, once it is known.
+        lineage: the lineage of the selected resource, or None if it is not known yet.
         is_stale: whether the list must be read.
-        answered: the number of front-end messages processed.
-        opened: whether another panel is open below.
+        answered: the number of frontend messages processed.
+        opened: whether another panel is open below this one.
     """
 
     def __init__(self) -> None:
@@ -57,18 +57,18 @@ class WorkspaceState:
     # --- user actions ---------------------------------------------------------------------------------------
 
     def refresh(self) -> None:
-        """Mark the page to be read again, and the items to be counted again."""
+        """Mark the page to be read again and the items to be counted again."""
         self._list.survey = None
         self.is_stale = True
 
     def choose(self, kind: str) -> None:
-        """Switch to another tab, and mark it to be read."""
+        """Switch to another tab, and mark its list to be read."""
         if kind in KINDS:
             self.kind = KINDS[kind]
             self.is_stale = True
 
     def filter(self, name: str, value: str) -> None:
-        """Set a filter of the API; empty text removes it."""
+        """Set a filter of the API. Empty text removes it."""
         if name not in {parameter.name for parameter in self.kind.filters}:
             return
         self._list.filters.pop(name, None)
@@ -77,7 +77,7 @@ class WorkspaceState:
         self._from_the_start()
 
     def search(self, text: str) -> None:
-        """Show only items with a text in any column."""
+        """Show only items that contain a text in any column."""
         self._list.search = text.strip()
         self._from_the_start()
 
@@ -143,7 +143,7 @@ class WorkspaceState:
 
     @property
     def is_uncounted(self) -> bool:
-        """Whether the list has several pages that were not counted."""
+        """Whether the list has several pages and its items have not been counted."""
         there = self._list
         has_more = there.part is not None and (there.part.following is not None or len(there.starts) > 1)
         return has_more and there.survey is None and not there.search
@@ -167,7 +167,7 @@ class WorkspaceState:
     # --- display --------------------------------------------------------------------------------------------
 
     def status(self) -> str:
-        """Return the number of items in words."""
+        """Return the number of items and the page, as text."""
         there = self._list
         if there.part is None:
             return "not loaded yet"
@@ -185,7 +185,7 @@ class WorkspaceState:
         return f"{words}, and more"
 
     def empty(self) -> tuple[str, str]:
-        """Return why the list is empty, and the command that makes the first item; empty texts otherwise."""
+        """Return the reason why the list is empty, and the command that creates the first item; "" for neither."""
         there = self._list
         if there.part is None or there.part.items:
             return "", ""
@@ -283,12 +283,12 @@ class WorkspaceState:
         return [column for column in self._possible() if column.id not in self._list.hidden]
 
     def _possible(self) -> list[Column]:
-        """Return the columns that can be shown: whether versions are archived only if archived ones are listed."""
+        """Return the columns that can be shown. The column `archived` needs the filter for archived versions."""
         has_archived = ARCHIVED.name in self._list.filters
         return [column for column in self.kind.columns if has_archived or column.id != ARCHIVED.name]
 
     def _row(self, item: Any, columns: list[Column]) -> dict[str, Any]:
-        """Return a row for the frontend: each cell has its text and the exact text, and why the search matched."""
+        """Return a row for the frontend: cells with their text and exact text, and the match if no cell shows it."""
         now = dt.datetime.now(dt.UTC)
         cells = [_cell(column.value(item), now) for column in columns]
         match = matching(self.kind, item, self._list.search) if self._list.search else None
@@ -319,12 +319,12 @@ class WorkspaceState:
 
 
 def _title(column: Column) -> str:
-    """Return the title of a column whose times are relative."""
+    """Return the title of a column without `(UTC)`, because its times are relative."""
     return column.title.removesuffix(" (UTC)")
 
 
 def _cell(value: Any, now: dt.datetime) -> tuple[str, str]:
-    """Return the text of a cell, and the exact text: times are relative."""
+    """Return the text of a cell, in which times are relative, and its exact text."""
     exact = shown(value)
     return (ago(value, now), f"{exact} UTC") if isinstance(value, dt.datetime) else (exact, exact)
 

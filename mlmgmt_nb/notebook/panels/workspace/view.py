@@ -21,17 +21,17 @@ __all__ = ["WorkspacePanel"]
 
 _REFRESH_SECONDS = 3.0
 _FIRST_PAGE_SECONDS = 1.0
-"""Maximum seconds that a cell waits for the first page, so that the saved notebook has it."""
+"""Maximum seconds that a cell waits for the first page, so that the saved notebook contains it."""
 
 
 class WorkspacePanel(Panel):
     """Models, manifests, images, services, deployments and operations of an account, in tabs.
 
     The lists are read page by page with the filters of the API, and refreshed while they are visible. `selected` is
-    the resource selected in the panel; its actions open other panels below.
+    the selected resource. Its actions open other panels below.
 
     Args:
-        ws: the workspace (default: that of `connect()`).
+        ws: the workspace (default: the result of `connect()`).
         **options: see `Panel`.
     """
 
@@ -122,7 +122,7 @@ class WorkspacePanel(Panel):
         self.changed()
 
     def _read(self) -> None:
-        """Run in the thread of the worker."""
+        """Read the current page, in the worker thread."""
         with self.lock:
             request = self.state.request()
             if not self.state.is_stale:
@@ -135,7 +135,7 @@ class WorkspacePanel(Panel):
             self._first_page.set()
 
     def _count(self) -> None:
-        """Run in the thread of the worker."""
+        """Count the items of the list, in the worker thread."""
         with self.lock:
             request = self.state.request()
             if not self.state.is_uncounted:
@@ -145,7 +145,7 @@ class WorkspacePanel(Panel):
             self.state.accept_survey(request, found)
 
     def _act(self, action: str) -> None:
-        """Do an action of the selected resource: open its panel, or show what it changed."""
+        """Perform an action on the selected resource: open its panel, or show the changed resource."""
         with self.lock:
             kind, resource = self.state.selected_kind, self.state.selected
         panel = act(self._ws, kind, resource, action)
@@ -159,7 +159,7 @@ class WorkspacePanel(Panel):
         self._count()
 
     def _open(self, panel: Panel | None) -> None:
-        """Show a panel below, in place of the one before."""
+        """Show a panel below this one, in place of the previous panel."""
         before, self._opened = self._opened, panel
         widgets = [] if panel is None else [panel.embed()]
         with self.lock:
@@ -177,7 +177,7 @@ class WorkspacePanel(Panel):
                 self.state.lineage = lineage
 
     def _follow(self, kind: str, id: str) -> None:  # noqa: A002 - the API's word
-        """Select a resource of the graph; it may be missing from the list."""
+        """Select a resource of the graph, even if it is not in the list."""
         resources = {
             "models": self._ws.models,
             "manifests": self._ws.manifests,

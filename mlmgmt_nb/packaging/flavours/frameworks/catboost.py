@@ -13,7 +13,7 @@ _FILE = "model.cbm"
 
 
 class CatBoost(Flavour):
-    """`CatBoostClassifier` and its siblings."""
+    """`CatBoostClassifier` and the other CatBoost models."""
 
     name = "catboost"
     roots: ClassVar[tuple[str, ...]] = ("catboost",)

@@ -1,4 +1,4 @@
-"""Keras, on whichever backend: models in the framework's own format."""
+"""Keras with any backend: models in the framework's own format."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _quiet(call: Call) -> dict[str, Any]:
 
 
 def _foreign_modules(model: Any) -> Iterator[str]:
-    """Return the modules of layers that are not of Keras.
+    """Yield the modules of layers that are not part of Keras.
 
     Raises:
         UsageError: a layer is a class of the notebook, which a `.keras` file cannot contain.
@@ -71,7 +71,7 @@ def _loaded(name: str, call: Call, modules: list[str]) -> SavedModel:
     imports = [f"import {module}  # registers its layers" for module in modules]
     if backend == "tensorflow":
         imports = ["import keras", *imports]
-    else:  # the backend is chosen before Keras is imported
+    else:  # the backend must be set before Keras is imported
         load = [f'os.environ["KERAS_BACKEND"] = "{backend}"', "import keras", "", *imports, *load]
         imports = ["import os"]
     quiet = ", verbose=0" if _quiet(call) else ""

@@ -15,7 +15,7 @@ _FILE = "model.txt"
 
 
 class LightGBM(Flavour):
-    """`LGBMClassifier` and its siblings, and `Booster`."""
+    """`LGBMClassifier`, the other LightGBM estimators, and `Booster`."""
 
     name = "lightgbm"
     roots: ClassVar[tuple[str, ...]] = ("lightgbm",)
@@ -46,7 +46,7 @@ class LightGBM(Flavour):
 
 
 def _literal(values: list[Any]) -> str:
-    """Return a list as source, with double quotes."""
+    """Return a list as Python source, with double quotes."""
     return "[" + ", ".join(json.dumps(value) if isinstance(value, str) else repr(value) for value in values) + "]"
 
 
@@ -55,7 +55,7 @@ def _load(name: str) -> tuple[str, ...]:
 
 
 def _answer(model: Any, call: Call) -> tuple[str, ...] | None:
-    """Return the statements that get from the booster's output to the answer of the estimator."""
+    """Return the statements that convert the booster's output to the estimator's answer; None if unsupported."""
     classes = getattr(model, "classes_", None)
     predicted = f"model.predict({call.sample.passed})"
     if classes is None:

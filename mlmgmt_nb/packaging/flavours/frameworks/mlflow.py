@@ -1,4 +1,4 @@
-"""MLflow: model folders with an `MLmodel` file, run by `mlflow.pyfunc` with the requirements that they name."""
+"""MLflow: model folders with an `MLmodel` file. `mlflow.pyfunc` runs them with the requirements of the folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _AGAIN = "Log the model again."
 
 
 class MLflow(Flavour):
-    """Folders that MLflow wrote, of any flavor that has `python_function`."""
+    """MLflow model folders with the flavor `python_function`."""
 
     name = "mlflow"
     roots: ClassVar[tuple[str, ...]] = ("mlflow",)
@@ -54,7 +54,7 @@ class MLflow(Flavour):
         return SavedModel(
             name,
             "MLflow folder",
-            # In an image its files are links, and MLflow reads no link that leads out of its folder.
+            # In an image, the files are links, and MLflow does not follow links that lead out of the folder.
             load=(
                 f'folder = os.path.dirname(os.path.realpath("{name}/MLmodel"))',
                 "model = mlflow.pyfunc.load_model(folder)",
@@ -78,12 +78,12 @@ def _yaml(file: Path) -> object:
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
-    """Return a value of the file, or an empty mapping in place of another type."""
+    """Return a value if it is a mapping, otherwise an empty mapping."""
     return value if isinstance(value, dict) else {}
 
 
 def _example(path: Path) -> Any:
-    """Return the input example that was logged with the model, as a DataFrame; None if there is none."""
+    """Return the logged input example as a DataFrame; None if there is none or it is not a DataFrame."""
     info = _mapping(_described(path).get("saved_input_example_info"))
     file = (path / str(info.get("artifact_path", ""))).resolve()
     if info.get("type") != "dataframe" or not file.is_file() or not file.is_relative_to(path.resolve()):
@@ -100,7 +100,7 @@ def _example(path: Path) -> Any:
 
 
 def _requirements(path: Path) -> tuple[str, ...] | None:
-    """Return the requirement lines of the folder; None if it has none."""
+    """Return the pip requirement lines of the folder; None if it has no requirements file."""
     if (file := path / "requirements.txt").is_file():
         return tuple(line for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
     if (file := path / "conda.yaml").is_file():

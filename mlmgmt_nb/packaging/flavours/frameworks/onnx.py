@@ -28,7 +28,7 @@ _TYPES = {
 
 
 class Onnx(Flavour):
-    """`ModelProto` objects and `.onnx` files. `method` names the output that is answered."""
+    """`ModelProto` objects and `.onnx` files. `method` is the name of the output to return (default: all outputs)."""
 
     name = "onnx"
     roots: ClassVar[tuple[str, ...]] = ("onnx",)
@@ -101,7 +101,7 @@ def _converted(value: Any, dtype: str) -> Any:
 
 
 def _zeros(inputs: Sequence[Any]) -> Any:
-    """Return a row of zeros, or of empty text: the types of a model whose user gives no sample."""
+    """Return a sample of zeros, or of empty text, with the input type of the model."""
     import numpy as np
 
     if len(inputs) != 1:
@@ -143,7 +143,7 @@ def _loaded(name: str, session: Any, call: Call) -> SavedModel:
 
 
 def _passed(node: Any, sample: Sample, *, several: bool) -> str:
-    """Return the expression of the driver for the value of an input."""
+    """Return the expression in the driver for the value of an input."""
     dtype, passed = _dtype(node), sample.passed
     if sample.is_frame:
         return f'{passed}[["{node.name}"]].to_numpy("{dtype}")' if several else f'{passed}.to_numpy("{dtype}")'

@@ -1,4 +1,4 @@
-"""scikit-learn: estimators and pipelines, as skops files if skops supports them, otherwise as pickles."""
+"""scikit-learn: estimators and pipelines, saved as skops files if skops supports them, otherwise as pickles."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ScikitLearn(Flavour):
         answer = (f"return model.{call.method}({call.sample.passed})",)
         if importlib.util.find_spec("skops") is None:
             return _as_pickle(model, folder, answer, "install skops for a format that runs no code when it is loaded")
-        if has_notebook_code(model):  # without importing skops, which imports all of scikit-learn, and PyTorch
+        if has_notebook_code(model):  # checked first: importing skops also imports all of scikit-learn, and PyTorch
             return _as_pickle(
                 model, folder, answer, "skops does not support code of the notebook, so it is saved as a pickle"
             )
@@ -60,9 +60,9 @@ class ScikitLearn(Flavour):
 
 
 def _write_skops(model: Any, path: Path) -> list[str] | None:
-    """Write a skops file; return the types that the driver has to trust. None if skops does not support the model.
+    """Write a skops file. Return the types that the driver must trust, or None if skops does not support the model.
 
-    These types are those of the user's own object, not of a file that came from elsewhere.
+    Trusting them is safe: they are the types of the user's own object, not of a file from elsewhere.
     """
     from skops import io
 
@@ -70,7 +70,7 @@ def _write_skops(model: Any, path: Path) -> list[str] | None:
         content = renumbered(io.dumps(model))
         trusted = io.get_untrusted_types(data=content)
         io.loads(content, trusted=trusted)
-    except Exception:  # noqa: BLE001 - it refuses in many ways; a pickle holds what it does not
+    except Exception:  # noqa: BLE001 - skops raises many types; a pickle supports more objects
         return None
     path.write_bytes(content)
     return sorted(trusted)

@@ -1,6 +1,6 @@
-"""skops files with the same bytes for the same model, so that deploying it again makes no new version.
+"""Reproducible skops files: the same model has the same bytes, so that deploying it again does not add a version.
 
-skops names objects and files by their addresses in memory, and dates the members of its zip archive.
+skops names objects and files by their memory addresses, and stores the time in the members of its zip archive.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ __all__ = ["renumbered"]
 
 _SCHEMA = "schema.json"
 _DATE = (1980, 1, 1, 0, 0, 0)
-"""The first date that zip archives have."""
+"""The earliest date that zip archives support."""
 
 
 def renumbered(content: bytes) -> bytes:
-    """Return a skops file with numbers as names, in the order of the model's parts, and one date for all members."""
+    """Return a skops file with sequential numbers as names, sorted members, and the same date for all members."""
     numbers: dict[str, int] = {}
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         schema = _replaced(json.loads(archive.read(_SCHEMA)), numbers)
@@ -43,7 +43,7 @@ def _replaced(node: Any, numbers: dict[str, int]) -> Any:
             made[key] = _number(str(part), numbers)
         elif key == "file" and isinstance(part, str):
             made[key] = _file(part, numbers)
-        else:  # parts of a user's dict with these keys are nodes
+        else:  # in a user's dict with these keys, the values are nodes
             made[key] = _replaced(part, numbers)
     return made
 

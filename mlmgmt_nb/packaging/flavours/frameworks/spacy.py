@@ -1,4 +1,4 @@
-"""spaCy: pipelines as folders; a service answers each text with the JSON form of its document."""
+"""spaCy: pipelines as folders. A service returns the JSON form of the document for each text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FOLDER = "model"
 
 
 class SpaCy(Flavour):
-    """`Language` objects, and folders that `to_disk` wrote."""
+    """`Language` objects, and folders written by `to_disk`."""
 
     name = "spacy"
     roots: ClassVar[tuple[str, ...]] = ("spacy",)

@@ -1,4 +1,4 @@
-"""statsmodels: results of a fit, as pickles, which is the only format that the framework has."""
+"""statsmodels: results of a fit, saved as pickles, the only format that the framework supports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PyTorch: modules as exported programs, TorchScript, or as the module with its code."""
+"""PyTorch: modules saved as exported programs, TorchScript, or pickles with their code."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _is_exported(model: Any) -> bool:
 
 
 def _number_type(model: Any) -> Any:
-    """Return the floating-point type of the module's weights, as NumPy names it."""
+    """Return the NumPy name of the floating-point type of the module's weights; None if unknown."""
     parameters = getattr(model, "parameters", None)
     if isinstance(model, Path) or parameters is None:
         return None
@@ -111,7 +111,7 @@ def _arrays(output: Any) -> Any:
 
 
 def _shape_of_answer(module: Any, call: Call) -> str:
-    """Return whether the module returns a tensor, a list or a dict of tensors."""
+    """Run the module, and return the kind of its output: `tensor`, `list` or `dict`."""
     import torch
 
     with torch.inference_mode():
@@ -120,16 +120,16 @@ def _shape_of_answer(module: Any, call: Call) -> str:
 
 
 def _export(module: Any, sample: Sample, path: Path) -> bool:
-    """Export a module with any number of rows. Return False if it cannot be exported so."""
+    """Export a module for any number of rows. Return False if `torch.export` does not support it."""
     import torch
 
     rows = _tensor(sample)
     if rows.ndim and rows.shape[0] == 1:
-        rows = torch.cat([rows, rows])  # a size of 1 would be taken for fixed
+        rows = torch.cat([rows, rows])  # torch.export treats a size of 1 as fixed
     try:
         dynamic = ({0: torch.export.Dim("rows", min=1)},) if rows.ndim else None
         torch.export.save(torch.export.export(module, (rows,), dynamic_shapes=dynamic), path)
-    except Exception:  # noqa: BLE001 - it refuses in many ways; the module itself holds what it does not
+    except Exception:  # noqa: BLE001 - torch.export raises many types; the caller pickles the module instead
         path.unlink(missing_ok=True)
         return False
     return True
@@ -155,7 +155,7 @@ def _loaded(name: str, shape: str, call: Call) -> SavedModel:
 
 
 def _check_holds_code(path: Path) -> None:
-    """Refuse files that hold weights only."""
+    """Raise UsageError for files that contain only weights."""
     is_program = zipfile.is_zipfile(path) and (
         path.suffix == ".pt2" or any("/code/" in name for name in zipfile.ZipFile(path).namelist())
     )

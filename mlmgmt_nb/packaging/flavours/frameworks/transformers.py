@@ -1,4 +1,4 @@
-"""Hugging Face transformers: pipelines, with their weights as safetensors, and folders that hold such a model."""
+"""Hugging Face transformers: pipelines, with weights as safetensors, and model folders."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TASKS = {
     "ForCausalLM": "text-generation",
     "ForImageClassification": "image-classification",
 }
-"""The task of a folder, by the end of its architecture's name."""
+"""The task of a model folder, by the suffix of its architecture name."""
 
 
 class Transformers(Flavour):

@@ -1,4 +1,4 @@
-"""XGBoost: estimators and boosters in the framework's own binary JSON, and files in its JSON."""
+"""XGBoost: estimators and boosters saved as the framework's binary JSON, and files in its binary or text JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FILE = "model.ubj"
 
 
 class XGBoost(Flavour):
-    """`XGBClassifier` and its siblings, and `Booster`."""
+    """`XGBClassifier`, the other XGBoost estimators, and `Booster`."""
 
     name = "xgboost"
     roots: ClassVar[tuple[str, ...]] = ("xgboost",)
@@ -37,7 +37,7 @@ class XGBoost(Flavour):
         if _is_booster(model):
             return _as_booster(_FILE, call)
         name = framework_class(model, "xgboost")
-        # The file does not keep this setting of the Python class.
+        # The file does not contain this setting of the Python class.
         categorical = "enable_categorical=True" if model.get_params().get("enable_categorical") else ""
         load = (f"model = xgboost.{name}({categorical})", f'model.load_model("{_FILE}")')
         answer = (f"return model.{call.method}({call.sample.passed})",)
