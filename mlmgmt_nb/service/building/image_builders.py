@@ -32,13 +32,13 @@ class ImageBuilder(Protocol):
 
 
 class ImageBuilders:
-    """Both ways, and the choice between them.
+    """Both builders, and the choice between them.
 
     Args:
         choice: one of `IMAGE_BUILDERS`.
         engine: the Docker engine, which may not exist.
-        on_engine: builds on it.
-        daemonless: builds without it.
+        on_engine: builds on the engine.
+        daemonless: builds without an engine.
     """
 
     def __init__(self, choice: str, engine: Engine, on_engine: ImageBuilder, daemonless: ImageBuilder) -> None:

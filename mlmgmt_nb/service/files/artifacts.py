@@ -32,7 +32,7 @@ def digest_in(url: str) -> str | None:
     return found[1] if found else None
 
 
-class DamagedContent(Exception):  # noqa: N818 - not a fault of ours, but of the disk
+class DamagedContent(Exception):  # noqa: N818 - a fault of the disk, not of the program
     """The bytes of the content no longer match its digest."""
 
 

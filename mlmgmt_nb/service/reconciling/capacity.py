@@ -29,7 +29,7 @@ class _Resource(NamedTuple):
 def reserved_replicas(spec: ServiceCreateRequest, scale: int | None) -> int:
     """Return the number of replicas that a service has reserved: none while it sleeps, and otherwise its minimum.
 
-    The autoscaler gives up what it has above the minimum when another service needs it.
+    The autoscaler releases replicas above the minimum when another service needs their capacity.
     """
     return min(replica_count(spec, scale), max(1, replica_bounds(spec)[0]))
 

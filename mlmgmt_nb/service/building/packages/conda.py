@@ -87,7 +87,7 @@ def check_python(file: CondaFile) -> None:
 
 
 def local_packages(file: CondaFile) -> LocalPackages:
-    """Return the packages that compute `local` installs, with pip, on a Python of this machine.
+    """Return the packages that compute `local` installs with pip, for a Python of this machine.
 
     Raises:
         BuildError: compute `local` cannot serve the file; the message lists all problems.

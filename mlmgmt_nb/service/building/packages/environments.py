@@ -32,7 +32,7 @@ PINNED = ".pinned"
 """Suffix of files with the lock of requirements."""
 _LOCK_SECONDS = 0.5
 _NEEDED = {"werkzeug": {"markupsafe"}, "pyspark": {"py4j"}}
-"""Packages that those need which are added in any version, and may not be installed here."""
+"""Dependencies of packages that are added in any version; these packages may not be installed on this machine."""
 _FORMAT = "2"
 """Version of the cache; changes when environments of earlier releases must not be reused."""
 
