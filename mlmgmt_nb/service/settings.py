@@ -129,7 +129,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_shared(self) -> bool:
-        """Return whether others than the owner of the state folder may use the service."""
+        """Return whether people other than the owner of the state folder may use the service."""
         return self.host not in LOOPBACK or self.issuer is not None
 
     def answers_to(self, host: str) -> bool:
@@ -142,7 +142,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def answered_hosts(self) -> tuple[str, ...]:
-        """Return the hosts that `answers_to` accepts, also for scoring services."""
+        """Return the hosts that `answers_to` accepts; scoring services accept the same."""
         public = urlsplit(self.public_url or "").hostname
         hosts = (*LOOPBACK, self.host, *([public] if public else []), *self.allowed_hosts)
         return hosts if self.host in LOOPBACK else (*hosts, *_machine_names(), "0.0.0.0/0", "::/0")
