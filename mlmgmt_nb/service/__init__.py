@@ -9,6 +9,7 @@ Each layer imports only layers below it:
     compute/       where replicas run: processes, containers, clusters; housekeeping/: check, back up, remove
     building/      images; coordination/: several processes on one database; gateway/: one port for all services
     store/         the SQL store; settings
-    access/        authentication and authorization; files/: artifacts, logs, collected data; cluster_settings
-    http/          the vocabulary of handlers; system/: processes and sockets; clock; ids of computes; the Docker engine
+    access/        authentication and authorization; files/: artifacts, logs, collected data
+    cluster_settings
+    http/          the types of HTTP handlers; system/: processes and sockets; clock; ids of computes; the Docker engine
 """

@@ -92,7 +92,7 @@ class Engine:
     @contextlib.contextmanager
     def engine_errors(self) -> Iterator[None]:
         """Turn errors of Docker's client into EngineError."""
-        # Imported when an engine is first used: most services never use one.
+        # Imported when an engine is first used: most services do not use an engine.
         import docker.errors
         import requests
 

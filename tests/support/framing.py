@@ -62,7 +62,7 @@ class Listener:
 
 
 def gzip_of_nothing(size: int) -> bytes:
-    """Return about `size` bytes of gzip that decompress to nothing: empty blocks without an end."""
+    """Return at least `size` bytes of gzip that decompress to nothing: empty blocks without an end."""
     return gzip.compress(b"")[:10] + b"\0\0\0\xff\xff" * (size // 5)
 
 

@@ -163,7 +163,7 @@ _REASONS: Mapping[type[Exception], str] = {
 
 
 def _select_key(provider: _ProviderKeys, key_id: str | None) -> jwt.PyJWK | None:
-    """Return the key that a token names, or the only key for a token that names none."""
+    """Return the key that a token names, or the only key if the token does not name a key."""
     if key_id is None and len(provider.keys) == 1:
         return next(iter(provider.keys.values()))
     return provider.keys.get(key_id) if isinstance(key_id, str) else None

@@ -96,7 +96,7 @@ class ApiConnection(HttpProtocol):
             self.transport.close()
 
     def _awaited(self) -> tuple[tuple[Any, ...], int]:
-        """Return the step of the client that the connection waits for (empty if none), and its progress in bytes."""
+        """Return the step that the connection expects from the client (empty if none), and its progress in bytes."""
         if unsent := self.transport.get_write_buffer_size():
             return ("answer", self.cycle, self.drains), -unsent
         if self._in_head():

@@ -28,7 +28,7 @@ class ImageBuilder(Protocol):
         """Build an image, and push it if there is a registry."""
 
     def sweep(self) -> None:
-        """Remove what interrupted builds left behind."""
+        """Remove leftovers of interrupted builds."""
 
 
 class ImageBuilders:
@@ -53,7 +53,7 @@ class ImageBuilders:
             self._engine.check()
 
     def choose(self, base: str, log: Log) -> ImageBuilder:
-        """Return the builder for an image on a base image.
+        """Return the builder for an image with a base image.
 
         Raises:
             BuildError: the settings require an engine for a base image that is a file.

@@ -1,4 +1,4 @@
-"""Requests that only the leading process can answer, forwarded to it by the others."""
+"""Requests that only the leader can answer, forwarded to it by the other processes."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 _BEAT_SECONDS = 1.0
 _WATCH_SECONDS = 5.0
-"""Seconds that a process of another machine may be silent, when this one starts, before it is declared dead."""
+"""Seconds of silence after which a starting process declares processes of other machines dead."""
 SILENT_LOOKS = 15
 """Reads without a change of the counter after which a stalled process is declared dead."""
 

@@ -90,7 +90,7 @@ class Home:
         return FileLock(path, timeout=0, mode=0o600, thread_local=False)
 
     def open(self, *, shared: bool = False) -> None:
-        # Everything that the service and its children write is private to its user.
+        # Make all files of the service and its children private to the user.
         os.umask(0o077)
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -173,7 +173,7 @@ class Home:
 
     @contextmanager
     def maintenance(self) -> Iterator[None]:
-        """Exclude copying files and removing files at the same time, also across processes; wait for the lock."""
+        """Prevent files from being copied and removed at the same time, also by other processes; wait for the lock."""
         with FileLock(self.path / "maintenance.lock", mode=0o600):
             yield
 
@@ -243,7 +243,7 @@ class Home:
         return found
 
     def forget_identity(self) -> None:
-        """Remove the id: the folder is a copy of the one that the id belongs to."""
+        """Remove the id, because it belongs to the original of this copied folder."""
         self._id_file.unlink(missing_ok=True)
 
     def last_port(self) -> int | None:

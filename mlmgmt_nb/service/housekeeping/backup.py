@@ -139,7 +139,7 @@ def _copy(source: Connection, target: Connection) -> None:
             target.execute(insert(table), [dict(row) for row in rows])
         if target.dialect.name == "postgresql" and "seq" in table.c:
             sequence = f"pg_get_serial_sequence('{table.name}', 'seq')"
-            # The names are those of our own tables.
+            # The names come from `schema`.
             highest = f"(SELECT max(seq) FROM {table.name})"  # noqa: S608
             target.execute(text(f"SELECT setval({sequence}, {highest}) WHERE {highest} IS NOT NULL"))
 

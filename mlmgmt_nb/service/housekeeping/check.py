@@ -47,7 +47,7 @@ class Damage(msgspec.Struct, frozen=True, rename="camel"):
         name: name of the item, or of the resource that needs it.
         problem: description of the problem.
         path: its location.
-        fix: what to do about it.
+        fix: the fix, as an instruction.
     """
 
     kind: str

@@ -18,7 +18,7 @@ __all__ = ["ServiceRows", "changed_services", "kept_deployment"]
 _MAX_AGE_SECONDS = 60.0
 """Seconds after which a change without a notification, such as by another program, is noticed."""
 _MOST_IDS = 100
-"""Maximum number of services that are read one by one; all are read if more have changed."""
+"""Maximum number of services that are read individually; all are read if more have changed."""
 
 
 class ServiceRows:

@@ -48,7 +48,7 @@ class OutcomeUnknown(Exception):  # noqa: N818 - a state of the store, not an er
 
 
 class StoreBusy(Exception):  # noqa: N818 - as above
-    """Other writes of this process took so long that this one was not started."""
+    """Other writes of this process took so long that this write was not started."""
 
 
 class StoreReadOnly(Exception):  # noqa: N818 - as above

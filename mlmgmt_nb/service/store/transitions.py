@@ -1,4 +1,4 @@
-"""The end of the work on a resource. The first end wins; later ones change nothing.
+"""The end of the work on a resource. The first end counts; later ones change nothing.
 
 Builds and rollouts end here, when they finish or are cancelled.
 """

@@ -247,7 +247,7 @@ def _python(image: str, files: ImageFiles, folders: list[str]) -> tuple[str, str
     """Return the path of the Python of an image, and its version.
 
     Raises:
-        BuildError: there is none, or it is too old.
+        BuildError: the image has no Python, or its Python is too old.
     """
     interpreter = files.program("python3", folders)
     if interpreter is None or not interpreter.isprintable():

@@ -163,7 +163,7 @@ def select_manifest(document: bytes, what: str, read: Callable[[Descriptor], byt
         read: returns a document that an index names.
 
     Raises:
-        BuildError: there is none.
+        BuildError: no manifest fits this machine.
     """
     try:
         for _ in range(_MOST_INDEXES):

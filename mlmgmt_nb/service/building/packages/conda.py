@@ -79,7 +79,7 @@ def check_python(file: CondaFile) -> None:
     """Check that the scoring runtime supports a Python version that a conda file admits.
 
     Raises:
-        BuildError: it supports none of them.
+        BuildError: the scoring runtime supports none of these versions.
     """
     if not _admitted(file):
         message = f"condaEnvFile: {', '.join(file.pythons)!r}: the scoring runtime needs Python 3.11 or newer."

@@ -47,7 +47,7 @@ class Platform(Protocol):
 
 
 def import_failure(interpreter: str, modules: Sequence[str]) -> str | None:
-    """Return why a Python cannot import some modules; None if it can."""
+    """Return the error of a Python that cannot import some modules; None if it can."""
     check = [interpreter, "-c", f"import {', '.join(modules)}"]
     try:
         done = subprocess.run(check, capture_output=True, text=True, timeout=60, check=False, cwd=Path.home())
@@ -214,7 +214,7 @@ class Environments:
 
 
 def _earlier_lock(path: Path, log: Log) -> Lock | None:
-    """Return the lock of an earlier build; None if there is none, or if the file is damaged."""
+    """Return the lock of an earlier build; None if its file does not exist or is damaged."""
     try:
         lock = Lock(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -105,7 +105,7 @@ class RequirementSet(msgspec.Struct, kw_only=True):
 
     @property
     def has_several_indexes(self) -> bool:
-        """Whether packages may come from more than one index."""
+        """Return whether packages may come from more than one index."""
         return self.has("--extra-index-url") and not self.has("--no-index")
 
     @property

@@ -15,7 +15,7 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
         target: the deployment that is being rolled out, or None.
         fingerprint: fingerprint of the declaration of the target, or else of the current deployment.
         replicas: desired number of replicas, if this service autoscales it; None if it is fixed or the compute scales.
-        since: when the rollout began, in seconds on the clock of the step.
+        since: start time of the rollout, in seconds on the clock of the step.
         is_open: whether this process accepts requests for the service.
         is_divided: whether a share of the requests, or copies, should go to its candidate.
         is_routed: whether the router divides the requests now.

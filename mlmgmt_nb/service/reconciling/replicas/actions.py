@@ -91,7 +91,7 @@ class Fail(Action, frozen=True):
 
 
 class Refuse(Action, frozen=True):
-    """Refuse the requests that wait at the socket, because the service has no replicas and none will be ready soon."""
+    """Refuse the requests that wait at the socket: the service has no replicas, and none will be ready soon."""
 
     message: str
 
