@@ -2,13 +2,14 @@
 
 Each layer imports only layers below it:
 
-    server         listen, answer, stop
+    server         listen, respond, stop
     api/           the API over HTTP, one module for each kind of resource
     backend        the components of a service, assembled
-    reconciling/   make what runs match what should run
-    compute/       where replicas run: local processes, containers; housekeeping/: check, back up, remove
-    building/      images; cluster/: several processes on one database; gateway/: one port for all services
+    reconciling/   make the actual state of services match the desired state; in_cluster/: the service as a workload
+    compute/       where replicas run: processes, containers, clusters; housekeeping/: check, back up, remove
+    building/      images; coordination/: several processes on one database; gateway/: one port for all services
     store/         the SQL store; settings
-    access/        who may do what; files/: artifacts, logs, collected data
-    http/          the vocabulary of handlers; system/: processes and sockets; clock; ids of computes; the Docker engine
+    access/        authentication and authorization; files/: artifacts, logs, collected data
+    cluster_settings
+    http/          the types of HTTP handlers; system/: processes and sockets; clock; ids of computes; the Docker engine
 """

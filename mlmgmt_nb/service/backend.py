@@ -158,7 +158,7 @@ class Backend:
         return Computes({LOCAL: self._local, DOCKER: self._containers})
 
     def handover_channel(self, service_id: str) -> HandoverChannel | None:
-        """Return where the replicas of a service take connections from the front door, or None if none does now."""
+        """Return the channel through which replicas of a service take connections from the front door, or None."""
         return self._local.handover_channel(service_id)
 
     def _make_cluster(self, name: str, settings: ClusterSettings) -> KubernetesCluster:
@@ -219,7 +219,7 @@ class Backend:
         threading.Thread(target=self._log_missing_files, name="check", daemon=True).start()
 
     def _log_missing_files(self) -> None:
-        """Log the files that the database refers to and that are missing. Nothing waits for this."""
+        """Log missing files that the database refers to. Runs in its own thread: nothing depends on the result."""
         try:
             for damage in missing_files(self.store, self.home):
                 log.warning("%s: %s (%s). %s", damage.name, damage.problem, damage.path, damage.fix)
@@ -229,7 +229,7 @@ class Backend:
     def _adopt(self) -> None:
         """Clean up after the previous process."""
         with self.store.writing() as db:
-            forget_kept(db)  # they have ended with it
+            forget_kept(db)  # the kept replicas ended with it
         self._replica_processes.sweep()
         if self._uses_docker():
             self._containers.sweep()
@@ -268,7 +268,7 @@ class Backend:
                 self._membership.poll()
 
     def identity(self) -> dict[str, object]:
-        """Return the identity of this service."""
+        """Return the name and version of the program, and the process id and state folder of this service."""
         return {"name": "mlmgmt-nb", "version": __version__, "pid": os.getpid(), "home": str(self.home.path)}
 
     def metrics(self, request: Request, service_id: str | None = None) -> bytes:
@@ -309,7 +309,7 @@ class Backend:
     def prepare_replica(
         self, interpreter: str = sys.executable, service: str = "", modules: tuple[str, ...] = ()
     ) -> None:
-        """Make the start of the next replica on this machine faster, since a deployment is likely.
+        """Prepare a process for the next replica on this machine, since a deployment is likely.
 
         Args:
             interpreter: its Python.
@@ -333,10 +333,10 @@ class Backend:
 
 
 def recording_files(home: Home, storage: str | None) -> LocalFiles | StoredFiles:
-    """Return the place of recorded requests.
+    """Return the storage of recorded requests.
 
     Args:
         storage: an fsspec URL or the connection string of an Azure storage account; None for the state folder.
     """
-    # Other state folders may use the same storage.
+    # Other state folders may use the same storage, so each has its own path.
     return LocalFiles(home.recordings) if storage is None else StoredFiles(storage, f"requests/{home.identity()}")

@@ -1,4 +1,4 @@
-"""Settings of clusters: a TOML file with a table for each, named as its compute.
+"""Settings of clusters: a TOML file with a table for each cluster, named like its compute.
 
 ::
 
@@ -30,7 +30,7 @@ Expose = Literal["front-door", "nodeport", "loadbalancer", "ingress"]
 
 
 class ClusterSettingsError(Exception):
-    """The file is not valid; the message has the field and the fix."""
+    """The file is not valid; the message names the field and the fix."""
 
 
 class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
@@ -42,18 +42,18 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True, rename="kebab",
         context: context of that file; None for the current one.
         namespace: namespace of all objects; None for that of the context.
         registry: host, optionally with a path, that images are pushed to; None for the registry of the service.
-        pull_registry: name of the registry on the nodes, if it is another one there.
+        pull_registry: name of the registry on the nodes, if it differs there.
         image_pull_secrets: Secrets of the namespace with logins for the registry.
-        reach: how requests reach the pods. `auto` uses cluster addresses in a pod; elsewhere a node port, if one
+        reach: path of requests to the pods. `auto` uses cluster addresses in a pod; elsewhere a node port, if one
             responds, or else a port-forward through the API server.
-        node_address: host name or address at which node ports respond; found by trying if None.
-        expose: where scoring URLs lead: to the front door of the service, or to an address of the cluster itself.
+        node_address: host name or address at which node ports respond; None to find one by trying.
+        expose: target of scoring URLs: the front door of the service, or an address of the cluster itself.
         host: host name of scoring URLs with a load balancer or ingress, which needs one.
         tls: whether a load balancer or ingress serves TLS, with a certificate of its own.
         tls_secret: Secret of the namespace with the certificate for an ingress.
         ingress_class: class of an ingress; None for the default of the cluster.
-        annotations: annotations of what exposes services, for its controller.
-        read_only_root: whether drivers may write to nothing but /tmp and their home.
+        annotations: annotations of the objects that expose services, for their controller.
+        read_only_root: whether drivers may write only to /tmp and their home.
         node_selector: labels of the nodes that pods may run on.
         tolerations: tolerations of the pods, as Kubernetes writes them.
         pod_fields: fields to add to the template of the pods: `metadata` and `spec`, as Kubernetes writes them.
@@ -103,7 +103,7 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True, rename="kebab",
 
     @property
     def serves_tls(self) -> bool:
-        """Whether scoring URLs of the cluster begin with https."""
+        """Return whether scoring URLs of the cluster begin with https."""
         return self.tls or self.tls_secret is not None
 
 
@@ -129,7 +129,7 @@ def read_clusters(path: Path) -> dict[str, ClusterSettings]:
     for name, settings in found.items():
         place = settings.kubeconfig, settings.context, settings.namespace
         if (other := places.setdefault(place, name)) != name:
-            # Each would remove the services of the other, as left over from a crash.
+            # Each compute would remove the services of the other one as leftovers of a crash.
             raise ClusterSettingsError(
                 f"{path}: [{other}] and [{name}] are the same namespace of the same cluster. Use another namespace."
             )
@@ -153,11 +153,11 @@ def _cluster(path: Path, name: str, table: object) -> ClusterSettings:
 
 
 def fields_file(path: Path, given: str) -> Path:
-    """Return the file with fields of pods.
+    """Return the path of the file with fields of pods.
 
     Args:
         path: the file of the settings.
-        given: the name there.
+        given: the path in the settings.
     """
     return path.parent / Path(given).expanduser()
 

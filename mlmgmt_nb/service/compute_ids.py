@@ -1,4 +1,4 @@
-"""The ids of computes: those of every service, aliases, and the resource ids of clusters that clients of 2017 send."""
+"""The ids of computes: fixed ids, aliases, and the resource ids of clusters that clients of 2017 send."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class ChosenCompute(NamedTuple):
 
     Attributes:
         id: the compute.
-        given: the id in the request, if it is another.
-        warning: why this may not be the compute that the caller meant.
+        given: the id in the request, if it differs.
+        warning: the reason for which this may not be the compute that the caller meant.
     """
 
     id: str
@@ -32,8 +32,10 @@ class ChosenCompute(NamedTuple):
 
 
 def chosen_compute(given: str | None, computes: Collection[str], aliases: Mapping[str, str]) -> ChosenCompute | None:
-    """Return the compute for an id, or None if there is none: an alias of all of it or of its last part, the compute
-    that its last part names, or `local` for a resource id of 2017 whose cluster is unknown.
+    """Return the compute for an id, or None if there is none.
+
+    The id, or its last part, may be an alias; the last part may be the id of a compute. A resource id of 2017 with an
+    unknown cluster selects `local`, and so does None.
 
     Args:
         given: the id in the request.

@@ -1,4 +1,4 @@
-"""The Docker engine: discovery, requests, and its errors in words for the user.
+"""The Docker engine: discovery, requests, and its errors as messages for the user.
 
 Any engine with Docker's API works: Docker, Docker Desktop, or Podman's compatible socket.
 """
@@ -59,11 +59,11 @@ def is_unavailable(error: Exception) -> bool:
 
 
 class Engine:
-    """An engine, found and connected to when first used.
+    """A Docker engine. The connection is made on first use.
 
     Args:
-        environment: may name the engine in DOCKER_HOST; otherwise the current context of Docker's configuration and the
-            default sockets are tried.
+        environment: variables; if DOCKER_HOST is not among them, the current context of Docker's configuration and then
+            the default sockets are tried.
     """
 
     def __init__(self, environment: dict[str, str] | None = None) -> None:
@@ -92,7 +92,7 @@ class Engine:
     @contextlib.contextmanager
     def engine_errors(self) -> Iterator[None]:
         """Turn errors of Docker's client into EngineError."""
-        # Imported when an engine is first used: most services never use one.
+        # Imported when an engine is first used: most services do not use an engine.
         import docker.errors
         import requests
 
@@ -155,7 +155,7 @@ class Engine:
         return str(context.Host) if context is not None and context.Host else None
 
     def is_local(self) -> bool:
-        """Return whether it runs on this kernel and file system, so that its containers can receive open sockets.
+        """Return whether the engine runs on this kernel, so that its containers can receive open sockets.
 
         MLMGMT_DOCKER_FORWARD=1 disables this.
         """
@@ -165,7 +165,7 @@ class Engine:
         return (info.get("KernelVersion"), info.get("Name")) == (platform.release(), platform.node())
 
     def shares_files(self) -> bool:
-        """Return whether its containers can use folders of this machine; False if it is not available."""
+        """Return whether its containers can use folders of this machine; False if the engine is not available."""
         try:
             with self.engine_errors():
                 return self.is_local()
@@ -216,7 +216,7 @@ class AttachedStreams:
         self._lock = threading.Lock()
 
     def send(self, data: bytes) -> None:
-        """Write to its standard input; do nothing if it has ended."""
+        """Write to the standard input of the container; do nothing if the container has ended."""
         with self._lock, contextlib.suppress(OSError):
             self._socket.sendall(data)
 
@@ -225,7 +225,7 @@ class AttachedStreams:
             self._socket.shutdown(socket.SHUT_WR)
 
     def frames(self) -> Iterator[tuple[bool, bytes]]:
-        """Yield its output until it ends, and whether each part is from standard output (or else standard error).
+        """Yield the output of the container until it ends: whether a part is from standard output, and the part.
 
         Without output, yield an empty part every second.
         """
@@ -259,7 +259,7 @@ class AttachedStreams:
 
 
 def root_cause(error: Exception) -> str:
-    """Return the innermost reason, which clients of HTTP wrap several times."""
+    """Return the innermost reason of an error, which HTTP clients wrap several times."""
     cause: BaseException = error
     while (inner := cause.__cause__ or cause.__context__) is not None:
         cause = inner

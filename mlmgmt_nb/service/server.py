@@ -64,7 +64,7 @@ def serve(settings: Settings, on_ready: Callable[[str], None] = lambda _: None) 
         guard.preload()
         app = App(backend, HANDLERS, EXTENSIONS, guard)
         backend.start()
-        # uvicorn raises the signals that ended it again, for these handlers: cleanup is still to be done.
+        # uvicorn raises the signals that ended it again. These handlers ignore them, so that cleanup can run.
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: None)
         try:
@@ -97,9 +97,9 @@ def _fix(error: OSError) -> str | None:
 
 
 def _keep(home: Home, backend: Backend) -> None:
-    """Look after the files that a user may delete while the service runs."""
+    """Restore files that a user may delete while the service runs, and check the database file."""
     home.keep()
-    with contextlib.suppress(StoreMissing):  # logged, and refused to all who change something
+    with contextlib.suppress(StoreMissing):  # the store logs this and refuses changes
         backend.store.check_file()
 
 
@@ -136,12 +136,12 @@ def _configured(app: App, settings: Settings) -> uvicorn.Config:
 
 
 def _connection(app: App, settings: Settings) -> Callable[..., ApiConnection]:
-    """Return how connections are made. Replicas do not know TLS, so its connections stay here."""
+    """Return the factory of connections. Replicas do not support TLS, so TLS connections are not handed over."""
     return partial(ApiConnection, hand_over=None if settings.tls else app.gateway.take)
 
 
 class _Server(uvicorn.Server):
-    """uvicorn with a callback when it listens, and an end for connections of clients that make no progress."""
+    """uvicorn with a callback when it listens. Connections of clients that do not make progress are closed."""
 
     def __init__(
         self,
@@ -161,7 +161,7 @@ class _Server(uvicorn.Server):
         self._on_started()
 
     def _returned(self, early: bytes, may_offer: bool) -> asyncio.Protocol:
-        """Return the protocol of a connection that a replica gave back."""
+        """Return the protocol of a connection that a replica returned."""
         make = self.config.http_protocol_class
         of_server = {"config": self.config, "server_state": self.server_state, "app_state": self.lifespan.state}
         return make(**of_server, early=early, may_offer=may_offer)  # type: ignore[call-arg]
@@ -188,7 +188,7 @@ def _announce(home: Home, base_url: str, port: int, backend: Backend, on_ready: 
         "startedAt": dt.datetime.now(dt.UTC).isoformat(),
     }
     if tls is not None:
-        # Programs of this machine trust this certificate here, whoever signed it and whatever name it is for.
+        # Programs on this machine trust this certificate for this service, regardless of its issuer and name.
         description["certificate"] = str(tls.certificate.absolute())
     home.announce(description, port)
     log.info("listening at %s", base_url)
@@ -206,7 +206,7 @@ def _allow_connections() -> None:
 
 
 def _listen(settings: Settings, home: Home) -> socket.socket:
-    """Return the socket of the API. Without a given port, reuse the last one if possible: URLs stay the same."""
+    """Return the socket of the API. Without a port in the settings, reuse the last port if possible, to keep URLs."""
     candidates = [settings.port] if settings.port is not None else [home.last_port() or 0, 0]
     for port in candidates:
         try:

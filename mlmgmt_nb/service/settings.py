@@ -58,7 +58,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         base_image: base image of Docker images with the runtime `python`; None for a slim image with this Python.
         base_image_spark: base image for the runtime `spark-py`; Java is added if missing.
         clusters: file with the settings of clusters, which may not exist; None for `clusters.toml` in the state folder.
-        image_builder: how Docker images are built, one of `IMAGE_BUILDERS`.
+        image_builder: way to build Docker images, one of `IMAGE_BUILDERS`.
         registry: host, optionally with a path, that Docker images are pushed to and pulled from, or None.
         pip_config: `pip.conf` for the installation of packages in Docker images.
         unpack_limits: limits for archives that image builds unpack.
@@ -129,7 +129,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_shared(self) -> bool:
-        """Return whether others than the owner of the state folder may use the service."""
+        """Return whether people other than the owner of the state folder may use the service."""
         return self.host not in LOOPBACK or self.issuer is not None
 
     def answers_to(self, host: str) -> bool:
@@ -142,7 +142,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def answered_hosts(self) -> tuple[str, ...]:
-        """Return the hosts that `answers_to` accepts, also for scoring services."""
+        """Return the hosts that `answers_to` accepts; scoring services accept the same."""
         public = urlsplit(self.public_url or "").hostname
         hosts = (*LOOPBACK, self.host, *([public] if public else []), *self.allowed_hosts)
         return hosts if self.host in LOOPBACK else (*hosts, *_machine_names(), "0.0.0.0/0", "::/0")

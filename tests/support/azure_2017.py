@@ -1,4 +1,4 @@
-"""What the command-line client of 2017 needs of Azure, on loopback: blobs, and the keys of a cluster."""
+"""The parts of Azure that the command-line client of 2017 needs, on loopback: blobs, and the keys of a cluster."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def sign_in(home: Path, account_url: str, token: str) -> None:
     Args:
         home: the home folder of the client.
         account_url: the URL of the Model Management account.
-        token: the token for it, as the client keeps those of Azure.
+        token: the token for the account, stored like a token of Azure.
     """
     folder = home / ".azure"
     folder.mkdir(parents=True)

@@ -14,7 +14,7 @@ from tests.support.waiting import eventually
 
 __all__ = ["azurite"]
 
-# the account that every Azurite has, as documented
+# the key of Azurite's documented default account
 _KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
 

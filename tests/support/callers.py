@@ -1,4 +1,4 @@
-"""Programs that call a service all the time, and count its answers."""
+"""Threads that call a service continuously, and count its responses."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tests.support.waiting import eventually
 __all__ = ["Callers"]
 
 _PAUSE = 0.01
-"""Seconds between two calls of a program: the cores are for the change that is tested."""
+"""Seconds between two calls of a thread, to leave CPU time for the change under test."""
 
 
 class Callers:
-    """Programs that call a service all the time at its URLs, each on a connection that it keeps."""
+    """Threads that call a service continuously at its URLs, each on a persistent connection."""
 
     def __init__(self, urls: Sequence[str], key: str, number: int = 4) -> None:
         self.body = "{}"
@@ -43,7 +43,7 @@ class Callers:
                         self.failed.append(answer.text)
 
     def count(self, number: int) -> Counter[str]:
-        """Return the answers of the next calls."""
+        """Return the responses to the next calls, counted by text."""
         with self._lock:
             self._said.clear()
 

@@ -1,4 +1,4 @@
-"""The time of day of processes, which a test sets; needs libfaketime."""
+"""The time of day of processes, set by a test; requires libfaketime."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Clock"]
 
 
 class Clock:
-    """The time of day of processes: the real one plus some hours."""
+    """The time of day of processes: the real time plus an offset in hours."""
 
     def __init__(self, file: Path) -> None:
         libraries = sorted(Path("/usr/lib").glob("**/faketime/libfaketimeMT.so.1"))
@@ -23,7 +23,7 @@ class Clock:
             "LD_PRELOAD": str(libraries[0]),
             "FAKETIME_TIMESTAMP_FILE": str(file),
             "FAKETIME_NO_CACHE": "1",
-            # The monotonic clock cannot be set, and the times of files do not change.
+            # As on a real machine, the monotonic clock cannot be set, and the times of files do not change.
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "NO_FAKE_STAT": "1",
         }
@@ -35,6 +35,6 @@ class Clock:
         self._hours = hours
 
     def shows(self, stamp: str) -> bool:
-        """Return whether a new timestamp comes from this clock."""
+        """Return whether a new timestamp was taken from this clock."""
         there = dt.datetime.now(dt.UTC) + dt.timedelta(hours=self._hours)
         return abs(dt.datetime.fromisoformat(stamp) - there) < dt.timedelta(minutes=30)

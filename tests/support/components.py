@@ -12,11 +12,11 @@ __all__ = ["missing"]
 
 
 def missing(component: str, remedy: str) -> NoReturn:
-    """End a test (or what its fixture begins) that cannot run here: skipped on a user's machine, failed in CI.
+    """Skip a test (or all tests of a fixture) that cannot run on this machine; in CI, fail it.
 
     Args:
-        component: what is not there.
-        remedy: how to get it.
+        component: the missing component.
+        remedy: the way to install it.
     """
     reason = f"{component} is not there: {remedy}"
     if IN_CI:

@@ -34,9 +34,9 @@ def undocumented(name: str, thing: Any, *, is_made: bool = True) -> Iterator[str
     """Yield the faults of a function, or of a class with its public methods and properties.
 
     Args:
-        name: what it is called in what is told.
+        name: its name in the findings.
         thing: the function or class.
-        is_made: whether users make objects of the class, so that its own arguments matter.
+        is_made: whether users construct objects of the class, so that the arguments of `__init__` matter.
     """
     if not inspect.isclass(thing):
         yield from _undocumented_function(name, thing, "")
@@ -53,7 +53,7 @@ def undocumented(name: str, thing: Any, *, is_made: bool = True) -> Iterator[str
 
 
 def _members(thing: type) -> dict[str, Any]:
-    """Return the members of a class, with those of bases in its own package: parts that it is composed of."""
+    """Return the members of a class, including those of its bases in the same package."""
     package = thing.__module__.rpartition(".")[0]
     parts = [base for base in thing.__mro__ if base is thing or base.__module__.rpartition(".")[0] == package]
     return {name: value for base in reversed(parts) for name, value in vars(base).items()}
@@ -78,7 +78,7 @@ def _unnamed_arguments(name: str, function: Any, doc: str) -> Iterator[str]:
 
 
 def _raised(function: Any) -> set[str]:
-    """Return our own errors that a function raises directly."""
+    """Return the errors of this package that a function raises directly."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     raised = [node.exc for node in ast.walk(tree) if isinstance(node, ast.Raise)]
     called = [error.func if isinstance(error, ast.Call) else error for error in raised]
@@ -86,7 +86,7 @@ def _raised(function: Any) -> set[str]:
 
 
 def given(thing: Any) -> Iterator[type]:
-    """Yield our own classes that a function, or the methods and properties of a class, return."""
+    """Yield the classes of this package that a function, or the methods and properties of a class, return."""
     members = [*_members(thing).values()] if inspect.isclass(thing) else [thing]
     for value in members:
         function = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
@@ -159,7 +159,7 @@ def environment_of(source: str) -> set[str]:
 
 
 def made_up_variables(source: str) -> list[str]:
-    """Return the prefixes of variables whose names a module composes."""
+    """Return the prefixes of variables whose names a module builds at run time."""
     joined = [node.values[0] for node in ast.walk(ast.parse(source)) if isinstance(node, ast.JoinedStr) and node.values]
     texts = [str(part.value) for part in joined if isinstance(part, ast.Constant)]
     return [text for text in texts if re.fullmatch(r"[A-Z]+_", text)]

@@ -1,4 +1,4 @@
-"""A package whose build does not end, with a backend of its own: nothing has to come from a registry."""
+"""A package whose build does not end. It includes its build backend, so that no package index is needed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ get_requires_for_build_wheel = prepare_metadata_for_build_wheel = build_wheel = 
 
 
 def endless_package(folder: Path, *words: str) -> Path:
-    """Return the sources of the package, in one file; the process of its build has these words on its command line."""
+    """Return the source archive of the package; the process of its build has these words on its command line."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "endless-1.zip"
     with zipfile.ZipFile(path, "w") as archive:

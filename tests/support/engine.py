@@ -38,12 +38,12 @@ _LIBRARIES = (
     *("libstdc++.so.6", "libgcc_s.so.1", "libgomp.so.1", "libnss_dns.so.2", "libnss_files.so.2"),
     *("libpthread.so.0", "libdl.so.2", "librt.so.1", "libutil.so.1", "libm.so.6"),
 )
-"""Libraries that extension modules from the registry load, in addition to those of this Python."""
+"""Libraries that extension modules of packages load, in addition to those of this Python."""
 _CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 
 
 def _docker() -> str:
-    # Debian's own, since another one may be installed beside it.
+    # Prefer the program of Debian: another one may be installed too.
     return "/usr/bin/docker" if os.path.exists("/usr/bin/docker") else (shutil.which("docker") or "docker")
 
 
@@ -52,7 +52,7 @@ def _answers() -> bool:
 
 
 class EngineProcess:
-    """Return the engine of this machine; start one unless it is running. A context manager."""
+    """The engine of this machine, as a context manager; it starts an engine if none is running."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -95,7 +95,7 @@ class Registry:
     """A registry on loopback.
 
     Args:
-        users: an htpasswd file of those whom it lets in; everybody when None.
+        users: an htpasswd file with the users of the registry; None for access without a login.
     """
 
     def __init__(self, folder: Path, users: Path | None = None) -> None:
@@ -137,7 +137,7 @@ _VARIABLES = {
 
 
 def import_base(api: Any) -> None:
-    """Create the base image of the tests on an engine: only this Python with pip and its libraries."""
+    """Create the base image of the tests on an engine. It has only this Python, its libraries and pip."""
     changes = [f"ENV {name}={value}" for name, value in _VARIABLES.items()]
     api.import_image_from_data(
         _base_files(), repository=BASE.partition(":")[0], tag="1", changes=[*changes, 'CMD ["python3"]']
@@ -209,7 +209,7 @@ def _add_python(archive: tarfile.TarFile) -> None:
 
 
 def _needed(binaries: list[Path]) -> set[Path]:
-    """Return the shared libraries that programs and extensions load."""
+    """Return the shared libraries that programs and extension modules load."""
     listed = subprocess.run(["ldd", *map(str, binaries)], capture_output=True, text=True, check=False).stdout
     words = [word for line in listed.splitlines() for word in line.split() if word.startswith("/")]
     found = {Path(word) for word in words if not word.endswith(":")}

@@ -1,4 +1,4 @@
-"""Programs that call a service all the time, and check that only entitled versions answer."""
+"""Threads that call a service continuously, and check that only the expected versions respond."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ __all__ = ["CALLERS", "Answer", "Callers", "parsed"]
 
 CALLERS = 2
 SETTLED = 60
-"""Successive answers that have to be right before a change counts as made: many times the distance between two answers
-of the deployment with the smaller share."""
+"""Number of successive correct responses after which a change counts as complete: many times the distance between two
+responses of the deployment with the smaller share.
+"""
 _ANSWER = re.compile(r"(v\d+(?:-bad)?) (\d+)")
 
 
 class Answer(NamedTuple):
-    """What a caller got: a version and the process that said it, or the text of a failure."""
+    """A response to a caller: the version and the process that responded, or the text of a failure."""
 
     version: str
     process: int
@@ -36,13 +37,13 @@ def parsed(answer: requests.Response) -> Answer:
 
 
 class Callers:
-    """Programs that call a service all the time, each on a connection that it keeps.
+    """Threads that call a service continuously, each on a persistent connection.
 
     Attributes:
-        entitled: versions that may answer now.
-        may_fail: whether calls may fail now, because the service crashed or is not there.
-        wrong: answers that nobody should have had.
-        processes: all processes that have answered.
+        entitled: versions that may respond now.
+        may_fail: whether calls may fail now, because the service crashed or does not exist.
+        wrong: unexpected responses and failures.
+        processes: all processes that have responded.
     """
 
     def __init__(self) -> None:
@@ -67,7 +68,7 @@ class Callers:
             session.trust_env = False
             while not self._done.is_set():
                 if self._target is None:
-                    time.sleep(0.01)  # there is no service to call yet
+                    time.sleep(0.01)  # no service to call yet
                     continue
                 uri, key = self._target
                 before, could_fail = self.entitled, self.may_fail
@@ -77,7 +78,7 @@ class Callers:
                     answer = Answer("", 0, str(error))
                 self._add(answer, before | self.entitled, may_fail=could_fail or self.may_fail)
                 if answer.failure:
-                    time.sleep(0.02)  # failures come at once, and need no flood of calls
+                    time.sleep(0.02)  # calls may fail immediately: do not flood the service
 
     def _add(self, answer: Answer, allowed: frozenset[str], *, may_fail: bool) -> None:
         with self._lock:
@@ -90,7 +91,7 @@ class Callers:
                 self.wrong.append(f"{answer.version} answered instead of {sorted(allowed)}")
 
     def settle(self, entitled: frozenset[str]) -> None:
-        """Wait until only these versions answer: from now on, no other one may, and no call may fail."""
+        """Wait until only these versions respond. From then on, other versions and failed calls count as wrong."""
         with self._lock:
             self._recent.clear()
 
@@ -102,7 +103,7 @@ class Callers:
         self.entitled, self.may_fail = entitled, False
 
     def count(self, number: int) -> Counter[str]:
-        """Return the versions of the next answers."""
+        """Return the versions of the next responses, counted."""
         with self._lock:
             self._counts.clear()
         eventually(lambda: self._counts.total() >= number, what="further answers")

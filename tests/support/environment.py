@@ -1,4 +1,4 @@
-"""What the processes that tests start are given: a `PATH` with this Python's programs, and bytecode that is kept."""
+"""The environment of processes that tests start: a `PATH` with this Python's programs, and cached bytecode."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def use_own_programs() -> None:
 
 
 def keep_bytecode() -> None:
-    """Have the processes that tests start keep what they compile, whatever the shell says.
+    """Make the processes that tests start write bytecode, regardless of the shell's environment.
 
-    Tests start hundreds of them. With `PYTHONDONTWRITEBYTECODE`, as images for containers often set it, each compiles
-    every module that it imports, which doubles the time of a run.
+    Tests start hundreds of processes. With `PYTHONDONTWRITEBYTECODE`, which container images often set, each process
+    compiles every module that it imports, which doubles the time of a run.
     """
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -1,4 +1,4 @@
-"""Python environments of other versions and packages, made by uv and kept for the test session."""
+"""Python environments with other versions and packages, created by `uv` and kept for the test session."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ __all__ = ["interpreter", "make_environment"]
 
 @functools.cache
 def interpreter(version: str) -> Path:
-    """Return an interpreter of a version such as `3.13` that is installed: by pyenv, or one that uv finds. None is
-    downloaded. Without one, the test is skipped, and fails in CI.
+    """Return an installed interpreter of a version such as `3.13`, from pyenv or found by `uv`; nothing is downloaded.
+
+    If there is none, skip the test; in CI, fail it.
     """
     if found := sorted(_of_pyenv(version)):
         return found[-1]
@@ -33,7 +34,7 @@ def interpreter(version: str) -> Path:
 
 
 def _of_pyenv(version: str) -> list[Path]:
-    """Return the interpreters that pyenv has, which are not on the path."""
+    """Return the interpreters of pyenv, which are not on `PATH`."""
     return list(_root().glob(f"versions/{version}.*/bin/python"))
 
 
@@ -44,13 +45,13 @@ def _root() -> Path:
 def make_environment(
     factory: pytest.TempPathFactory, name: str, python: str | Path, requirements: Sequence[str], *options: str
 ) -> Path:
-    """Return the interpreter of an environment with these packages.
+    """Return the interpreter of an environment with these packages; create the environment on first use.
 
     Args:
-        factory: its folder is shared by the workers of one session.
+        factory: its base folder, which the workers of a session share, receives the environment.
         name: the name of the environment in the session.
-        python: the interpreter to make it from.
-        requirements: what to install.
+        python: the interpreter to create the environment from.
+        requirements: the packages to install.
         options: further options of `uv pip install`.
     """
     shared = factory.getbasetemp()

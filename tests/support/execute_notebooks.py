@@ -1,9 +1,9 @@
-"""Runs tutorial notebooks and writes what they show into them, as it is committed.
+"""Run tutorial notebooks and write their output into the files that are committed.
 
 python -m tests.support.execute_notebooks notebooks/01-quickstart.ipynb ...
 
-They run with this Python, on a service of their own that ends with it. Its folder and this Python's are written as a
-user's would be.
+The notebooks run with this Python, on a separate service that ends with this program. In the output, the state folder
+and the folder of this Python are replaced by typical paths of a user.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _METADATA = {
 
 
 def execute(path: Path, home: Path) -> None:
-    """Run a notebook in its folder; what it was run with, and when, is not kept.
+    """Run a notebook in its folder. The details of the kernel and the times of execution are not kept.
 
     Args:
         path: the notebook.
@@ -56,7 +56,7 @@ def execute(path: Path, home: Path) -> None:
 
 
 def _is_of_a_kernel(output: Any) -> bool:
-    """Return whether an output is a widget or its remains: its picture is a separate output."""
+    """Return whether an output is a widget or an empty text, which only a live kernel can show."""
     data = output.get("data")
     return data is not None and set(data) <= {_WIDGET, "text/plain"} and (_WIDGET in data or not data["text/plain"])
 

@@ -1,7 +1,7 @@
-"""`mlmgmt` in processes that are forked from one that has imported it: most of the time of a start is its imports.
+"""Run `mlmgmt` in forks of a process that has imported it, because imports take most of the time of a start.
 
-Tests start hundreds of services and commands. Those of `mlmgmt_nb.local`, and those that need other variables from the
-start of their interpreter, are started as users start them.
+Tests start hundreds of services and commands. Services that `mlmgmt_nb.local` starts, and commands whose interpreter
+needs other variables when it starts, are started like those of users.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ __all__ = ["ForkedProcess", "run", "start"]
 
 _ROOT = Path(__file__).parents[2]
 _OF_THE_INTERPRETER = ("LD_", "PYTHON")
-"""Beginnings of variables that a process reads when it starts, before it could be forked."""
+"""Prefixes of variables that an interpreter reads when it starts, so that a fork cannot get other values."""
 _LOCK = threading.Lock()
 _servers: dict[int, tuple[subprocess.Popen[bytes], socket.socket]] = {}
-"""The process that forks, by the process that started it."""
+"""The fork server and the connection to it, by the id of the process that started it."""
 
 
 class ForkedProcess:
@@ -43,7 +43,7 @@ class ForkedProcess:
         self.pid = self._next()
 
     def _next(self) -> int:
-        """Return the next number that the process that forks sends: first the process id, then the exit code."""
+        """Return the next number from the fork server: first the process id, then the exit code."""
         while b"\n" not in self._received:
             chunk = self._answers.recv(64)
             assert chunk, "the process that forks has ended"
@@ -76,7 +76,7 @@ class ForkedProcess:
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run a command line of `mlmgmt` to its end, at most two minutes; return its output."""
+    """Run a command line of `mlmgmt` to its end, for at most two minutes; return its exit code and output."""
     words = [str(argument) for argument in arguments]
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         process = start(words, output.fileno(), errors.fileno())
@@ -101,7 +101,7 @@ def start(
         arguments: the words after `mlmgmt`.
         stdout: the file descriptor for its output.
         stderr: the file descriptor for its errors.
-        environment: further variables. A process is not forked if its interpreter needs one of them.
+        environment: further variables. The process is not forked if its interpreter needs one of them.
     """
     variables = {**os.environ, **(environment or {})}
     if any(name.startswith(_OF_THE_INTERPRETER) for name in environment or ()):
@@ -117,7 +117,7 @@ def start(
 
 
 def _server() -> socket.socket:
-    """Return the connection to the process that forks; start it at first use."""
+    """Return the connection to the fork server; start the server on first use."""
     if os.getpid() not in _servers:
         ours, theirs = socket.socketpair()
         with theirs:
@@ -138,12 +138,12 @@ def _end(process: subprocess.Popen[bytes], connection: socket.socket) -> None:
 
 
 class _Forks:
-    """The process that forks: it has one thread, and imported all that a service and a command need."""
+    """The fork server: it has one thread, and has imported all modules that services and commands need."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._waiting: dict[int, socket.socket] = {}
-        """Who waits for the end of a process, by its id."""
+        """The connection that waits for the end of a process, by process id."""
         self._wake, wakes = socket.socketpair()
         self._wake.setblocking(False)
         wakes.setblocking(False)
@@ -152,7 +152,7 @@ class _Forks:
         signal.signal(signal.SIGCHLD, _nothing)
 
     def serve(self) -> None:
-        """Fork as asked until the connection ends."""
+        """Fork for each request until the connection ends."""
         while True:
             ready, _, _ = select.select([self._connection, self._wake], [], [])
             if self._wake in ready:
@@ -189,12 +189,12 @@ class _Forks:
 
     @staticmethod
     def _answer(connection: socket.socket, number: int) -> None:
-        with contextlib.suppress(OSError):  # nobody waits any more
+        with contextlib.suppress(OSError):  # the caller no longer waits
             connection.sendall(b"%d\n" % number)
 
 
 def _nothing(number: int, frame: FrameType | None) -> None:
-    """Handle a signal by waking up."""
+    """Do nothing: the signal only has to wake the loop."""
 
 
 def _run(request: dict[str, Any], stdout: int, stderr: int) -> None:
@@ -215,7 +215,7 @@ def _run(request: dict[str, Any], stdout: int, stderr: int) -> None:
         code = main()
     except SystemExit as ended:
         code = ended.code
-    except BaseException as error:  # noqa: BLE001 - the interpreter's own way to end
+    except BaseException as error:  # noqa: BLE001 - ends like the interpreter
         sys.excepthook(type(error), error, error.__traceback__)
     finally:
         threading._shutdown()  # type: ignore[attr-defined]
@@ -232,7 +232,7 @@ def main() -> None:
 
     assert threading.active_count() == 1, "a fork of several threads may stand still"
     gc.collect()
-    gc.freeze()  # what has been imported is shared with the forks
+    gc.freeze()  # share the memory of imported modules with the forks
     _Forks(socket.socket(fileno=int(sys.argv[1]))).serve()
 
 

@@ -1,4 +1,4 @@
-"""Requests as bytes, framed and cut in every way, for any HTTP/1.1 port."""
+"""Requests as bytes, with different framings and split into parts, for any HTTP/1.1 port."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Answer = tuple[int, bytes]
 
 @dataclass(frozen=True)
 class Listener:
-    """A port, and a request to it."""
+    """A port, and the path and headers of requests to it."""
 
     port: int
     path: str
@@ -41,7 +41,7 @@ class Listener:
         return f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + chunks + b"0\r\nX-Trailer: 1\r\n\r\n"
 
     def answers(self, parts: Iterable[bytes], count: int = 1) -> list[Answer]:
-        """Return this many responses to these parts; the server has read each part before the next is sent."""
+        """Send the parts and return `count` responses; the server has read each part before the next one is sent."""
         with ExitStack() as stack:
             caller, other = (stack.enter_context(closing(self.connect())) for _ in range(2))
             for number, part in enumerate(parts):
@@ -56,18 +56,18 @@ class Listener:
         return caller
 
     def _ask_meanwhile(self, other: socket.socket) -> None:
-        """Wait for the response to another request: by then the server has read everything sent before."""
+        """Wait for the response to another request: by then, the server has read all data that was sent before."""
         other.sendall(f"GET / HTTP/1.1\r\nHost: {self.host}:{self.port}\r\n\r\n".encode())
         read_answers(other, 1)
 
 
 def gzip_of_nothing(size: int) -> bytes:
-    """So many bytes of gzip, at least, that become no byte: blocks that are empty, without an end."""
+    """Return at least `size` bytes of gzip that decompress to nothing: empty blocks without an end."""
     return gzip.compress(b"")[:10] + b"\0\0\0\xff\xff" * (size // 5)
 
 
 def read_answers(caller: socket.socket, count: int) -> list[Answer]:
-    """Return the next responses on a connection, which must carry nothing else."""
+    """Return the next responses on a connection. The server must not send anything else."""
     with caller.makefile("rb") as stream:
         return [_read_answer(stream) for _ in range(count)]
 
@@ -79,7 +79,7 @@ def _read_answer(stream: object) -> Answer:
 
 
 class _Stream:
-    """A socket for `HTTPResponse`, which must not read beyond its response through its own stream."""
+    """A socket for `HTTPResponse` that shares one stream, so that no response reads ahead of the next one."""
 
     def __init__(self, stream: object) -> None:
         self._stream = stream
@@ -91,7 +91,7 @@ class _Stream:
         return getattr(self._stream, name)
 
     def close(self) -> None:
-        """Keep the stream open behind the response."""
+        """Keep the stream open after the response."""
 
     def flush(self) -> None:
         pass

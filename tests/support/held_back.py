@@ -1,4 +1,4 @@
-"""A model whose content a build requests and waits for."""
+"""A model whose download blocks a build until a test releases it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["HeldBack"]
 
 
 class HeldBack:
-    """A model that can only be read once it is released."""
+    """A model that cannot be read before it is released with `go`."""
 
     def __init__(self) -> None:
         go = self.go = threading.Event()
@@ -21,7 +21,7 @@ class HeldBack:
                 self.send_response(200)
                 self.send_header("content-length", "5")
                 self.end_headers()
-                with contextlib.suppress(ConnectionError):  # the process has ended
+                with contextlib.suppress(ConnectionError):  # the client has ended
                     self.wfile.write(b"model")
 
             def log_message(self, *_: object) -> None:

@@ -1,7 +1,7 @@
-"""A real Kubernetes for tests, on this machine: one cluster for the session.
+"""A real Kubernetes cluster for tests, on this machine: one cluster for the session.
 
-The folder with the program `cluster` that starts it is `MLMGMT_TEST_KUBERNETES`, or `../shared/kubernetes` beside the
-project. Its README names the packages of Debian that it needs.
+The program `cluster` starts it. Its folder is `MLMGMT_TEST_KUBERNETES`, or `../shared/kubernetes` beside the project;
+the README there names the Debian packages that it needs.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ class ClusterProcess:
     """A cluster of two nodes, with a registry. A context manager.
 
     Args:
-        folder: for its files, which go with it.
-        reached: other ports of this machine that pods can reach, at the address `GATEWAY`.
+        folder: folder for the files of the cluster.
+        reached: additional ports of this machine that pods can reach, at the address `GATEWAY`.
     """
 
     GATEWAY = "10.77.0.10"
 
     def __init__(self, folder: Path, reached: Sequence[int] = ()) -> None:
         self._program = Path(os.environ.get("MLMGMT_TEST_KUBERNETES") or _FOLDER) / "cluster"
-        # Sockets in it: their paths have to be short.
+        # It contains sockets, whose paths have to be short.
         self._work = folder
         self._ports = {"--port": free_port(), "--registry": free_port(), "--node-ports": _free_node_ports()}
         self.registry = f"127.0.0.1:{self._ports['--registry']}"
@@ -51,7 +51,7 @@ class ClusterProcess:
         search = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
         lacking = [name for name in _PROGRAMS if shutil.which(name, path=search) is None]
         if not self._program.exists():
-            # It is a part of neither this project nor a package index, so CI cannot install it either.
+            # Neither this project nor a package index has the program, so CI cannot install it: skip in CI too.
             pytest.skip(f"there is no cluster program at {self._program}: set MLMGMT_TEST_KUBERNETES to its folder")
         if lacking or os.getuid() != 0:
             missing("the cluster of the tests", f"run as root, and install: {', '.join(lacking) or 'nothing'}")
@@ -66,14 +66,14 @@ class ClusterProcess:
     def run(self, *words: str) -> str:
         """Run a command of the program `cluster`."""
         ports = [word for option, port in self._ports.items() for word in (option, str(port))]
-        name, *more = words  # its own options end where those of another command begin
+        name, *more = words  # the options of the program come before those of a command that it runs
         command = [str(self._program), name, "--work", str(self._work), *ports, *more]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     def api(self, method: str, path: str, body: Any = None, *, context: str = "admin", **query: str) -> Any:
-        """Send a request to the cluster as somebody else would, not as the code under test."""
+        """Send a request to the cluster, independently of the code under test."""
         content = "application/merge-patch+json" if method == "PATCH" else "application/json"
         answer = self._client(context).request(
             method, path, body=body, content_type=content, query_params=list(query.items()), serialize=False
@@ -81,7 +81,7 @@ class ClusterProcess:
         return json.loads(answer.data)
 
     def _client(self, context: str) -> Any:
-        """Return the client of a context. It keeps its connection: a new one takes longer than most requests."""
+        """Return the client of a context. Its connection is kept: a new one takes longer than most requests."""
         if context not in self._clients:
             from kubernetes import config
             from kubernetes.dynamic import DynamicClient
@@ -103,7 +103,7 @@ class ClusterProcess:
 
 
 def _free_node_ports() -> int:
-    """Return the first of a hundred node ports of which no other cluster on this machine has the first."""
+    """Return the first port of a range of 100 node ports that no other cluster on this machine uses."""
     for first in range(30000, 32700, 100):
         with socket.socket() as tried, contextlib.suppress(OSError):
             tried.bind(("127.0.0.1", first))
@@ -112,7 +112,7 @@ def _free_node_ports() -> int:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
+    """Return a free port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])

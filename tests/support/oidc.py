@@ -1,7 +1,7 @@
-"""An identity provider as Azure AD is one, over HTTPS on loopback, for what cannot be had here: Azure AD.
+"""An identity provider like Azure AD, over HTTPS on loopback, because tests cannot use Azure AD itself.
 
-It speaks as much of OAuth 2.0 and OpenID Connect as azure-identity and a resource server use: discovery, its public
-keys, client credentials (by secret or by a signed assertion), device codes and refresh tokens.
+It implements the parts of OAuth 2.0 and OpenID Connect that azure-identity and a resource server use: discovery, public
+keys, client credentials (with a secret or a signed assertion), device codes and refresh tokens.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ AUDIENCE = "api://mlmgmt"
 
 
 class Key:
-    """A key pair, and the id under which its public half is published."""
+    """A key pair, and the id of the published public key."""
 
     def __init__(self, kind: str = "RSA") -> None:
         self.id = uuid.uuid4().hex
@@ -61,17 +61,17 @@ class IdentityProvider:
     """The provider.
 
     Attributes:
-        url: its origin, the authority of `TENANT`.
-        ca_file: the certificate that signed its own.
-        keys: those that are published; the first one signs.
+        url: origin of the provider, the authority of `TENANT`.
+        ca_file: certificate of the authority that signed the certificate of the provider.
+        keys: the published keys; the first one signs.
         secrets: the secret of each application.
-        certificates: the certificate, PEM, of each application that signs assertions.
+        certificates: the certificate (PEM) of each application that signs assertions.
         roles: the app roles of each application.
-        approved: device codes that their user has approved.
-        requests: the paths that were asked for.
-        more_keys: other entries of the document with the keys, as they are.
-        lifetime: seconds that a token lasts.
-        is_down: whether every request is answered with 503.
+        approved: device codes that the user has approved.
+        requests: the paths of all requests.
+        more_keys: additional entries of the key document, as JSON.
+        lifetime: seconds for which a token is valid.
+        is_down: whether the response to every request is 503.
     """
 
     def __init__(self, folder: Path, port: int = 0) -> None:
@@ -134,7 +134,7 @@ class IdentityProvider:
         )
 
     def rotate(self) -> Key:
-        """Publish a new key, which signs from now on, and withdraw all others."""
+        """Publish a new key, which signs from now on, and withdraw all other keys."""
         self.keys = [Key()]
         return self.keys[0]
 
@@ -250,7 +250,7 @@ class IdentityProvider:
 
 @contextmanager
 def running(folder: Path, port: int = 0) -> Iterator[IdentityProvider]:
-    """Yield a listening provider."""
+    """Yield a provider that listens, and close it at the end."""
     provider = IdentityProvider(folder, port)
     try:
         yield provider

@@ -26,7 +26,7 @@ _BACKEND = '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptoo
 
 
 def wheel(folder: Path, name: str, version: str, what: str, needs: str | None = None) -> Path:
-    """Return a wheel with one module, whose `WHAT` is a text."""
+    """Return a wheel with one module, whose constant `WHAT` is `what`."""
     folder.mkdir(parents=True, exist_ok=True)
     info = f"{name}-{version}.dist-info"
     metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
@@ -61,7 +61,7 @@ def digest_of(path: Path) -> str:
 
 
 def source_archive(folder: Path, name: str, version: str, what: str, backend: str) -> Path:
-    """Return a source archive with one module, which another package builds; see `build_backend`."""
+    """Return a source archive with one module; another package builds it (see `build_backend`)."""
     folder.mkdir(parents=True, exist_ok=True)
     top = f"{name}-{version}"
     requires = f'[build-system]\nrequires = ["{backend}"]\nbuild-backend = "{backend}"\n'
@@ -80,7 +80,7 @@ def source_archive(folder: Path, name: str, version: str, what: str, backend: st
 
 
 def build_backend(folder: Path, name: str) -> Path:
-    """Return a wheel that builds source archives, and adds its own name to their `WHAT`."""
+    """Return a wheel with a build backend for source archives, which adds its own name to their `WHAT`."""
     path = wheel(folder, name, "1.0", "a backend")
     source = _BUILDS.format(wheel=inspect.getsource(wheel), record=inspect.getsource(_record), name=name)
     with zipfile.ZipFile(path) as archive:
@@ -115,7 +115,7 @@ def package_index(
     address: tuple[str, int] = ("127.0.0.1", 0),
     certificate: LeafCert | None = None,
 ) -> Iterator[str]:
-    """Serve a folder, with a folder for each package, as a package index; yield its URL, with any login."""
+    """Serve a folder, which has a folder for each package, as a package index; yield its URL, with the login if any."""
     expected = None if login is None else "Basic " + base64.b64encode(login.encode()).decode()
 
     class Handler(http.server.SimpleHTTPRequestHandler):
@@ -128,7 +128,7 @@ def package_index(
                 self.end_headers()
 
         def log_message(self, *args: object) -> None:
-            """Stay silent."""
+            """Log nothing."""
 
     server = http.server.ThreadingHTTPServer(address, functools.partial(Handler, directory=str(folder)))
     if certificate is not None:

@@ -37,9 +37,9 @@ def _programs() -> Path:
 
 
 class PostgreSQL:
-    """A server on a port of its own, with everything in one folder.
+    """A server on a free port, with all files in one folder.
 
-    The server refuses to be root: root's tests run it as the user `postgres`.
+    PostgreSQL refuses to run as root: if the tests run as root, the server runs as the user `postgres`.
     """
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class PostgreSQL:
             user=self._user if os.geteuid() == 0 else None,
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
-            # A file instead of a pipe, which the server would keep open.
+            # Not a pipe, which the server would keep open.
             stdout=(self.folder / "output").open("ab"),
             stderr=subprocess.STDOUT,
             check=False,
@@ -71,7 +71,7 @@ class PostgreSQL:
         assert done.returncode == 0, (program, (self.folder / "output").read_text())
 
     def run(self, program: str, *arguments: str) -> None:
-        """Run one of its client programs."""
+        """Run a client program of PostgreSQL."""
         self._run(program, "-h", "127.0.0.1", "-p", str(self.port), *arguments)
 
     def start(self) -> None:
@@ -100,7 +100,7 @@ class PostgreSQL:
         return self.url(name)
 
     def database_of(self, home: Path) -> str:
-        """Return the URL of the database for a state folder, always the same for one folder."""
+        """Return the URL of the database for a state folder, always the same for a folder."""
         return self.database("home_" + hashlib.sha256(str(home).encode()).hexdigest()[:16])
 
 

@@ -1,4 +1,4 @@
-"""Hands tests to several processes: those of a file stay together, and the files that take longest come first."""
+"""Distribute tests to processes: tests of a file stay together, and the files that take longest start first."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from xdist.scheduler import LoadScopeScheduling
 __all__ = ["LongestFirst", "number_of_workers", "sort_longest_first"]
 
 _SHARED = ("integration/docker/", "::test_the_one_of_docker", "integration/kubernetes/", "acceptance/panels/")
-"""Parts of the ids of tests that share a session's fixtures, which take long to start."""
+"""Parts of the ids of tests that share a session fixture that takes long to start."""
 
 LONGEST = (
     "integration/docker/",
@@ -50,33 +50,33 @@ LONGEST = (
     "tests/acceptance/test_binder.py",
     "tests/acceptance/test_demo.py",
 )
-"""Groups of tests that take longest, the longest first. `pytest --durations 25` shows it."""
+"""Groups of tests that take longest, longest first. `pytest --durations 25` shows the durations."""
 
 
 def number_of_workers() -> int:
-    """Return two for each core: more than half of a test's time is waiting for processes to start, end or time out."""
+    """Return two per core: tests wait for more than half of their time for processes to start, end or time out."""
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     return 2 * cores
 
 
 class LongestFirst(LoadScopeScheduling):  # type: ignore[misc]
-    """Hands out groups of tests in the order of the collection, which `sort_longest_first` has made."""
+    """Distributes groups of tests in the order of the collection, which `sort_longest_first` determines."""
 
     def __init__(self, config: pytest.Config, log: Any) -> None:
         super().__init__(config, log)
-        config.option.loadscopereorder = False  # it would sort them by the number of tests
+        config.option.loadscopereorder = False  # otherwise the groups are sorted by their number of tests
 
     def _split_scope(self, nodeid: str) -> str:
         return _group(nodeid)
 
 
 def sort_longest_first(items: list[pytest.Item]) -> None:
-    """Put the longest groups in front. The order within a group, and of the other groups, stays random."""
+    """Put the longest groups first. The order within a group, and of the other groups, does not change."""
     ranks = {group: rank for rank, group in enumerate(LONGEST)}
     items.sort(key=lambda item: ranks.get(_group(item.nodeid), len(ranks)))
 
 
 def _group(nodeid: str) -> str:
-    """Return the tests that share fixtures: those of a file, or all those of an engine, a cluster or a JupyterLab."""
+    """Return the group of a test: its file, or all tests that use the engine, the cluster or JupyterLab."""
     group = next((part for part in _SHARED if part in nodeid), nodeid.partition("::")[0])
-    return _SHARED[0] if group == _SHARED[1] else group  # the notebook uses the same engine
+    return _SHARED[0] if group == _SHARED[1] else group  # the notebook about Docker uses the same engine

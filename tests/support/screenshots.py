@@ -1,8 +1,8 @@
-"""Take the pictures of the README and the documentation: the real product, in JupyterLab, in Chromium.
+"""Take the screenshots of the README and the documentation: the real product, in JupyterLab, in Chromium.
 
 python -m tests.support.screenshots [FOLDER]
 
-All have one width and the light theme. None is taken while something in it is cut off.
+All screenshots have the same width and the light theme. The program fails if a part of a screenshot is cut off.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["FOLDER", "PICTURES", "take"]
 FOLDER = Path(__file__).parents[2] / "notebooks" / "pictures"
 PAGE: ViewportSize = {"width": 1060, "height": 2000}
 WIDTH = 964
-"""The width of each picture: that of a cell in such a page."""
+"""Width of each screenshot in pixels: the width of a cell in a page of this size."""
 _HIDE_SIDEBAR = "() => { const { shell } = window.jupyterapp; shell.collapseLeft(); shell.collapseRight(); }"
 _ROW = "'[[5.1, 3.5, 1.4, 0.2]]'"
 _LOAD = "%load_ext mlmgmt_nb"
@@ -78,27 +78,27 @@ Shoot = Callable[["Studio"], None]
 
 
 class Studio:
-    """A JupyterLab, an account with a few resources, and a folder for the pictures.
+    """A JupyterLab, an account with a few resources, and a folder for the screenshots.
 
     Args:
         lab: the JupyterLab.
         browser: opens its pages.
-        ws: the account that its kernels find.
-        folder: where pictures are written.
+        ws: the account that its kernels use.
+        folder: folder for the screenshots.
     """
 
     def __init__(self, lab: Lab, browser: Browser, ws: Workspace, folder: Path) -> None:
         self.lab, self.ws, self._browser, self._folder = lab, ws, browser, folder
 
     def open(self, name: str, *cells: str) -> Notebook:
-        """Return an open notebook of some cells, wide enough and without side bars."""
+        """Open a notebook with cells in a page of fixed size, without sidebars."""
         notebook = self.lab.open(self._browser, self.lab.write(name, cells))
         notebook.page.set_viewport_size(PAGE)
         notebook.page.evaluate(_HIDE_SIDEBAR)
         return notebook
 
     def take(self, notebook: Notebook, name: str, cells: Sequence[int], below: Locator | None = None) -> None:
-        """Write the picture of some cells, and of what hangs below them; fail if a part of them is cut off."""
+        """Write the screenshot of some cells, and of an element below them; fail if a part of them is cut off."""
         page = notebook.page
         shown = [page.locator(".jp-Notebook .jp-Cell").nth(number) for number in cells]
         cut_off = [part for number in cells for part in notebook.cut_off(number)]
@@ -111,7 +111,7 @@ class Studio:
 
 
 def service_create(studio: Studio) -> None:
-    """Take two: a cell that creates a service, and its card; a wrong request, and Tab completing a name."""
+    """Take two screenshots: a cell that creates a service, with its card; a wrong request, and a completed name."""
     create = "%mlmgmt service create -n iris -m iris.pkl -f score.py"
     wrong = "%mlmgmt service run -n iris -d '[[5.1, 3.5]]'"
     typed = "%mlmgmt service show -n "
@@ -131,7 +131,7 @@ def service_create(studio: Studio) -> None:
 
 
 def workspace_panel(studio: Studio) -> None:
-    """Take the services of an account, with the details of one and the graph of what it was made of."""
+    """Take the services of an account, with the details of a service and the graph of its origin."""
     notebook = studio.open("workspace", f"{_LOAD}\n%mlmgmt")
     notebook.run(0)
     panel = notebook.outputs(0)
@@ -154,7 +154,7 @@ def deploy_panel(studio: Studio) -> None:
 
 
 def service_panel(studio: Studio) -> None:
-    """Take the traffic of a service that is called, now and then with a wrong request."""
+    """Take the traffic of a service that gets calls, some of them wrong."""
     notebook = studio.open("service", f"{_LOAD}\n%mlmgmt service panel -n iris", _CALLS)
     notebook.run(0)
     notebook.run(1)
@@ -164,7 +164,7 @@ def service_panel(studio: Studio) -> None:
 
 
 def service_update(studio: Studio) -> None:
-    """Take the question before a service gets an image that was made of another model, and the list of services."""
+    """Take the confirmation of an update to an image with another model, and the list of services."""
     notebook = studio.open("update", f"{_LOAD}\n%mlmgmt service panel -n iris", "%mlmgmt service list")
     notebook.run(0)
     panel = notebook.outputs(0)
@@ -180,7 +180,7 @@ def service_update(studio: Studio) -> None:
 
 
 def scoring(studio: Studio) -> None:
-    """Take the form to try a service, with a table that it made of the sample, and the answer."""
+    """Take the form for calling a service, with a table from the sample, and the response."""
     notebook = studio.open("try", f"{_LOAD}\npanel = %mlmgmt service try -n flowers\npanel")
     notebook.run(0)
     panel = notebook.outputs(0)
@@ -205,7 +205,7 @@ def scoring_test(studio: Studio) -> None:
 
 
 def change_panel(studio: Studio) -> None:
-    """Take the canary of a change that is good enough."""
+    """Take a change whose canary is good enough."""
     notebook = studio.open("change", f"{_LOAD}\n{_CHANGE}", _CANARY)
     notebook.run(0)
     panel = notebook.outputs(0)
@@ -229,11 +229,11 @@ PICTURES: dict[str, Shoot] = {
     "scoring": scoring,
     "scoring-test": scoring_test,
 }
-"""What takes each picture, by the name of its file."""
+"""The function that takes each screenshot, by file name."""
 
 
 def _prepare(ws: Workspace, work: Path) -> None:
-    """Write a model, its driver and test cases, and deploy the services beside the one that the pictures create."""
+    """Write a model, its driver and test cases, and deploy the services that the screenshots do not create."""
     rows, labels = load_iris(return_X_y=True, as_frame=True)
     names = pd.Series(load_iris().target_names)[labels]
     model = LogisticRegression(max_iter=1000).fit(rows.to_numpy(), labels)
@@ -246,10 +246,10 @@ def _prepare(ws: Workspace, work: Path) -> None:
 
 
 def take(folder: Path) -> None:
-    """Take all pictures.
+    """Take all screenshots.
 
     Args:
-        folder: where they are written.
+        folder: folder for the screenshots.
     """
     use_own_programs()
     with tempfile.TemporaryDirectory() as place:

@@ -23,13 +23,13 @@ _ACCOUNT = "/api/subscriptions/s1/resourceGroups/research/accounts/team"
 
 
 class Team(NamedTuple):
-    """What there is for somebody who may do everything there as an application, and read with what `az login` has.
+    """A team server, and the credentials of an application that may do everything and of a user who may only read.
 
     Attributes:
         server: has the account.
         config: the configuration file, with profiles `team` and `team-reader`.
-        secret: of the application.
-        environment: the environment in which this is found.
+        secret: secret of the application.
+        environment: environment variables that point to the configuration and the credentials.
     """
 
     server: ServiceProcess
@@ -38,7 +38,7 @@ class Team(NamedTuple):
     environment: dict[str, str]
 
     def services(self) -> list[Any]:
-        """Return the services of the account, and of the embedded service."""
+        """Return the services of the account and those of the embedded service."""
         origin = self.server.base_url.partition("/api/")[0]
         home = Config(self.config, {}).settings({})["home"].value
         here = connect(home=home).services.list()
@@ -86,9 +86,10 @@ def _server(provider: IdentityProvider, folder: Path) -> ServiceProcess:
 
 
 def _profiles(server: ServiceProcess, folder: Path) -> Path:
-    """Return a configuration file with the account twice: a profile for each of those who sign in.
+    """Return a configuration file with two profiles for the account: one for the application, one for the user.
 
-    The state folder of the embedded service is in its first profile: in the environment it would win over all others.
+    The state folder of the embedded service is in the profile `default`: an environment variable would override all
+    profiles.
     """
     parts = urlsplit(server.base_url)
     config = Config(folder / "config.toml", {})
@@ -100,7 +101,7 @@ def _profiles(server: ServiceProcess, folder: Path) -> Path:
 
 
 def _az_login(provider: IdentityProvider, folder: Path) -> Path:
-    """Return the folder of an `az` where a reader has signed in."""
+    """Return a configuration folder of `az` in which a reader is signed in."""
     expires = time.localtime(time.time() + provider.lifetime)
     entry = {
         "resource": AUDIENCE,

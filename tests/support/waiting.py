@@ -1,4 +1,4 @@
-"""The one way in which tests wait: for a condition, to a deadline that a loaded machine meets as well."""
+"""Waiting in tests: for a condition, until a deadline that a loaded machine meets too."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import pytest
 __all__ = ["DEADLINE", "eventually", "eventually_in_loop"]
 
 DEADLINE = 60.0
-"""Seconds after which a test fails that waits for something. No test gets faster or slower by it."""
+"""Seconds after which a waiting test fails. The value does not affect the time of tests that pass."""
 
 T = TypeVar("T")
 
 
 def eventually(look: Callable[[], T | None], timeout: float = DEADLINE, what: str = "it") -> T:
-    """Return the first true value that `look` returns; fail after `timeout` seconds without one.
+    """Return the first true value that `look` returns; fail if there is none within `timeout` seconds.
 
     Args:
-        look: called again and again, in this thread.
+        look: called repeatedly, in this thread.
         timeout: seconds.
         what: the event that did not happen, for the message of the failure.
     """
@@ -30,13 +30,13 @@ def eventually(look: Callable[[], T | None], timeout: float = DEADLINE, what: st
         waited = time.monotonic() - began
         if waited > timeout:
             pytest.fail(f"{what} did not happen within {timeout} s; last seen: {seen!r}")
-        # Looks take time from what is awaited: after a while they are less frequent.
+        # Calls take CPU time from the code under test, so they become less frequent.
         time.sleep(min(0.02 + waited / 20, 0.1))
     return seen
 
 
 async def eventually_in_loop(look: Callable[[], T | None]) -> T:
-    """Return the first true value that `look` returns, and let the other tasks of the event loop run until then."""
+    """Return the first true value that `look` returns; the other tasks of the event loop run until then."""
     deadline = time.monotonic() + DEADLINE
     while not (seen := look()):
         if time.monotonic() > deadline:

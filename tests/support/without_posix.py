@@ -1,7 +1,7 @@
-"""Take from a process what Windows does not have, then use the client half of the product in it.
+"""Remove the modules and names that Windows lacks from a process, then use the client half of the product in it.
 
-Run as a module, with the base URL of an account and a folder with a driver: the modules of other packages are imported
-before, so that only our own code meets the lack.
+Run as a module, with the base URL of an account, a folder with a driver, and the names of modules of other packages.
+Those are imported before the removal, which so affects only this package.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NAMES: dict[Any, tuple[str, ...]] = {
     signal: ("SIGHUP", "SIGKILL", "SIGQUIT", "SIGUSR1", "SIGUSR2", "pthread_sigmask", "sigtimedwait"),
 }
 SERVER = ("mlmgmt_nb.service", "mlmgmt_nb.scoring.", "mlmgmt_nb.cli")
-"""What runs on the side of the server: it needs POSIX."""
+"""Prefixes of the modules of the server, which needs POSIX."""
 
 
 def hide() -> None:
@@ -55,7 +55,7 @@ def _raised(name: str) -> None:
 
 
 def use(base_url: str, folder: Path) -> None:
-    """Deploy, call and list by Python and by magics, and draw a panel."""
+    """Deploy, call and list in Python and with magics, and render a panel."""
     from IPython.testing.globalipapp import start_ipython
 
     from mlmgmt_nb import connect

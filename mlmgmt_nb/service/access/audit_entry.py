@@ -13,7 +13,7 @@ from mlmgmt_nb.service.http.messages import Reply, Request
 __all__ = ["AuditContext"]
 
 _READS = frozenset({"services_get_keys"})
-"""Reads that are recorded all the same: anyone who reads a secret can use it from then on."""
+"""Reads that are recorded although they change nothing: anyone who reads a secret can use it from then on."""
 _REFUSED = frozenset({401, 403})
 _MOST_CHARACTERS = 256
 

@@ -1,11 +1,12 @@
 """The audit log: who did what, when, to which resource, and with which result.
 
-The log has one JSON object a line, in a file a month, under `logs/audit` of the state folder. Lines are only appended;
-nothing in this program changes or removes them. A line is passed to the operating system before the response is sent,
-without waiting for the disk: a power cut (not a crash of the service) may lose the last lines.
+The log has one JSON object per line and one file per month, under `logs/audit` of the state folder. Lines are only
+appended; nothing in this program changes or removes them. A line is passed to the operating system before the response
+is sent, without waiting for the disk: a power cut (not a crash of the service) may lose the last lines.
 
-It records all requests that change something, reads of the keys of a service, and refused requests (401, 403):
-a limited number of those a minute, and how many more there were. No body, header or query is recorded.
+It records all requests that change something, reads of the keys of a service, and refused requests (401, 403). Of
+refused requests, it records a limited number per minute, and the number of the others. No body, header or query is
+recorded.
 """
 
 from __future__ import annotations

@@ -118,7 +118,7 @@ class Guard:
 
 
 def _issuer(accepted: IssuerSettings) -> Issuer:
-    # Imported here: most services accept no such tokens, and its libraries are a quarter of the imports of a start.
+    # Imported here: most services accept no such tokens, and its libraries are a quarter of the imports at startup.
     from mlmgmt_nb.service.access.issuer import Issuer
 
     return Issuer(accepted)

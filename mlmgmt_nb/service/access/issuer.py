@@ -113,7 +113,7 @@ class Issuer:
         return key, provider
 
     def _read(self, now: float) -> _ProviderKeys:
-        """Read the provider's keys, unless that was done a moment ago."""
+        """Return the provider's keys; read them unless the last attempt was less than `pause` seconds ago."""
         with self._reading:
             if self._clock() - self._attempted_at < self._settings.pause or (
                 self._cached and self._cached.read_at > now
@@ -139,7 +139,7 @@ class Issuer:
         issuer = str(metadata["issuer"])
         keys: dict[str | None, jwt.PyJWK] = {}
         for document in _get(str(metadata["jwks_uri"]))["keys"]:
-            with contextlib.suppress(*_MALFORMED):  # a key that is not accepted does not stop the others
+            with contextlib.suppress(*_MALFORMED):  # ignore a key that is not accepted
                 # Symmetric keys and encryption keys do not belong in a public document.
                 if document.get("kty") in {"RSA", "EC"} and document.get("use", "sig") == "sig":
                     keys[document.get("kid")] = jwt.PyJWK(document)
@@ -163,7 +163,7 @@ _REASONS: Mapping[type[Exception], str] = {
 
 
 def _select_key(provider: _ProviderKeys, key_id: str | None) -> jwt.PyJWK | None:
-    """Return the key that a token names, or the only key for a token that names none."""
+    """Return the key that a token names, or the only key if the token does not name a key."""
     if key_id is None and len(provider.keys) == 1:
         return next(iter(provider.keys.values()))
     return provider.keys.get(key_id) if isinstance(key_id, str) else None

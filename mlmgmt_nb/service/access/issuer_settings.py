@@ -14,7 +14,7 @@ class IssuerSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         audience: accepted values of `aud`.
-        tenant: the tenant that issued the token; its `tid`, if it has one.
+        tenant: the required tenant; compared with the `tid` of a token, if it has one.
         authority: URL of the authority of an Azure AD tenant (sovereign clouds have their own).
         issuer: URL of another OpenID Connect provider, instead of a tenant and authority.
         pause: minimum seconds between two requests for the provider's keys.

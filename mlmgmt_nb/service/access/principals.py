@@ -14,7 +14,7 @@ EVERY_ACCOUNT = "*"
 
 
 class Role(IntEnum):
-    """A set of rights; `permissions` lists the role for each operation. A higher role includes the lower."""
+    """A set of rights; `permissions` lists the role for each operation. A higher role includes the lower ones."""
 
     READER = 1
     CONTRIBUTOR = 2
@@ -34,7 +34,7 @@ class Grant(msgspec.Struct, frozen=True):
     account: str = EVERY_ACCOUNT
 
     def covers(self, account: str) -> bool:
-        """Return whether it applies to an account, given as `SUBSCRIPTION/RESOURCEGROUP/NAME`."""
+        """Return whether the grant applies to an account, given as `SUBSCRIPTION/RESOURCEGROUP/NAME`."""
         return self.account in {EVERY_ACCOUNT, account, account.rpartition("/")[2]}
 
 
@@ -67,7 +67,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     grants: tuple[Grant, ...]
 
     def role(self, account: str) -> Role | None:
-        """Return its role in an account, or None."""
+        """Return the role of the principal in an account, or None."""
         return max((grant.role for grant in self.grants if grant.covers(account)), default=None)
 
 

@@ -1,4 +1,4 @@
-"""Why a token of an identity provider is not accepted."""
+"""Errors for tokens of an identity provider that are not accepted."""
 
 from __future__ import annotations
 

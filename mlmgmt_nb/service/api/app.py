@@ -41,10 +41,10 @@ log = logging.getLogger(__name__)
 
 
 class Call(msgspec.Struct):
-    """The request, as a handler gets it.
+    """A request as passed to its handler.
 
     Attributes:
-        backend: the parts of the service.
+        backend: the components of the service.
         principal: the caller.
         account: key of the account; rows of different accounts are never mixed.
         base_url: absolute URL of the account, ending in `/accounts/NAME`.
@@ -83,7 +83,7 @@ class App:
     """The application.
 
     Args:
-        backend: the parts of the service.
+        backend: the components of the service.
         handlers: handlers by id of an operation of the contract, or of its extension for changes.
         extensions: additional handlers, by path pattern after the account and method; `{id}` matches a resource, a
             final `*` any number of segments.
@@ -123,7 +123,7 @@ class App:
             reply = Reply.of(problem)
         except ConnectionResetError:
             return
-        except Exception as error:  # noqa: BLE001 - the last resort: logged whole, answered without inner details
+        except Exception as error:  # noqa: BLE001 - last resort: logged in full, answered without internals
             reply = Reply.of(store_problem(error) or _unexpected(error))
         reply.headers.setdefault("x-ms-request-id", str(uuid.uuid4()))
         if given := request.headers.get("x-ms-client-request-id"):

@@ -20,11 +20,11 @@ __all__ = ["ApiConnection"]
 _LARGEST_HEAD = 65536
 """Maximum bytes of a head, and of data after it that is not part of a body: trailers and chunk extensions."""
 _SECONDS = {"head": 10.0, "body": 60.0, "answer": 60.0, "request": 75.0}
-"""Maximum seconds for a head, for the next part of a body or answer, and until the first request of a connection."""
+"""Maximum seconds for a head, for the next part of a body or response, and until the first request of a connection."""
 _LEAST_BYTES = 32768
-"""Bytes of a body or answer that count as progress."""
+"""Bytes of a body or response that count as progress."""
 _LARGE_BODY = 2**20
-"""Bytes of a body from which a thread may read it."""
+"""Minimum missing bytes of a body for a thread to read it."""
 _TOO_LARGE = Problem(
     431, "HeadTooLarge", f"The request line and headers are larger than {_LARGEST_HEAD} bytes; send less."
 )
@@ -38,9 +38,9 @@ class ApiConnection(HttpProtocol):
     """An API connection. Call `check` about once a second; it costs nothing per request.
 
     Args:
-        hand_over: is offered the connection in front of each request, with the data that was read; returns whether it
-            took it.
-        early: data that was read before this process got the connection back.
+        hand_over: called before each request with the connection and the data that was read; returns whether it took
+            the connection.
+        early: data that was read before the connection was returned to this process.
         may_offer: whether the first request may be handed over.
     """
 
@@ -76,7 +76,7 @@ class ApiConnection(HttpProtocol):
         return int(self.transport.get_extra_info("socket").fileno())
 
     def forget(self) -> None:
-        """End it in this process only: a replica has its socket too."""
+        """Drop the connection in this process only: a replica has its socket too."""
         self.transport.abort()
 
     def check(self, now: float) -> None:
@@ -96,7 +96,7 @@ class ApiConnection(HttpProtocol):
             self.transport.close()
 
     def _awaited(self) -> tuple[tuple[Any, ...], int]:
-        """Return the step of the client that the connection waits for (empty if none), and its progress in bytes."""
+        """Return the step that the connection expects from the client (empty if none), and its progress in bytes."""
         if unsent := self.transport.get_write_buffer_size():
             return ("answer", self.cycle, self.drains), -unsent
         if self._in_head():
@@ -122,7 +122,7 @@ class ApiConnection(HttpProtocol):
             self._refuse(_TOO_LARGE)
 
     def _is_between(self) -> bool:
-        """Return whether nothing of the next request has been read, and the response before it has been received."""
+        """Return whether the last response has been sent and nothing of the next request has been read."""
         is_idle = self.cycle is None or (self.cycle.response_complete and not self.cycle.more_body)
         return is_idle and not (self._in_head() or self.pipeline or self.transport.get_write_buffer_size())
 
@@ -131,7 +131,7 @@ class ApiConnection(HttpProtocol):
         self._refuse(_MALFORMED)
 
     def _refuse(self, problem: Problem) -> None:
-        """Close the connection, with a response unless the client could take it for that of an earlier request."""
+        """Close the connection, with a response unless the client could mistake it for that to an earlier request."""
         if self.transport.is_closing():
             return
         cycle = self.cycle
@@ -147,7 +147,7 @@ class ApiConnection(HttpProtocol):
         self.transport.close()
 
     def _take_body(self) -> BodySocket | None:
-        """Return the rest of a large body, which this connection then does not read; None if it has to."""
+        """Return the rest of a large body for a thread to read; None if the connection has to read it itself."""
         cycle = self.cycle
         if self._missing < _LARGE_BODY or cycle.waiting_for_100_continue or self.transport.is_closing():
             return None

@@ -40,8 +40,8 @@ def page(
         query: selects `table.c.seq` among other columns, with the filters applied.
         parameters: parameters of the request; `count` and `$skipToken` select the page, the others are the filters.
         url: absolute URL of the list, without a query.
-        order: column with the values of `table.c.seq` to walk instead of it. The index of a filter has such a column:
-            in its order, rows outside the filter are not visited.
+        order: column with the values of `table.c.seq` to sort by instead. The index of a filter has such a column: in
+            its order, rows outside the filter are not visited.
 
     Raises:
         Problem: 400, when the token was not issued for this list and these filters.

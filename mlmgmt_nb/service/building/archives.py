@@ -36,7 +36,7 @@ _UNUSABLE = (
     msgspec.MsgspecError,
     zlib.error,
 )
-"""Errors of an archive that is damaged or of another form."""
+"""Errors that reading a damaged archive, or a file of another format, can raise."""
 
 
 def add_bytes(archive: tarfile.TarFile, name: str, content: bytes) -> None:
@@ -47,13 +47,13 @@ def add_bytes(archive: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 def add_tree(archive: tarfile.TarFile, path: Path, name: str, owner: int = 0) -> None:
-    """Add a file or a folder with its content, readable for everyone and without times and owners."""
+    """Add a file or a folder with its content: readable by everyone, and with a fixed time and owner."""
     entry = archive.gettarinfo(path, name)
     entry.uid = entry.gid = owner
     entry.uname = entry.gname = ""
     entry.mtime = EPOCH
     entry.mode = 0o755 if entry.isdir() or entry.mode & 0o100 else 0o644
-    if entry.islnk():  # a second name of a file that was added before
+    if entry.islnk():  # a hard link to a file that was added before
         entry = archive.tarinfo(name)
         entry.size, entry.mtime, entry.mode = path.stat().st_size, EPOCH, 0o644
         entry.uid = entry.gid = owner
@@ -179,7 +179,7 @@ def _path_of(digest: str) -> str:
 
 
 class _Saved(msgspec.Struct, frozen=True, rename="pascal"):
-    """An image in the `manifest.json` of an engine's archive."""
+    """An entry for an image in the `manifest.json` of an engine's archive."""
 
     config: str
     layers: list[str]

@@ -1,4 +1,4 @@
-"""Building one image: the build context is filled from models, driver and assets, then realized for its compute."""
+"""Build one image: fill the build context from models, driver and assets, then realize it for the compute."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ class BuildSteps:
         Args:
             operation: the claimed operation.
             output: the log of the build.
-            cancellation: stops it.
-            check_claim: cancels the build if another process has claimed the operation; called before it ends.
+            cancellation: cancellation of the build.
+            check_claim: cancels the build if another process has claimed the operation; called before the build ends.
 
         Raises:
             BuildError: the image cannot be built, or was cancelled.
@@ -129,7 +129,7 @@ class BuildSteps:
                         cancellation=cancellation,
                     )
                 )
-            with contextlib.suppress(*PASSING):  # then no other process can have claimed it either
+            with contextlib.suppress(*PASSING):  # if the store is unavailable, no other process can claim it either
                 check_claim()
             cancellation.check()
             flush(partial)

@@ -118,7 +118,7 @@ class Builder:
             thread.join(_STOP_SECONDS)
 
     def _work(self) -> None:
-        # Now rather than during the first build, which a user waits for.
+        # Do this now: a user waits for the first build.
         compile_runtime()
         while not self._stopping:
             self._sweep()
@@ -172,7 +172,7 @@ class Builder:
         with self._claiming:
             with self._store.writing() as db:
                 if db.scalar(select(schema.processes.c.id).where(schema.processes.c.id == process_id)) is None:
-                    # The others declared this process dead, and it does not know yet: it will get another id.
+                    # The other processes declared this one dead; it has not noticed yet, and will get another id.
                     return None
                 if self._is_unsure:
                     self._is_unsure = False  # first: another worker may become unsure in the meantime
@@ -191,7 +191,7 @@ class Builder:
                 )
                 db.execute(update(images).where(images.c.id == row.resource_id).values(state="Running"))
                 row = db.execute(select(operations).where(operations.c.id == row.id)).one()
-            # Only now: if the write failed, no process works on it.
+            # Only after the write: if it fails, no process works on the build.
             self._under_way[row.resource_id, process_id] = Cancellation(self._ownership)
             return row
 
@@ -265,7 +265,7 @@ class Builder:
                     final = db.execute(of_image).one()
                     is_cancelled = final.state == "Cancelled" and final.claimed_by == operation.claimed_by
                     if (ended or is_cancelled) and not is_logged:
-                        # Inside the transaction: no other process can claim it, and nobody sees its end yet.
+                        # Inside the transaction: no other process can claim the build, and its end is not visible yet.
                         is_logged = output.line(message if ended else "The build was cancelled.")
             except PASSING as problem:
                 log.warning("cannot store the end of the build of image %s yet: %s", image_id, problem)

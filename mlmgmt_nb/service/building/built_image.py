@@ -50,11 +50,11 @@ class ImageBuild:
         recipe: the recipe of the image.
         name: name of the image.
         version: version of the image; it is the tag.
-        requested: its packages, with their indexes and the logins for these. Their lock is in the context.
-        registry: host, optionally with a path, that it is pushed to; None to keep it here.
+        requested: its packages, with their indexes and the logins for the indexes. The lock is in the context.
+        registry: host, optionally with a path, that the image is pushed to; None to keep it on this machine.
         log: log of the build.
         cancellation: cancellation of the build.
-        program: runs in containers of an image that is built without an engine.
+        program: program that containers run, for an image that is built without an engine.
     """
 
     context: Path
@@ -69,7 +69,7 @@ class ImageBuild:
 
     @property
     def reference(self) -> str:
-        """Return its name and version, in the registry if there is one."""
+        """Return the reference of the image: its name and version, in the registry if there is one."""
         return f"{self.registry or 'mlmgmt'}/{self.name}:{self.version}"
 
 

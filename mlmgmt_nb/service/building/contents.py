@@ -77,7 +77,7 @@ def _files(app: Path, environment: Path) -> list[ContentFile]:
 
 
 def _application_files(app: Path) -> Iterator[tuple[str, Path]]:
-    """Yield the files that are not of models, each with its relative path."""
+    """Yield the files that do not belong to models, each with its relative path."""
     models = {path.resolve() for path in (app / MODELS_FOLDER).rglob("*")}
     for folder, folders, names in os.walk(app):
         skipped = {app / MODELS_FOLDER, Path(folder, "__pycache__")}

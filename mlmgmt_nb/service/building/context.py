@@ -1,6 +1,6 @@
 """The build context of an image: one folder with everything that it runs, the same for every kind of compute.
 
-Dockerfile          for a Docker engine, here or anywhere
+Dockerfile          for a Docker engine on any machine
 requirements.txt    the exact packages, and environment.yml if conda packages are requested
 packages/           the files that the requirements name, in a folder for each asset id
 pylock.toml         the same packages with the URLs and hashes of their files, unless conda is involved
@@ -43,7 +43,7 @@ _PACKAGE = Path(mlmgmt_nb.__file__).parent
 
 
 def compile_runtime() -> None:
-    """Create the byte code of the scoring runtime if missing; otherwise the first replica of each image would."""
+    """Create missing byte code of the scoring runtime; otherwise the first replica of each image would compile it."""
     compileall.compile_dir(_PACKAGE / "scoring", quiet=2)
 
 
@@ -86,7 +86,7 @@ class Context:
             link_file(folder, self.app / self._add(what, model.url, model.name))
 
     def add_assets(self, manifest: Manifest) -> None:
-        """Add the assets, and note which are the driver and the schema.
+        """Add the assets, and record which of them are the driver and the schema.
 
         Raises:
             BuildError: an asset cannot be read, or two of them have the same file name.
@@ -151,7 +151,7 @@ class Context:
         return target
 
     def describe(self, account: str, models: Sequence[Model]) -> None:
-        """Write `model_config_map.json`, which tells a driver its models and its account."""
+        """Write `model_config_map.json`, which lists the models of a driver and its account."""
         subscription, group, name = account.split("/")
         described: dict[str, dict[str, Any]] = {}
         for model in sorted(models, key=lambda model: model.version or 0):  # the newest version of a name comes last

@@ -29,7 +29,7 @@ _CHUNK_BYTES = 2**20
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _METADATA = frozenset(map(ipaddress.ip_address, ("168.63.129.16", "100.100.100.200", "fd00:ec2::254")))
-"""Addresses beyond the link at which clouds answer questions about a machine, with secrets."""
+"""Addresses of cloud metadata services that are not link-local; their responses contain secrets of a machine."""
 
 
 class Sources(msgspec.Struct, frozen=True):
@@ -147,7 +147,7 @@ def _is_internal(text: str) -> bool:
 
 
 def _inner(address: _Address) -> _Address:
-    """Return the IPv4 address that an IPv6 address stands for, if any: mapped, compatible, 6to4 or NAT64."""
+    """Return the IPv4 address that an IPv6 address embeds (mapped, compatible, 6to4 or NAT64), or else the address."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
     if address in _NAT64 or (int(address) >> 32 == 0 and int(address) > 1):
@@ -156,7 +156,7 @@ def _inner(address: _Address) -> _Address:
 
 
 def _is_own(address: _Address) -> bool:
-    """Return whether an address is that of an interface of this machine: packets to it would also come from it."""
+    """Return whether an address belongs to an interface of this machine: packets to it would also come from it."""
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:

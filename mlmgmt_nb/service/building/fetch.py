@@ -37,7 +37,7 @@ def file_name(url: str, fallback: str) -> str:
     """Return the file name in a URL: its last segment.
 
     Raises:
-        BuildError: neither that nor `fallback` is a valid file name.
+        BuildError: neither the segment nor `fallback` is a valid file name.
     """
     for name in (unquote(PurePosixPath(_parts(url).path).name), fallback):
         if name and name not in {".", ".."} and "/" not in name and "\0" not in name:

@@ -28,17 +28,17 @@ class ImageBuilder(Protocol):
         """Build an image, and push it if there is a registry."""
 
     def sweep(self) -> None:
-        """Remove what interrupted builds left behind."""
+        """Remove leftovers of interrupted builds."""
 
 
 class ImageBuilders:
-    """Both ways, and the choice between them.
+    """Both builders, and the choice between them.
 
     Args:
         choice: one of `IMAGE_BUILDERS`.
         engine: the Docker engine, which may not exist.
-        on_engine: builds on it.
-        daemonless: builds without it.
+        on_engine: builds on the engine.
+        daemonless: builds without an engine.
     """
 
     def __init__(self, choice: str, engine: Engine, on_engine: ImageBuilder, daemonless: ImageBuilder) -> None:
@@ -53,7 +53,7 @@ class ImageBuilders:
             self._engine.check()
 
     def choose(self, base: str, log: Log) -> ImageBuilder:
-        """Return the builder for an image on a base image.
+        """Return the builder for an image with a base image.
 
         Raises:
             BuildError: the settings require an engine for a base image that is a file.

@@ -26,14 +26,14 @@ _PARTIAL = ".partial"
 
 
 def partial_folder(home: Home, image_id: str, claimed_by: str) -> Path:
-    """Return the folder where a process builds an image. Each process has its own: another process that is wrongly
-    believed dead may still be building the same image.
+    """Return the folder where a process builds an image. Each process has its own: another process that was wrongly
+    declared dead may still be building the same image.
     """
     return home.images / f"{image_id}.{claimed_by}{_PARTIAL}"
 
 
 def sweep(store: Store, home: Home, environments: Environments, images: ImageBuilders) -> None:
-    """Remove leftovers, also those of builds that are not restarted. Safe to call at any time."""
+    """Remove leftovers, including those of builds that are not restarted. Safe to call at any time."""
     if count := end_orphans(home.path):
         log.warning("ended %s process(es) of builds, left over from a crash", count)
     # Listed before reading the store: folders created from now on are not among them.
@@ -56,7 +56,7 @@ def _sweep_containers(images: ImageBuilders) -> None:
     try:
         images.sweep_engine()
     except EngineError as error:
-        # The leading process repeats this when it removes containers of replicas.
+        # The leader repeats this when it removes containers of replicas.
         log.warning("cannot remove containers of earlier builds yet: %s", error)
 
 

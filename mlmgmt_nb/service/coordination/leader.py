@@ -1,4 +1,4 @@
-"""Requests that only the leading process can answer, forwarded to it by the others."""
+"""Requests that only the leader can answer, forwarded to it by the other processes."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _PASSED_ON = "x-mlmgmt-passed-on"
 
 
 def ask_leader(store: Store, home: Home, request: Request) -> bytes:
-    """Return the body of the leader's response to a GET that was admitted here.
+    """Return the body of the leader's response to a GET request that this process admitted.
 
     Raises:
-        Problem: 503, without a leader, or when it cannot be reached.
+        Problem: 503, if no leader can be reached.
     """
     if _PASSED_ON in request.headers:
         raise _no_leader()

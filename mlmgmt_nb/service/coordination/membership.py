@@ -1,15 +1,16 @@
 """The service processes that share a database, and the election of their leader.
 
-The leader runs the replicas of all services; all processes answer requests and build images. With SQLite there is one
-process, which leads. With PostgreSQL, each process increments a heartbeat counter in its row about once a second, and
-reads those of the others. A process is dead when its place in the state folder is free, which the end of the process
-causes immediately, or when its counter has not changed for many reads. Any process that finds a dead one removes its
-row and releases its claims; if it was the leader, another process leads. No clock is involved, so no clock can be
-wrong, and while the database is unavailable no process is declared dead.
+The leader runs the replicas of all services; all processes respond to requests and build images. With SQLite there is
+one process, which leads. With PostgreSQL, each process increments a heartbeat counter in its row about once a second,
+and reads the counters of the others. A process is dead when its place in the state folder is free, which the end of the
+process causes immediately, or when its counter has not changed for many reads. Any process that finds a dead process
+removes its row and releases its claims; if it was the leader, another process leads. The election does not depend on
+clocks, and while the database is unavailable no process is declared dead.
 
 All processes run on one machine and one state folder. A folder that was copied to another machine under the same path
-cannot be distinguished from the original, and its places say nothing about processes on the original: they are watched
-for a while. If their counters change, they are alive and the copy is refused; otherwise a reboot probably ended them.
+cannot be distinguished from the original, and its places do not show which processes run on the original machine. So a
+starting process watches the counters of processes of other machines for a while: if they change, the processes are
+alive and the start is refused; otherwise a reboot probably ended them.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ log = logging.getLogger(__name__)
 
 _BEAT_SECONDS = 1.0
 _WATCH_SECONDS = 5.0
-"""Seconds that a process of another machine may be silent, when this one starts, before it is declared dead."""
+"""Seconds of silence after which a starting process declares processes of other machines dead."""
 SILENT_LOOKS = 15
 """Reads without a change of the counter after which a stalled process is declared dead."""
 
@@ -50,7 +51,7 @@ class Membership:
     Args:
         release: called in a transaction to release the claims of processes that no longer exist.
         on_release: called after that transaction; also when other processes have taken the claims of this one.
-        on_change: called when this process has become the leader or ceased to be.
+        on_change: called when this process has become the leader or is no longer the leader.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class Membership:
         except PASSING as error:
             if self._store.is_shared:
                 raise
-            # The disk is full. This is the only process: run all the same, and add the row when there is room.
+            # The disk may be full. This is the only process: run anyway, and add the row when the store can be written.
             log.warning("cannot record this process in the store yet: %s", error)
             self.leads = True
             self._thread.start()
@@ -127,9 +128,9 @@ class Membership:
             return {row.id: row.beats for row in db.execute(select(_processes)) if self._is_elsewhere(row)}
 
     def _is_elsewhere(self, row: Row[Any]) -> bool:
-        """Return whether a process ran on another machine, or on this one before it was booted.
+        """Return whether a process ran on another machine, or on this machine before a reboot.
 
-        With SQLite there is one process, which is in the folder.
+        With SQLite, the only process is on this machine.
         """
         return self._store.is_shared and row.machine != self._machine
 
@@ -176,7 +177,7 @@ class Membership:
             )
             other_members = self._living(db)
             if beaten.rowcount == 0:
-                # The other processes declared this one dead and took its claims: start again.
+                # The other processes declared this one dead and released its claims: join again.
                 log.warning("this process stalled for so long that the other processes took over its work")
                 self.id = str(uuid.uuid4())
                 self._has_released = True
@@ -229,7 +230,7 @@ class Membership:
         try:
             taken = self._home.is_taken(row.place)
         except OSError as error:
-            # The disk may be read-only. Its heartbeat still shows whether it is alive.
+            # The disk may be read-only. The heartbeat of the process still shows whether it is alive.
             if not self._is_blind:
                 log.warning("cannot check the places in the state folder: %s", error)
             taken, self._is_blind = True, True

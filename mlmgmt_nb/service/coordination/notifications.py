@@ -41,8 +41,8 @@ class Notifications:
     """Send and receive notifications.
 
     Args:
-        on_notification: called with the topic and the subject of each notification of another process, in a
-            separate thread.
+        on_notification: called with the topic and the subject of each notification from another process, in a separate
+            thread.
     """
 
     def __init__(self, store: Store, on_notification: Callable[[str, str], None]) -> None:

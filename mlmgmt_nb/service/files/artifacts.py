@@ -32,7 +32,7 @@ def digest_in(url: str) -> str | None:
     return found[1] if found else None
 
 
-class DamagedContent(Exception):  # noqa: N818 - not a fault of ours, but of the disk
+class DamagedContent(Exception):  # noqa: N818 - a fault of the disk, not of the program
     """The bytes of the content no longer match its digest."""
 
 
@@ -90,14 +90,14 @@ class ArtifactStore:
             os.utime(self._final_path(digest))
 
     def offset(self, digest: str) -> int:
-        """Return how many bytes of an upload have been received."""
+        """Return the number of received bytes of an upload."""
         try:
             return (self._partial / digest).stat().st_size
         except FileNotFoundError:
             return 0
 
     async def append(self, digest: str, offset: int, total: int, request: Request) -> int:
-        """Add the body of a request to an upload; return how many have been received.
+        """Add the body of a request to an upload; return the number of received bytes.
 
         Raises:
             Problem: 409 when `offset` is not the current offset, or another upload of these bytes is in progress; 422

@@ -90,7 +90,7 @@ class Home:
         return FileLock(path, timeout=0, mode=0o600, thread_local=False)
 
     def open(self, *, shared: bool = False) -> None:
-        # Everything that the service and its children write is private to its user.
+        # Make all files of the service and its children private to the user.
         os.umask(0o077)
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -127,7 +127,7 @@ class Home:
         """
         self._folder_lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-        until = time.monotonic() + _LOOK_SECONDS  # clients that look for a service hold it for a moment
+        until = time.monotonic() + _LOOK_SECONDS  # clients that look for a service hold it briefly
         while True:
             try:
                 fcntl.flock(self._folder_lock, kind | fcntl.LOCK_NB)
@@ -173,14 +173,14 @@ class Home:
 
     @contextmanager
     def maintenance(self) -> Iterator[None]:
-        """Exclude copying files and removing files at the same time, also across processes; wait for the lock."""
+        """Prevent files from being copied and removed at the same time, also by other processes; wait for the lock."""
         with FileLock(self.path / "maintenance.lock", mode=0o600):
             yield
 
     def is_taken(self, place: int) -> bool:
         """Return whether another process has a place."""
         lock = self._lock_of(place)
-        if place == self.place or not Path(lock.lock_file).exists():  # to acquire it would create the file
+        if place == self.place or not Path(lock.lock_file).exists():  # acquiring it would create the file
             return False
         try:
             with lock:
@@ -243,7 +243,7 @@ class Home:
         return found
 
     def forget_identity(self) -> None:
-        """Remove the id: the folder is a copy of the one that the id belongs to."""
+        """Remove the id, because it belongs to the original of this copied folder."""
         self._id_file.unlink(missing_ok=True)
 
     def last_port(self) -> int | None:
@@ -273,7 +273,7 @@ class Home:
     def keep(self) -> None:
         """Restore the record, the token and the lock file if they were deleted or damaged; called periodically."""
         try:
-            if self._token and self._known_token() != self._token:  # with another one, nobody could stop the service
+            if self._token and self._known_token() != self._token:  # with another token, nobody could stop the service
                 log.warning("%s was changed or deleted; writing it again", self.token_file)
                 write_atomically(self.token_file, self._token.encode())
             if self._description and _content(self.service_file) != self._description:
@@ -291,7 +291,7 @@ class Home:
             self._is_troubled = False
 
     def _lock_exists(self) -> bool:
-        descriptor = self._lock._context.lock_file_fd  # noqa: SLF001 - it has no other way to be compared
+        descriptor = self._lock._context.lock_file_fd  # noqa: SLF001 - no public attribute has it
         try:
             return descriptor is None or os.path.samestat(os.fstat(descriptor), os.stat(self._lock.lock_file))
         except FileNotFoundError:

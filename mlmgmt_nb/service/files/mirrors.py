@@ -1,4 +1,4 @@
-"""The pairs of answers of mirrors: a file for each candidate, which goes with it."""
+"""Pairs of answers recorded by mirrors: one file for each candidate, removed with the candidate."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _MOST_BYTES = 16 * 2**20
 
 
 class Mirrors:
-    """The kept pairs of all candidates.
+    """The recorded pairs of all candidates.
 
     Args:
-        folder: has a file for each candidate; created when needed.
+        folder: folder of the files; created when needed.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -45,10 +45,10 @@ class Mirrors:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def read(self, candidate_id: str, skip: int) -> MirroredPairs:
-        """Return pairs, as many as fit into a response.
+        """Return as many pairs as fit into a response.
 
         Args:
-            skip: number of pairs to leave out at the beginning.
+            skip: number of pairs to skip at the beginning.
         """
         value: list[MirroredPair] = []
         room = _MOST_BYTES
@@ -67,7 +67,7 @@ class Mirrors:
         self._file(candidate_id).unlink(missing_ok=True)
 
     def _parts(self, candidate_id: str) -> Iterator[bytes]:
-        """Yield the encoded pairs, up to one that is not complete."""
+        """Yield the encoded pairs up to the first incomplete one."""
         try:
             file = self._file(candidate_id).open("rb")
         except FileNotFoundError:
@@ -85,5 +85,5 @@ class Mirrors:
 
 
 def size_of(pair: MirroredPair) -> int:
-    """Return the bytes of both answers."""
+    """Return the size of both answers in bytes."""
     return len(pair.answer) + len(pair.old_answer)

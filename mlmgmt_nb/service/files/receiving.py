@@ -20,23 +20,23 @@ _threads = BodyThreads(8)
 
 
 class _Hashed(NamedTuple):
-    """The hash of a file, and the state of the file that it is of."""
+    """The hash of a file, and the state of the file when it was hashed."""
 
     sha256: Any
     file: tuple[int, int, int]
 
 
 class HashedUploads:
-    """The hashes of uploads that go on in further requests, so that no byte is hashed twice.
+    """The hashes of uploads that continue in further requests, so that no byte is hashed twice.
 
-    A file that anything else has changed, such as another process, is not the file that was hashed.
+    A hash is not reused if something else, such as another process, has changed the file.
     """
 
     def __init__(self) -> None:
         self._uploads: dict[str, _Hashed] = {}
 
     def resume(self, digest: str, descriptor: int) -> Any | None:
-        """Return the hash of the bytes in a file, or None if it is not known. It is forgotten here."""
+        """Return the hash of the bytes in a file and forget it; None if it is not known."""
         known = self._uploads.pop(digest, None)
         if known is not None and known.file == _state(descriptor):
             return known.sha256
@@ -55,10 +55,10 @@ def _state(descriptor: int) -> tuple[int, int, int]:
 
 
 async def receive(request: Request, descriptor: int, sha256: Any | None, total: int) -> None:
-    """Append the body of a request to a file, also what arrives before a failure: the upload resumes there.
+    """Append the body of a request to a file. Bytes that arrive before a failure are kept: the upload resumes there.
 
     Args:
-        sha256: updated with them, if given.
+        sha256: updated with the bytes, if given.
         total: size of the complete file.
 
     Raises:

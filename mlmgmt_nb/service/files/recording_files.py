@@ -1,4 +1,4 @@
-"""Where recorded requests are: in the state folder, or in a storage that several machines and clusters reach."""
+"""Files of recorded requests, in the state folder or in a storage that several machines and clusters can reach."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ __all__ = ["LocalFiles", "RecordedFile", "RecordingFiles", "StoredFiles"]
 log = logging.getLogger(__name__)
 
 _UNWRITTEN_SECONDS = 86400.0
-"""Longest time for which a file is written, since storages do not all tell when that was last."""
+"""Maximum time for which a file is written to: not all storages report the time of the last write."""
 
 
 class RecordedFile(NamedTuple):
-    """A file.
+    """A file of recorded requests.
 
     Attributes:
-        name: its name; it begins with the time at which it was started.
+        name: name of the file; it begins with the time at which the file was started.
         modified: the time of its last request, or a later one.
     """
 
@@ -42,7 +42,7 @@ class RecordingFiles(Protocol):
         ...
 
     def list(self, service_id: str) -> list[RecordedFile]:
-        """Return the files of a service, in no order."""
+        """Return the files of a service, in no particular order."""
         ...
 
     def read(self, service_id: str, name: str) -> bytes | None:
@@ -50,11 +50,11 @@ class RecordingFiles(Protocol):
         ...
 
     def remove(self, service_id: str, name: str) -> None:
-        """Remove a file, if it is there."""
+        """Remove a file if it exists."""
         ...
 
     def remove_all(self, service_id: str) -> None:
-        """Remove everything of a service."""
+        """Remove all files of a service."""
         ...
 
 
@@ -96,14 +96,14 @@ class StoredFiles:
 
     Args:
         where: the URL, or the connection string of the account.
-        folder: below it, with a folder for each service.
+        folder: path in the storage; it has a folder for each service.
     """
 
     def __init__(self, where: str, folder: str) -> None:
         self.where, self._folder = where, folder
 
     def folder_of(self, service_id: str) -> str:
-        """Return the folder of a service below the storage."""
+        """Return the path of the folder of a service in the storage."""
         return f"{self._folder}/{service_id}"
 
     def services(self) -> Iterator[str]:
@@ -134,7 +134,7 @@ class StoredFiles:
             files.rm_file(f"{root}{self.folder_of(service_id)}/{name}")
 
     def remove_all(self, service_id: str) -> None:
-        """Remove everything of a service, in the background: a storage may be slow. What fails is removed later."""
+        """Remove all files of a service in the background: a storage may be slow. The pruner retries failures."""
         threading.Thread(target=self._remove_all, args=(service_id,), name="recordings", daemon=True).start()
 
     def _remove_all(self, service_id: str) -> None:

@@ -1,4 +1,4 @@
-"""Recorded requests of services: what is in the files that their replicas write."""
+"""Recorded requests of services, read from the files that their replicas write."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 class _Record(msgspec.Struct, array_like=True):
-    """A request as `scoring.recording` writes it; times are without the clock of its frame."""
+    """A request as `scoring.recording` writes it. Add the clock of its frame to its times."""
 
     request_id: str
     began: float
@@ -42,7 +42,7 @@ _RECORDS = msgspec.msgpack.Decoder(list[_Record])
 
 
 class _Frame(NamedTuple):
-    """A part of a file that was written at once."""
+    """A part of a file, written in one piece."""
 
     records: int
     dropped: int
@@ -51,7 +51,7 @@ class _Frame(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """A record, and the deployment that it is of. Sorted by its time, in microseconds."""
+    """A record and its deployment, sorted by the time of the record in microseconds."""
 
     microsecond: int
     request_id: str
@@ -63,26 +63,26 @@ class Recordings:
     """The recorded requests of all services.
 
     Args:
-        files: where they are.
+        files: the files that have them.
     """
 
     def __init__(self, files: RecordingFiles) -> None:
         self._files = files
 
     def remove(self, service_id: str) -> None:
-        """Remove everything of a service."""
+        """Remove all files of a service."""
         self._files.remove_all(service_id)
 
     def clear(self, service_id: str) -> None:
-        """Remove the requests that were recorded so far; its replicas go on with new files."""
+        """Remove the requests that were recorded so far; its replicas continue with new files."""
         for file in self._files.list(service_id):
             self._files.remove(service_id, file.name)
 
     def prune(self, ages: Mapping[str, float]) -> None:
-        """Remove files that are too old: replicas do this for services that run, and nobody for others.
+        """Remove files that are too old. Replicas do this too, but only for services that run.
 
         Args:
-            ages: seconds that requests are kept, of all services that exist; others are removed.
+            ages: seconds to keep requests, for all services that exist; files of other services are removed.
         """
         for service_id in list(self._files.services()):
             if service_id not in ages:
@@ -99,7 +99,7 @@ class Recordings:
         Args:
             service_id: the service.
             last: maximum number of requests.
-            max_age: older ones are not returned, although their files may exist for a while.
+            max_age: maximum age in seconds; older requests are not returned, although their files may still exist.
             before: only requests that arrived before this time.
         """
         oldest = _microseconds(time.time() - max_age)
@@ -117,7 +117,7 @@ class Recordings:
 
 
 def _frames(file: bytes) -> Iterator[_Frame]:
-    """Yield the frames of a file, up to one that is not complete."""
+    """Yield the frames of a file up to the first incomplete one."""
     content, place = memoryview(file), 0
     while place + HEADER.size <= len(content):
         size, count, dropped, clock = HEADER.unpack_from(content, place)

@@ -1,8 +1,8 @@
-"""Backups: one file with everything in a state folder and its database, made while services run.
+"""Backups: one file with the contents of a state folder and its database, made while services run.
 
-A backup is a tar archive. Its `mlmgmt.db` has the rows of one moment, in SQLite whatever the database is, so that it
-can be restored to either; its files are those that these rows refer to, which never change once they exist. It contains
-the keys of the services and the token: protect it as you protect those.
+A backup is a tar archive. Its `mlmgmt.db` has the rows of one moment, always as SQLite, so that it can be restored to
+both kinds of databases. Artifacts and images do not change once they exist, so files that are copied afterwards match
+these rows. A backup contains the keys of the services and the token: protect it as you protect those.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _FORMAT = 1
 _ABOUT = "backup.json"
 _FILES = ("token", "installation", "port", "artifacts", "images", "environments", "oci", "logs", "data")
 _NOT_COPIED = frozenset({"schema_version", "processes", "replicas"})
-"""Tables with data about running processes only."""
+"""Tables that are not copied: they describe running processes, or the schema."""
 _ROWS = 1000
 _ABOUT_BYTES = 2**16
 
@@ -69,7 +69,7 @@ def backup(store: Store, home: Home, target: Path) -> int:
     """
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
-        # Nothing is removed meanwhile.
+        # `maintenance` prevents the removal of files meanwhile.
         with home.maintenance(), tempfile.TemporaryDirectory(dir=target.parent, prefix=".mlmgmt-") as folder:
             database = Path(folder) / "mlmgmt.db"
             _copy_out(store, database)
@@ -139,7 +139,7 @@ def _copy(source: Connection, target: Connection) -> None:
             target.execute(insert(table), [dict(row) for row in rows])
         if target.dialect.name == "postgresql" and "seq" in table.c:
             sequence = f"pg_get_serial_sequence('{table.name}', 'seq')"
-            # The names are those of our own tables.
+            # The names come from `schema`.
             highest = f"(SELECT max(seq) FROM {table.name})"  # noqa: S608
             target.execute(text(f"SELECT setval({sequence}, {highest}) WHERE {highest} IS NOT NULL"))
 
@@ -155,7 +155,7 @@ def restore(
         limits: returns the limits of the archive for the folder that it is extracted to.
 
     Returns:
-        What the account lacks on this machine, as messages: Pythons of images, and contents damaged in the backup.
+        Messages about missing Pythons of images on this machine, and about contents that are damaged in the backup.
 
     Raises:
         LocalServiceError: the file is not a backup, or the folder or database is not empty.
@@ -188,7 +188,7 @@ def restore(
 
 
 def _scratch_for(folder: Path) -> Path:
-    """Make a folder beside the one to restore into, which is empty or not there."""
+    """Create a temporary folder beside the target folder, which is empty or does not exist."""
     try:
         if folder.exists() and any(folder.iterdir()):
             raise LocalServiceError(f"The folder {folder} is not empty.", fix="Give a new one with --home.")
@@ -205,10 +205,10 @@ def _creation_error(folder: Path, error: OSError) -> LocalServiceError:
 
 
 def _opened(source: Path, database: Path) -> Store:
-    """Open the database of a backup, which also brings it up to the schema of this version.
+    """Open the database of a backup, and migrate it to the schema of this version.
 
     Raises:
-        LocalServiceError: the backup has none, or it is damaged.
+        LocalServiceError: the backup does not have a database, or it is damaged.
     """
     try:
         if not database.is_file() or not database.stat().st_size:

@@ -1,7 +1,7 @@
 """Verify that a state folder has everything that its database refers to: the database itself, artifacts, and images.
 
-`find` reads every byte that has a digest. `missing_files` only checks that everything exists, which a service does each
-time it starts. Neither changes anything, and both can run while services run.
+`find` reads every byte that has a digest. `missing_files` only checks that everything exists; a service calls it each
+time it starts. Both change nothing and can run while services run.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ class Damage(msgspec.Struct, frozen=True, rename="camel"):
 
     Attributes:
         kind: `database`, `artifact` or `image`.
-        name: its name, or the name of the resource that needs it.
+        name: name of the item, or of the resource that needs it.
         problem: description of the problem.
         path: its location.
-        fix: what to do about it.
+        fix: the fix, as an instruction.
     """
 
     kind: str
@@ -108,7 +108,7 @@ def find(store: Store, home: Home) -> CheckResult:
 
 
 def missing_files(store: Store, home: Home) -> list[Damage]:
-    """Check only that everything exists."""
+    """Check only that all files exist."""
     rows = _rows(store)
     damages: list[Damage] = []
     for digest, needed_by in dict(rows.contents()).items():
@@ -148,7 +148,7 @@ def _of_database(store: Store, home: Home) -> Iterator[Damage]:
 
 
 def _link(store: Store, home: Home) -> Iterator[Damage]:
-    """Check that a database on a server is that of the folder; one in the folder is, wherever it came from."""
+    """Check that the database has the row that links it to the folder, and that both have the same id."""
     table = schema.installation
     try:
         with store.reading() as db:
@@ -217,7 +217,7 @@ def _is_object(path: Path) -> bool:
 
 
 def _parts_of_image(home: Home, row: Row[Any]) -> Iterator[Damage]:
-    """Yield missing parts without which no replica starts."""
+    """Yield missing parts of an image that replicas need to start."""
     folder = home.images / row.id
     for path in (folder, folder / "app" / _APPLICATION, folder / "runtime"):
         if not path.exists():
@@ -240,7 +240,7 @@ def _files_of(row: Row[Any], rows: _Rows) -> Iterator[tuple[str, str]]:
             fallback = one.name if isinstance(one, Model) else one.id
             try:
                 yield file_name(one.url, fallback or ""), digest
-            except BuildError:  # then the image was not built from it
+            except BuildError:  # the image cannot have been built from this URL
                 continue
 
 

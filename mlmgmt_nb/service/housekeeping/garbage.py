@@ -3,7 +3,7 @@
 - Images that no service runs or could return to: their files are removed, also from the Docker engine (not from a
   registry), and they can no longer be deployed. The records of builds and deployments are kept.
 - Layers of images that were built without a Docker engine, if no image has them.
-- Python environments that no image uses, and resolved versions of requirements that no image has.
+- Python environments that no image uses, and locks of requirements that no image has.
 - Uploaded contents that no model and no manifest refers to, unfinished uploads, and contents set aside because they are
   damaged.
 - Leftovers of crashes: incomplete images, logs of deleted resources.
@@ -41,7 +41,7 @@ __all__ = ["Garbage", "find", "remove"]
 log = logging.getLogger(__name__)
 
 _UPLOAD_GRACE = dt.timedelta(hours=1)
-"""Minimum age of unused contents: contents are registered some time after they were uploaded."""
+"""Minimum age of unused contents: contents are registered some time after their upload."""
 _DIGEST = re.compile(rb"/artifacts/sha256/([0-9a-f]{64})")
 
 
@@ -94,14 +94,14 @@ def find(store: Store, home: Home, older_than: dt.timedelta) -> list[Garbage]:
 def _image(name: str, path: Path) -> Garbage:
     try:
         built = BuiltImage.of(path)
-    except BuildError:  # its removal says so
+    except BuildError:  # reported when the image is removed
         built = None
     return msgspec.structs.replace(_garbage("image", name, path), pushed=built and built.pull_reference)
 
 
 def remove(store: Store, home: Home, garbage: Iterable[Garbage]) -> list[Garbage]:
     """Remove the given items unless they are in use again; return the removed items."""
-    # Nothing is removed while a backup copies it.
+    # `maintenance` waits for a backup that copies files.
     with home.maintenance():
         return [item for item in garbage if _remove(store, item)]
 
@@ -110,7 +110,7 @@ def _remove(store: Store, item: Garbage) -> bool:
     path = Path(item.path)
     match item.kind:
         case "image":
-            # A request that deploys it checks this column in a transaction, too.
+            # Requests that deploy the image check this column in a transaction.
             with store.writing() as db:
                 if path.name not in dict(_unused_images(db, now())):
                     return False
@@ -153,7 +153,7 @@ def _remove_from_engine(context: Path) -> bool:
                 if image["Id"] == built.image_id:
                     engine.api.remove_image(built.reference)
     except EngineError as error:
-        if built.manifest is not None:  # it was built without an engine, and may never have been on one
+        if built.manifest is not None:  # built without an engine, so it may never have been on one
             return True
         log.warning("image %s stays on the engine: %s", built.reference, error)
         return False
@@ -201,7 +201,7 @@ def _interpreters(db: Connection) -> list[str]:
 
 
 def _builds(db: Connection) -> bool:
-    """Return whether an image is being built: it may use an environment that is not recorded yet."""
+    """Return whether any image is being built: it may use an environment that is not recorded yet."""
     operations = schema.operations
     running = select(operations.c.id).where(operations.c.kind == "Image", operations.c.state == "Running")
     return db.execute(running.limit(1)).first() is not None
@@ -216,9 +216,9 @@ def _unused_environments(home: Home, interpreters: set[str | None], before: dt.d
 
 
 def _pins(home: Home, images: set[str], before: dt.datetime) -> Iterator[Path]:
-    """Yield resolved versions of requirements that none of these images has."""
+    """Yield locks of requirements that none of these images has."""
     pins = [path for path in sorted(home.environments.glob(f"*{PINNED}")) if _is_old(path, before)]
-    # The build context of an image has the lock of its requirements; older ones have the lines of the requirements.
+    # The build context of an image has the lock of its requirements; older contexts have the requirements instead.
     used = {
         _read(home.images / image_id / name)
         for image_id in (images if pins else ())

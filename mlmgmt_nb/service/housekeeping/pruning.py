@@ -23,12 +23,12 @@ _PAUSE_SECONDS = 3600.0
 
 
 class Pruner:
-    """A thread that removes them at the start and every hour.
+    """A thread that removes old operations and recorded requests at its start and every hour.
 
     Args:
         days: days to keep operations after they end.
         recordings: the recorded requests of services.
-        leads: returns whether this process is the leader, which does this.
+        leads: returns whether this process is the leader; other processes remove nothing.
     """
 
     def __init__(self, store: Store, days: float, recordings: Recordings, leads: Callable[[], bool]) -> None:
@@ -58,7 +58,7 @@ class Pruner:
                 return
 
     def _ages(self) -> dict[str, float]:
-        """Return the seconds that recorded requests of each service are kept."""
+        """Return the seconds for which to keep recorded requests, by service."""
         services, deployments = schema.services, schema.deployments
         specs = select(services.c.id, deployments.c.spec).join(
             deployments, deployments.c.id == services.c.deployment_id

@@ -1,1 +1,1 @@
-"""The vocabulary of HTTP handlers: requests, responses, and the errors that become an `ErrorResponse`."""
+"""The types that HTTP handlers use: requests, responses, and the errors that become an `ErrorResponse`."""

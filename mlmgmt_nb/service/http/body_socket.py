@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 TAKE_BODY = "take_body"
 """Key in a scope's `state` for the function that returns its `BodySocket`, or None if the event loop has to read it."""
-_BUFFER_BYTES = 2**18  # larger ones do not stay in the cache of the processor between read, hash and write
+_BUFFER_BYTES = 2**18  # larger buffers do not stay in the processor's cache between read, hash and write
 _LEAST_BYTES = 2**17
 """Bytes to wait for before a read, unless fewer are missing."""
 _LOOK_SECONDS = 1.0
@@ -35,10 +35,10 @@ class BodySocket:
         connected: a duplicate of the socket; closed at the end.
         early: bytes of the body that were read before.
         missing: number of bytes that follow.
-        is_ended: returns whether the connection was closed, such as for a client that is too slow.
+        is_ended: returns whether the connection was closed, such as for a slow client.
 
     Attributes:
-        received: the bytes that have been read here.
+        received: number of bytes read from the socket by this object.
     """
 
     def __init__(self, connected: socket.socket, early: bytes, missing: int, is_ended: Callable[[], bool]) -> None:
@@ -82,7 +82,7 @@ class BodySocket:
         return size
 
     def discard(self) -> None:
-        """Read the rest for a while: a client that is still sending would not see the response."""
+        """Read and drop the rest for a limited time: a client that is still sending would not see the response."""
         until = time.monotonic() + _LINGER_SECONDS
         with contextlib.suppress(OSError):
             for _ in self.parts():
@@ -94,7 +94,7 @@ class BodySocket:
 
 
 class BodyThreads:
-    """A limited number of threads: slow clients must not hold those of other requests.
+    """A limited number of threads for bodies: slow clients must not block the threads of other requests.
 
     Args:
         most: number of bodies that are read concurrently.
@@ -106,7 +106,7 @@ class BodyThreads:
 
     @property
     def has_free(self) -> bool:
-        """Return whether another body can be read now. Belongs to the event loop, like `run`."""
+        """Return whether another body can be read now. Use this and `run` in the event loop only."""
         return self._free > 0
 
     async def run(self, read: Callable[[], T]) -> T:

@@ -19,7 +19,7 @@ TARGET = "target"
 """Key in a scope's `state` for the request target as sent."""
 
 _ONCE = FRAMING | {b"authorization", b"content-type", b"origin"}
-"""Headers of which another program might use the second value instead of the first."""
+"""Headers that may occur only once: another program might use the second value instead of the first."""
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9_.~-]+))(?::[0-9]{0,5})?")
 _VERSIONS = frozenset({"1.0", "1.1"})
 
@@ -48,7 +48,7 @@ def check_head(scope: Scope) -> str:
 
 
 def _closing(problem: Problem) -> Problem:
-    """Return a problem whose answer also closes the connection."""
+    """Return a problem whose response also closes the connection."""
     problem.headers["connection"] = "close"
     return problem
 
@@ -60,7 +60,7 @@ def connection_options(headers: Iterable[tuple[bytes, bytes]]) -> set[bytes]:
 
 
 def host_of_origin(origin: str) -> str:
-    """Return the host of an `Origin`, in lower case; "" if it has another form than `SCHEME://HOST[:PORT]`."""
+    """Return the host of an `Origin`, in lower case; "" if it is not of the form `SCHEME://HOST[:PORT]`."""
     scheme, separator, authority = origin.lower().partition("://")
     found = _HOST.fullmatch(authority)
     return (found[1] or found[2]) if found and separator and scheme.isalnum() else ""

@@ -44,7 +44,7 @@ class Request:
         self.ends_connection = False
 
     def take_body(self) -> BodySocket | None:
-        """Return the rest of the body, to be read in a thread; None if it has to be read by `chunks`."""
+        """Return the rest of the body, to read in a thread; None if it has to be read with `chunks`."""
         body = self._take_body() if self._take_body is not None else None
         self.ends_connection = body is not None
         return body
@@ -113,7 +113,7 @@ class Request:
 
 
 def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Return headers by name. One that comes several times is a list, as if it had come once (RFC 9110, 5.3)."""
+    """Return headers by name. The values of a repeated header are joined to a list (RFC 9110, section 5.3)."""
     values: dict[str, str] = {}
     for name, value in ((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers):
         values[name] = f"{values[name]}, {value}" if name in values else value
@@ -121,7 +121,7 @@ def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
 
 
 class Reply:
-    """A reply. `body` is None, bytes, an iterator of bytes, or a value to encode as JSON."""
+    """A response. `body` is None, bytes, an iterator of bytes, or a value to encode as JSON."""
 
     def __init__(
         self,
@@ -156,7 +156,7 @@ class Reply:
         return self._body
 
     async def send(self, send: Send, *, head: bool = False) -> None:
-        """Send the reply; only its headers if the request was a HEAD."""
+        """Send the response; with `head`, only its headers."""
         headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in self.headers.items()]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         if self._chunks is not None and not head:

@@ -12,7 +12,7 @@ from mlmgmt_nb.contract.limits import explain
 __all__ = ["Problem", "bad_field", "conflict", "invalid", "not_found"]
 
 
-class Problem(Exception):  # noqa: N818 - not an error of ours but an answer
+class Problem(Exception):  # noqa: N818 - a response, not an error of the program
     """Ends a request with an `ErrorResponse`.
 
     Args:

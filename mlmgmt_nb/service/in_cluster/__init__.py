@@ -1,5 +1,5 @@
-"""This service as a workload of a cluster, and not only as its client.
+"""This service as a workload of a cluster.
 
-manifests    the objects that `kubectl apply` takes
+manifests    the objects for `kubectl apply`
 own_image    an image of the service, built without an engine
 """

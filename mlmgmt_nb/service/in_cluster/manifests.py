@@ -1,7 +1,7 @@
 """The objects of a service that runs in a cluster, as data.
 
-It may do no more in its namespace than compute `kubernetes` needs, reads its own service account, and reaches pods by
-the addresses of the cluster. Secrets are named, not written: their contents never come here.
+The service has only the permissions in its namespace that compute `kubernetes` needs. It uses its service account, and
+reaches pods by their cluster addresses. The objects name Secrets and do not contain them.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ class OwnSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: name of all objects.
-        namespace: their namespace, also that of the services.
+        namespace: namespace of the objects, and of the services.
         image: image of the service.
         url: origin at which clients reach it; None for its name in the cluster.
         registry: registry that images are pushed to.
-        registry_secret: Secret with the login for it, of the type `kubernetes.io/dockerconfigjson`.
+        registry_secret: Secret with the login for the registry, of the type `kubernetes.io/dockerconfigjson`.
         database_secret: Secret with the `url` of a PostgreSQL database and its `password`; None for SQLite.
         tls_secret: Secret with the certificate, of the type `kubernetes.io/tls`; None behind a proxy that terminates
             TLS.
-        storage: size of the volume with the state folder; None for a folder that ends with the pod.
-        sign_in: flags of `mlmgmt serve` for sign-in; without them, the token of the state folder is the only one.
+        storage: size of the volume with the state folder; None for a folder that is removed with the pod.
+        sign_in: flags of `mlmgmt serve` for sign-in; without them, only the token of the state folder is accepted.
         more: other flags of `mlmgmt serve`.
-        cluster: settings of compute `kubernetes` in there.
+        cluster: settings of compute `kubernetes` of the service.
     """
 
     name: str = "mlmgmt"
@@ -60,7 +60,7 @@ class OwnSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def build_manifests(settings: OwnSettings) -> list[Object]:
-    """Return the objects, in the order in which they can be created."""
+    """Return the objects, in the order of their creation."""
     objects = [
         _object(settings, "v1", "ServiceAccount"),
         _object(settings, "rbac.authorization.k8s.io/v1", "Role", rules=_rules(settings.cluster)),
@@ -87,7 +87,7 @@ def _labels(settings: OwnSettings) -> dict[str, str]:
 
 
 def _rules(cluster: ClusterSettings) -> list[Object]:
-    """Return what compute `kubernetes` does in its namespace, and nothing else."""
+    """Return the permissions that compute `kubernetes` needs in its namespace."""
     return [
         {"apiGroups": [group], "resources": [f"{resource}/{sub}" if sub else resource], "verbs": list(verbs)}
         for group, resource, sub, verbs in needed_permissions(cluster)
@@ -114,7 +114,7 @@ def _clusters(settings: OwnSettings) -> str:
 
 def _deployment(settings: OwnSettings) -> Object:
     spec = {
-        # One process has the state folder; pods of models go on answering while it is replaced.
+        # Only one process may use the state folder. Pods of models continue to respond while it is replaced.
         "replicas": 1,
         "strategy": {"type": "Recreate"},
         "selector": {"matchLabels": _labels(settings)},
@@ -139,7 +139,7 @@ def _pod(settings: OwnSettings) -> Object:
 
 def _volumes(settings: OwnSettings) -> Iterable[tuple[str, str, Object]]:
     """Yield name, mount path and source of the volumes beside the state folder."""
-    yield "tmp", "/tmp", {"emptyDir": {}}  # noqa: S108 - a folder of the pod's own
+    yield "tmp", "/tmp", {"emptyDir": {}}  # noqa: S108 - a folder of the pod
     yield "home", _HOME, {"emptyDir": {}}
     yield "clusters", _CLUSTERS, {"configMap": {"name": settings.name}}
     if settings.tls_secret is not None:

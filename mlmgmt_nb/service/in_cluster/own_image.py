@@ -88,9 +88,9 @@ def build_own_image(reference: str, base: str | None, home: Home, log: Log) -> B
 
 
 def _add_files(context: Path) -> None:
-    """Copy our own files into the place of the scoring runtime, and nothing into that of an application."""
+    """Copy the package into the folder of the scoring runtime, and leave the folder of the application empty."""
     package = Path(mlmgmt_nb.__file__).parent
     shutil.copytree(package, context / "runtime" / package.name, ignore=shutil.ignore_patterns(*_LEFT_OUT))
     (context / "app").mkdir()
-    # The bill of materials lists the models of an image.
+    # The bill of materials reads the models from this file.
     (context / "app" / "model_config_map.json").write_text('{"models": {}}')

@@ -1,1 +1,1 @@
-"""Make what runs match what should run: the pure step, the loop around it, autoscaling, capacity, metrics."""
+"""Reconcile services with their desired state: the pure steps, the loop, autoscaling, capacity, metrics."""

@@ -1,4 +1,4 @@
-"""Which services a compute accepts: those that fit beside the others, with settings that it supports."""
+"""Admission of services to computes: a service has to fit beside the others, and its settings have to be supported."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class ServiceAdmission:
     """Admit services to computes.
 
     Args:
-        computes: those of this machine.
+        computes: the computes whose replicas this service starts.
         clusters: the clusters of the settings.
         engine: the Docker engine.
         home: the state folder, with the images.
-        settings: of the service.
+        settings: settings of the service process.
     """
 
     def __init__(self, computes: Computes, clusters: Clusters, engine: Engine, home: Home, settings: Settings) -> None:
@@ -40,7 +40,7 @@ class ServiceAdmission:
 
     def check(self, db: Connection, spec: ServiceCreate, compute_id: str, service_id: str) -> None:
         """Refuse replicas and reservations that exceed the capacity left by other services. On a cluster, its scheduler
-        decides on these, and settings that need our own replicas are refused.
+        decides on these; settings that a cluster does not support are refused.
 
         Raises:
             Problem: 409, with the capacity and the amount that is already reserved.
@@ -74,7 +74,7 @@ class ServiceAdmission:
         check_capacity(spec, reserved, self._computes[compute_id].capacity())
 
     def _check_recording(self, image_id: str, compute_id: str) -> None:
-        """Refuse to record requests where that is not possible."""
+        """Refuse to record requests if the engine or the image of the service cannot do this."""
         is_local = self._settings.recording_storage is None
         if compute_id == DOCKER and is_local and not self._engine.shares_files():
             message = "$.recording.enabled: the Docker engine runs elsewhere, and its containers cannot write here."

@@ -28,7 +28,7 @@ class ScaleState(msgspec.Struct, frozen=True, kw_only=True):
         decided: time of the last decision.
         looked: time of the last sample.
         busy_seconds: seconds of busy slots since the decision.
-        calm_since: since when fewer replicas are enough.
+        calm_since: time since which fewer replicas are enough.
     """
 
     replicas: int
@@ -57,7 +57,7 @@ def decide(
         slots: maximum concurrent requests of one replica.
         calm_seconds: seconds of low load before one replica is removed.
         has_request: whether a request waits for a service without replicas.
-        starting: whether a replica is starting; requests may wait for it that the load does not show.
+        starting: whether a replica is starting; the load does not include requests that wait for it.
         now: monotonic time in seconds.
     """
     if has_request and state.replicas == 0:
@@ -68,7 +68,7 @@ def decide(
     mean = busy_seconds / (now - state.decided)
     busy = mean if mean >= state.busy else SMOOTHING * mean + (1 - SMOOTHING) * state.busy
     busy = 0.0 if busy < 1e-3 else busy
-    # A target of 0 % means: as many replicas as necessary to be idle.
+    # A target of 0 % requests the maximum while there is load.
     needed = math.ceil(busy / (slots * scaling.target)) if scaling.target else (scaling.maximum if busy else 0)
     needed = min(max(needed, scaling.minimum), scaling.maximum)
     replicas, calm_since = min(max(state.replicas, scaling.minimum), scaling.maximum), state.calm_since

@@ -1,8 +1,8 @@
 """The judgment of a canary: a pure decision from its counts, repeated every round.
 
-A canary has three verdicts. It is worse if that holds everywhere in the confidence intervals (95 %), and good enough if
-that does; otherwise its traffic does not decide, and it waits. It is taken back when it is worse. A step ends when its
-time is over and the candidate is good enough.
+There are three verdicts. A candidate is worse if it is worse for all values in the confidence intervals (95 %), and
+good enough if it is good enough for all of them; otherwise the verdict is unknown, and the canary waits. It is taken
+back when the candidate is worse. A step ends when its time is over and the candidate is good enough.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mlmgmt_nb.contract.traffic import Answers, Canary
 __all__ = ["Verdict", "added", "advance", "judge"]
 
 _FEWEST = 20
-"""Requests below which nothing is decided."""
+"""Minimum number of requests for a verdict."""
 _ALIKE_SECONDS = 0.005
 """Difference of latencies that callers do not notice."""
 
@@ -28,14 +28,14 @@ Outcome = Literal["good", "worse", "unknown"]
 
 
 class Verdict(NamedTuple):
-    """An outcome, and the values that it follows from."""
+    """An outcome, and the values that led to it."""
 
     outcome: Outcome
     reason: str
 
 
 def advance(canary: Canary, now: dt.datetime) -> Canary:
-    """Return a canary after a look at its counts."""
+    """Return the next state of a canary, from its counts."""
     if not canary.is_active:
         return canary
     verdict = judge(canary)
@@ -59,7 +59,7 @@ def _with(canary: Canary, state: Literal["Running", "Waiting", "Passed", "TakenB
 
 
 def judge(canary: Canary) -> Verdict:
-    """Return whether the candidate is good enough."""
+    """Return the verdict on the candidate of a canary."""
     few = Verdict("unknown", f"{canary.step_requests} requests in this step; at least {_FEWEST} are needed")
     if canary.new.requests < _FEWEST:
         return few
@@ -118,7 +118,7 @@ def _agreement(canary: Canary, least: float) -> Verdict:
 
 
 def _p95(latencies: Mapping[str, int]) -> tuple[float, float]:
-    """Return the interval of the 95th percentile, from the ranks that have it with 95 % confidence."""
+    """Return the 95 % confidence interval of the 95th percentile."""
     total = sum(latencies.values())
     if total == 0:
         return 0.0, math.inf
@@ -128,7 +128,7 @@ def _p95(latencies: Mapping[str, int]) -> tuple[float, float]:
 
 
 def _ranked(latencies: Mapping[str, int], rank: int) -> float:
-    """Return the upper bound of the bucket that has the latency of a rank, from 1."""
+    """Return the upper bound of the bucket with the latency of a rank, which counts from 1."""
     seen = 0
     for bound, count in sorted(latencies.items(), key=lambda item: float(item[0])):
         seen += count
@@ -138,7 +138,7 @@ def _ranked(latencies: Mapping[str, int], rank: int) -> float:
 
 
 def added(answers: Answers, requests: int, errors: int, latencies: Mapping[str, int]) -> Answers:
-    """Return the answers of a deployment after further ones."""
+    """Return the counts of the answers of a deployment, with further answers added."""
     counts = dict(answers.latencies)
     for bound, count in latencies.items():
         if count:

@@ -1,4 +1,4 @@
-"""Candidates in the course of time: canaries, mirrors, and the end of those that nobody promoted or discarded."""
+"""Candidates over time: canaries, mirrors, and the removal of expired candidates."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _MOST_BYTES = 100 * 10**6
 
 
 class CandidateController:
-    """Moves canaries on or takes them back, keeps what mirrors find, and removes candidates whose time is over.
+    """Advances canaries or takes them back, stores the pairs of mirrors, and removes expired candidates.
 
-    The controllers of their computes run and end the replicas.
+    The controllers of their computes start and end the replicas.
 
     Args:
         mirrors: keeps the pairs of mirrors.
@@ -68,7 +68,7 @@ class CandidateController:
         return 1.0
 
     def _look(self, row: Row[Any], traffic: Traffic) -> None:
-        """Count what a candidate has answered since the last look, and decide on the next requests."""
+        """Count the answers of a candidate since the last round, and update its canary and its mirror."""
         canary, mirror = traffic.canary, traffic.mirror
         pairs: Sequence[MirroredPair] = ()
         if canary is not None and canary.is_active:
@@ -81,7 +81,7 @@ class CandidateController:
         with self._store.writing() as db:
             is_changed = traffic_changed(db, row.id, traffic, after)
             if is_changed and pairs:
-                # Before anybody sees their number. A mirror that was stopped or started again meanwhile gets none.
+                # Write the pairs before their number is visible, and not to a mirror that was stopped or restarted.
                 self._mirrors.append(row.id, pairs)
         if is_changed:
             self._log(row.candidate_of, traffic, after)
@@ -94,7 +94,7 @@ class CandidateController:
         return advance(counted, now())
 
     def _compared(self, service_id: str, canary: Canary) -> Canary:
-        """Compare answers of the candidate with those of the current deployment to copies of the same requests."""
+        """Compare the answers of the candidate with those of the current deployment to copies of the same requests."""
         taken = None if canary.min_agree is None else self._router.take_mirrored(service_id)
         if not taken or not taken.pairs:
             return canary
@@ -106,7 +106,7 @@ class CandidateController:
         )
 
     def _extended(self, row: Row[Any], mirror: Mirror) -> tuple[Mirror, Sequence[MirroredPair]]:
-        """Return a mirror with the pairs since the last look; it ends when its time or number is reached."""
+        """Return a mirror and its pairs since the last round; end it at its limit of time, number or size."""
         taken = self._router.take_mirrored(row.candidate_of) or Mirrored()
         pairs = taken.pairs[: mirror.requests - mirror.pairs]
         after = msgspec.structs.replace(
@@ -170,7 +170,7 @@ def _is_same(pair: MirroredPair, tolerance: float) -> bool:
 
 
 def _end_of(mirror: Mirror) -> str | None:
-    """Return why a mirror ends now, or None."""
+    """Return the reason for which a mirror ends now, or None."""
     if mirror.pairs >= mirror.requests:
         return f"{mirror.requests:,} requests were copied"
     if mirror.bytes >= _MOST_BYTES:
@@ -180,11 +180,11 @@ def _end_of(mirror: Mirror) -> str | None:
 
 
 def split_of(traffic: Traffic, service: Row[Any], old_port: int, new_port: int) -> Split:
-    """Return how the requests of a service are divided.
+    """Return the division of the requests of a service.
 
     Args:
-        traffic: what its candidate gets.
-        old_port, new_port: ports of the deployment that serves and of the candidate.
+        traffic: the canary and the mirror of its candidate.
+        old_port, new_port: ports of the current deployment and of the candidate.
     """
     canary, mirror = traffic.canary, traffic.mirror
     is_shared, is_mirrored = canary is not None and canary.is_active, mirror is not None and mirror.is_active

@@ -27,9 +27,9 @@ class _Resource(NamedTuple):
 
 
 def reserved_replicas(spec: ServiceCreateRequest, scale: int | None) -> int:
-    """Return the number of replicas that a service has reserved: none while it sleeps, and otherwise its minimum.
+    """Return the number of replicas that a service reserves: 0 while it sleeps, and otherwise its minimum.
 
-    The autoscaler gives up what it has above the minimum when another service needs it.
+    The autoscaler releases replicas above the minimum when another service needs their capacity.
     """
     return min(replica_count(spec, scale), max(1, replica_bounds(spec)[0]))
 
@@ -52,7 +52,7 @@ def check_capacity(spec: ServiceCreateRequest, others: Reservations, capacity: C
 
 
 def replicas_that_fit(spec: ServiceCreateRequest, others: Reservations, capacity: Capacity) -> int:
-    """Return how many replicas of a service fit beside the other services."""
+    """Return the number of replicas of a service that fit beside the other services."""
     return min(
         int((resource.there - resource.taken) / resource.each + 1e-9)
         for resource in _resources(spec, others, capacity)

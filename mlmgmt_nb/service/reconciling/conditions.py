@@ -1,6 +1,6 @@
 """Current problems of a service in its `error`, without hiding the result of its last update.
 
-Problems come and go. The result of an update stays until the next update; during a problem it is one of its details.
+The result of an update stays until the next update; during a problem, it is one of the details of the error.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The environment variables of a driver that its service decides on."""
+"""The environment variables that a service sets for its driver."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def driver_environment(spec: ServiceCreate, version: int, data_storage: str | No
 
     Args:
         version: version of the image.
-        data_storage: the place for collected data, if not the folder of the service.
+        data_storage: the place for collected data, if it is not the state folder.
     """
     collects = bool(spec.data_collection and spec.data_collection.storage_enabled)
     known = {
@@ -40,7 +40,7 @@ def driver_environment(spec: ServiceCreate, version: int, data_storage: str | No
 
 
 class RecordingParameters(NamedTuple):
-    """What a replica needs to record requests: variables, some of which are secret, and a folder of this machine."""
+    """The parameters for recording requests: variables, some of which are secret, and a folder of this machine."""
 
     environment: dict[str, str]
     secrets: dict[str, str]
@@ -53,8 +53,8 @@ def recording_of(
     """Return the parameters for recording requests; empty if they are not recorded.
 
     Args:
-        service_id: the service that they are recorded for.
-        files: where they go.
+        service_id: the service for which requests are recorded.
+        files: the files of recorded requests.
     """
     recording = spec.recording
     if recording is None or not recording.enabled:

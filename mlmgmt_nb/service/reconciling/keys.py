@@ -25,7 +25,7 @@ class KeyDistribution:
         self._sent: dict[str, list[str]] = {}
 
     def renew(self, row: Row[Any]) -> None:
-        """Send keys that have changed since the last round, also to replicas that are starting."""
+        """Send keys that changed since the last round, including to replicas that are starting."""
         current = digests(row)
         if self._sent.setdefault(row.id, current) != current:
             self._computes[row.compute_id].set_keys(row.id, current, timeout=0)

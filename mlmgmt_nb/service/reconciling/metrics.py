@@ -24,10 +24,10 @@ _SERVICE = ("account", "service")
 def render(store: Store, computes: Mapping[str, Measured], service_id: str | None = None) -> bytes:
     """Return all current metrics, or those of one service.
 
-    Args:
-        computes: by id.
+    Counters restart with the service process, as Prometheus expects.
 
-    Counters restart when the service process does, as Prometheus expects.
+    Args:
+        computes: the computes by id.
     """
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Collector(store, computes, service_id))
@@ -35,7 +35,7 @@ def render(store: Store, computes: Mapping[str, Measured], service_id: str | Non
 
 
 class _Collector(Collector):
-    """Collects the metrics from the store and the computes without counting anything itself."""
+    """Collects the metrics from the store and the computes; it has no counters."""
 
     def __init__(self, store: Store, computes: Mapping[str, Measured], service_id: str | None) -> None:
         self._store = store
@@ -44,7 +44,7 @@ class _Collector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         services, deployments = schema.services, schema.deployments
-        # The desired state of a service: of the deployment in progress, or else of the current one.
+        # The spec of a service is that of its target, or else of its current deployment.
         latest = func.coalesce(services.c.target_id, services.c.deployment_id)
         query = select(services, deployments.c.spec).join(deployments, deployments.c.id == latest)
         query = query.where(~services.c.deleting)

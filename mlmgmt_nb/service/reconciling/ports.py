@@ -1,4 +1,4 @@
-"""Open the sockets of services, also while another program uses a port."""
+"""Open the sockets of services, and retry while another program uses a port."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ class _Opener(Protocol):
 
 
 class Ports:
-    """The ports of services, and since when the missing ones are missing."""
+    """Opens the ports of services, and keeps the times since which ports could not be opened."""
 
     def __init__(self, recorder: ServiceRecorder) -> None:
         self._recorder = recorder
         self._missing_since: dict[str, float] = {}
 
     def open(self, compute: _Opener, row: Row[Any], moment: float) -> str | None:
-        """Have a compute open the socket of a service, and record its port.
+        """Open the socket of a service on a compute, and record its port.
 
         Opening is retried indefinitely; a rollout fails sooner.
 
         Returns:
-            Why the rollout fails, or None.
+            The reason for which the rollout fails, or None.
         """
         try:
             port = compute.open(row.id, row.port)

@@ -24,10 +24,10 @@ def service_log(home: Home, service_id: str) -> Log:
 
 
 class ServiceRecorder:
-    """Writes to the store and the logs.
+    """Writes results to the store and the logs.
 
     Args:
-        on_change: called after each change of the store, with the id if only the row of one service has changed.
+        on_change: called after each change of the store, with the id of the service if only its row has changed.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class ServiceRecorder:
         return True
 
     def forget_kept(self, service_id: str) -> None:
-        """Record that the replicas of the earlier deployment of a service are not kept."""
+        """Record that the replicas of the earlier deployment of a service are no longer kept."""
         with self._store.writing() as db:
             forget_kept(db, service_id)
         self._on_change(service_id)

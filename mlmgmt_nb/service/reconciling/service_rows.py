@@ -1,4 +1,4 @@
-"""The services in the store, cached and read again only when they may have changed."""
+"""The services in the store, cached until they may have changed."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from mlmgmt_nb.service.store.store import Store
 __all__ = ["ServiceRows", "changed_services", "kept_deployment"]
 
 _MAX_AGE_SECONDS = 60.0
-"""Seconds until an unannounced change, such as by another program, is noticed."""
+"""Seconds after which a change without a notification, such as by another program, is noticed."""
 _MOST_IDS = 100
-"""Maximum number of services that are read one by one; all are read if more have changed."""
+"""Maximum number of services that are read individually; all are read if more have changed."""
 
 
 class ServiceRows:
@@ -38,7 +38,7 @@ class ServiceRows:
         self._stale_ids: set[str] = set()
 
     def invalidate(self, service_id: str | None = None) -> None:
-        """Read the store at the next look. Call this after a change is committed.
+        """Read the store at the next `read`. Call this after a change is committed.
 
         Args:
             service_id: the only service whose row has changed; None if others may have.
@@ -52,7 +52,7 @@ class ServiceRows:
     def read(self) -> tuple[Mapping[str, Row[Any]], bool]:
         """Return the rows by service id, and whether they were read again.
 
-        Another process that shares the store announces its changes, but an announcement may be lost: then the store is
+        Other processes that share the store announce their changes, but announcements may be lost: a shared store is
         read each time.
         """
         is_old = self._clock() - self._read_at >= _MAX_AGE_SECONDS
@@ -71,7 +71,7 @@ class ServiceRows:
         return self._rows, True
 
     def _with(self, ids: Collection[str]) -> dict[str, Row[Any]]:
-        """Return the rows, with those of some services as they are now."""
+        """Return the rows, with those of some services read again."""
         kept = {id_: row for id_, row in self._rows.items() if id_ not in ids}
         return kept | self._read(schema.services.c.id.in_(ids))
 
@@ -104,8 +104,8 @@ def kept_deployment(row: Row[Any], now: dt.datetime) -> str | None:
 
 
 def changed_services(before: Mapping[str, Row[Any]], after: Mapping[str, Row[Any]]) -> set[str]:
-    """Return the ids of services that may need an action because rows differ: their own, or that of their candidate or
-    of the service that they are a candidate of.
+    """Return the ids of services that may need an action because a row differs: their own, that of their candidate, or
+    that of the service to which they belong as a candidate.
     """
     changed = {id_ for id_, row in after.items() if before.get(id_) is not row and before.get(id_) != row} | (
         before.keys() - after.keys()

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 DEFAULT_CONCURRENCY = 10
-"""Default for the maximum concurrent requests of a replica; the default of the original."""
+"""Default for the maximum concurrent requests of a replica, as in the original service."""
 
 T = TypeVar("T")
 
@@ -55,7 +55,7 @@ def scaling(spec: ServiceCreateRequest) -> Scaling | None:
     maximum = 10 if given.max_replicas is None else given.max_replicas
     return Scaling(
         minimum=minimum,
-        # A maximum below the minimum is ignored, as in the original.
+        # A maximum below the minimum is ignored, as in the original service.
         maximum=maximum if maximum >= minimum else minimum,
         refresh_seconds=float(given.refresh_period_in_seconds or 1),
         target=(70 if given.target_utilization is None else given.target_utilization) / 100,
@@ -84,12 +84,12 @@ Secrets = dict[str, str]
 
 
 def stored(request: ServiceCreate) -> tuple[ServiceCreate, Secrets]:
-    """Return the spec to store for a new service, which has no secrets, and its secrets."""
+    """Return the spec to store for a new service, without its secrets, and the secrets."""
     return _split(msgspec.structs.replace(request, environment=None, secrets=None, reason=None), {}, {}, request)
 
 
 def changed(spec: ServiceCreate, secrets: Secrets, update: ServiceUpdate) -> tuple[ServiceCreate, Secrets]:
-    """Return the spec and the secrets after an update: what the update does not set is kept, also in nested settings.
+    """Return the spec and the secrets after an update, which keeps settings that it does not set, also nested ones.
 
     Raises:
         Problem: 400, when a fixed number of replicas conflicts with an enabled autoscaler, or there are too many
@@ -123,7 +123,7 @@ def _split(
     secrets: Secrets,
     given: ServiceCreate | ServiceUpdate,
 ) -> tuple[ServiceCreate, Secrets]:
-    """Return settings with the variables after a request, and the secrets. A name is one or the other."""
+    """Return the settings with the variables after a request, and the secrets. No name is in both."""
     new_environment, new_secrets = given.environment or {}, given.secrets or {}
     variables = _changed(environment, new_environment, new_secrets)
     hidden = _changed(secrets, new_secrets, new_environment)
@@ -138,7 +138,7 @@ def _split(
 
 
 def _changed(old: Mapping[str, str | None], new: Mapping[str, str | None], others: Mapping[str, str | None]) -> Secrets:
-    """Return variables after a change. None removes one, as does a value among the other kind of variables."""
+    """Return variables after a change. A variable is removed by None, or by a value for its name among `others`."""
     moved = {name for name, value in others.items() if value is not None}
     merged = {name: value for name, value in old.items() if name not in moved} | dict(new)
     return {name: value for name, value in merged.items() if value is not None}
@@ -180,10 +180,10 @@ def check_supported_by_clusters(
     """Refuse settings that a cluster does not support, instead of ignoring them.
 
     Args:
-        data_storage: the place for collected data, if not the folder of the service.
-        recording_storage: the place for recorded requests, if not the folder of the service.
+        data_storage: the place for collected data, if it is not the state folder.
+        recording_storage: the place for recorded requests, if it is not the state folder.
         scales_itself: whether the autoscaler of the cluster decides.
-        is_exposed: whether requests come to the cluster itself, and so cannot wake a service.
+        is_exposed: whether requests go to the cluster directly, and so cannot wake a service.
 
     Raises:
         Problem: 409.
@@ -210,7 +210,7 @@ def check_supported_by_clusters(
 
 
 def _check_scalable(spec: ServiceCreateRequest, auto: Scaling) -> None:
-    """Refuse what the autoscaler of a cluster cannot do.
+    """Refuse settings that the autoscaler of a cluster does not support.
 
     Raises:
         Problem: 409.

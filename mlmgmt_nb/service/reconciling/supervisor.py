@@ -1,8 +1,8 @@
 """The supervisor: one loop that makes the actual state match the desired state, for all services and computes.
 
 Each round reads the services from the store and lets the controller of each kind of compute observe, decide and act.
-It runs when something has changed, and at least once a second. Its whole state is in the store, so nothing is lost when
-it ends. If several processes share the store, only the loop of the leader acts.
+It runs when something has changed, and at least once a second. The desired state is in the store, so nothing is lost
+when the loop ends. If several processes share the store, only the loop of the leader acts.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Controller(Protocol):
         ...
 
     def stop(self) -> None:
-        """Stop running services here: this process ends, or is no longer the leader."""
+        """Stop running services in this process: it ends, or is no longer the leader."""
         ...
 
 
@@ -50,7 +50,7 @@ class Supervisor:
 
     Args:
         leads: returns whether this process runs the replicas.
-        adopt: called before it starts to run them; cleans up after the previous process.
+        adopt: called before this process starts to run replicas; cleans up after the previous process.
         clock: monotonic time in seconds.
     """
 
@@ -70,11 +70,11 @@ class Supervisor:
         self._rows = ServiceRows(store, clock)
         self._stopping = False
         self._controllers: Sequence[Controller] = ()
-        # Replicas are children of this thread: the kernel ends them when the thread, and so the process, ends.
+        # Replicas are children of this thread: the kernel ends them when the thread ends, as it does with the process.
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
 
     def start(self, *controllers: Controller) -> None:
-        """Run the controllers from now on, each for its kind of compute."""
+        """Start the loop with these controllers, one for each kind of compute."""
         self._controllers = controllers
         self._thread.start()
 
@@ -124,7 +124,7 @@ class Supervisor:
         self._stop_controllers()
 
     def _update_leadership(self) -> None:
-        """Start or stop running the replicas when this process becomes or ceases to be the leader."""
+        """Start or stop running replicas when this process becomes the leader or is no longer the leader."""
         if self._leads() and not self._is_leading:
             self._adopt()
             self._is_leading = True

@@ -21,7 +21,7 @@ __all__ = ["DatabaseFile", "StoreMissing", "saved_copy"]
 log = logging.getLogger(__name__)
 
 
-class StoreMissing(Exception):  # noqa: N818 - as the others of the store
+class StoreMissing(Exception):  # noqa: N818 - like the other errors of the store
     """The database file was deleted or replaced while the store is open; nothing was changed."""
 
 
@@ -31,7 +31,7 @@ def saved_copy(database: Path) -> Path:
 
 
 class DatabaseFile:
-    """An SQLite file, and whether it still is the file that the connections of the engine have open."""
+    """An SQLite file, with checks that it is still the file that the connections of the engine have open."""
 
     def __init__(self, path: Path, engine: Engine) -> None:
         self.path = path
@@ -74,7 +74,7 @@ class DatabaseFile:
             return True
 
     def _save(self) -> bool:
-        """Copy the open database. Return whether that succeeded; it is tried again later."""
+        """Copy the open database. Return whether that succeeded; a failed copy is tried again later."""
         copy = saved_copy(self.path)
         try:
             copy.unlink(missing_ok=True)

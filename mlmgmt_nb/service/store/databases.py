@@ -18,9 +18,9 @@ BUSY_SECONDS = 5
 
 
 def sqlite(path: Path) -> Engine:
-    """Return SQLite in WAL mode with full synchronization: committed data survives a crash, also of the machine."""
+    """Return an engine for SQLite in WAL mode with full synchronization: commits survive a crash of the machine."""
     options = {"timeout": BUSY_SECONDS, "check_same_thread": False}
-    # Parameters would be in the messages of errors, and so in the log: keys and secrets among them.
+    # Error messages, and so the log, would contain parameters, which include keys and secrets.
     engine = create_engine(f"sqlite:///{path}", connect_args=options, pool_size=16, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
@@ -43,7 +43,7 @@ def postgresql_url(given: str) -> URL:
     """Parse the URL of a PostgreSQL database.
 
     Raises:
-        LocalServiceError: the URL is of another kind, or the driver is not installed.
+        LocalServiceError: the URL is not a PostgreSQL URL, or the driver is not installed.
     """
     try:
         url = make_url(given)

@@ -27,7 +27,7 @@ _SQLITE = {
     sqlite3.SQLITE_CORRUPT: _DAMAGED,
     sqlite3.SQLITE_NOTADB: _DAMAGED,
 }
-"""By primary result code."""
+"""Error codes by SQLite's primary result code."""
 
 _POSTGRESQL = {
     "53100": _FULL,
@@ -38,7 +38,7 @@ _POSTGRESQL = {
     "XX001": _DAMAGED,  # data_corrupted
     "XX002": _DAMAGED,  # index_corrupted
 }
-"""By SQLSTATE; whole classes follow below."""
+"""Error codes by SQLSTATE; `_POSTGRESQL_AWAY` has whole classes."""
 _POSTGRESQL_AWAY = ("08", "53", "57P")  # no connection; no resources; shut down, starting
 
 _ANSWERS = {

@@ -1,4 +1,4 @@
-"""The link between a database and its state folder: neither is of use without the other.
+"""The link between a database and its state folder: neither can be used without the other.
 
 The folder has the artifacts, images, environments and logs that rows of the database refer to. Both store the same id;
 a folder with a database other than the SQLite file in it also stores its URL (without the password), so that users need
@@ -82,7 +82,7 @@ def check_database(home: Home, database: str | None) -> None:
 
 
 def _is_empty(database: Path) -> bool:
-    """Return whether an SQLite file has no tables; the store reports any other fault when it opens the file."""
+    """Return whether an SQLite file does not have tables; the store reports other faults when it opens the file."""
     try:
         with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as db:
             return db.execute("SELECT 1 FROM sqlite_master WHERE type = 'table'").fetchone() is None
@@ -94,7 +94,7 @@ def _has_files(home: Home) -> bool:
     """Return whether a folder has files that imply a database."""
     folders = (home.images, home.artifacts)
     found = (path for folder in folders if folder.is_dir() for path in folder.iterdir())
-    # The port file of a service that has listened before.
+    # A service that has listened before wrote the file `port`.
     return (home.path / "port").exists() or any(path.name not in {"partial", "damaged"} for path in found)
 
 
@@ -127,7 +127,7 @@ def bind(home: Home, store: Store, is_free: Callable[[int], bool], *, is_new: bo
                 raise _foreign(home, store, "is new, but the folder already has another one")
             if store.is_shared and not is_new and _has_files(home):
                 raise _database_lost(home, f"The database {store} is empty")
-            # A file without a row is left from an interrupted start.
+            # A file without a row in the database is left over from an interrupted start.
             installation_id = installation_id or str(uuid.uuid4())
             write_atomically(id_file, installation_id.encode())
             db.execute(insert(schema.installation).values(id=installation_id, path=str(home.path)))
@@ -135,7 +135,7 @@ def bind(home: Home, store: Store, is_free: Callable[[int], bool], *, is_new: bo
         elif store.is_shared and row.id != installation_id:
             raise _foreign(home, store, f"belongs to the state folder that was at {row.path}")
         else:
-            # An SQLite file in the folder belongs to the folder, wherever it came from.
+            # An SQLite file in the folder belongs to the folder, regardless of its origin.
             installation_id = _detach_copy(db, home, store, row, is_free) if _is_copy(row, home) else row.id
             write_if_new(id_file, installation_id.encode())
             _moved(db, row.path, home.path)
@@ -156,7 +156,7 @@ def _url(store: Store) -> str:
 
 
 def _is_copy(row: Row[Any], home: Home) -> bool:
-    """Return whether the last folder of the database is another one that still exists."""
+    """Return whether the last folder of the database is another folder, which still exists."""
     original = Path(row.path)
     try:
         return _read_or_none(original / "installation") == row.id and not original.samefile(home.path)
@@ -177,7 +177,7 @@ def _detach_copy(db: Connection, home: Home, store: Store, row: Row[Any], is_fre
         if service.port is not None and not is_free(service.port):
             log.warning("port %s of service %r is taken: this copy uses another port", service.port, service.name)
             db.execute(update(services).where(services.c.id == service.id).values(port=None))
-    if store.is_shared:  # restored to its own database, without the tables below
+    if store.is_shared:  # a restored database does not have rows in the tables below
         return str(row.id)
     for table in (schema.processes, schema.replicas):
         db.execute(delete(table))
@@ -212,7 +212,7 @@ def _moved(db: Connection, before: str | None, now: Path) -> None:
 
 
 def _oldest_path(db: Connection) -> str | None:
-    """Return the earlier path of the folder for a database that does not store it: versions before 2 did not."""
+    """Return the earlier path of the folder for a database that does not store it: one of version 1."""
     images = schema.images
     row = db.execute(
         select(images.c.id, images.c.location).where(images.c.location.like("file://%")).limit(1)
@@ -240,7 +240,7 @@ def _read(path: Path) -> str | None:
 
 
 def _read_or_none(path: Path) -> str | None:
-    """Return the line in a file whose content the database also has: an invalid file counts as missing."""
+    """Return the line in a file; an invalid file counts as missing. The database has the same content."""
     try:
         return _read(path)
     except LocalServiceError as error:

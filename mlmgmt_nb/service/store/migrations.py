@@ -4,7 +4,7 @@ Numbered steps and the row in `schema_version` are sufficient: SQLite and Postgr
 linear, and a service migrates automatically at its start, which has to be quick. A migration tool would add a second
 description of the schema, and its own configuration, to every installation.
 
-A step is never changed after its release, and has its complete statements: it must not depend on `schema.py`, which
+Do not change a step after its release. A step has complete statements and must not depend on `schema.py`, which
 continues to change. A test migrates a database of each released version and compares it with a new one.
 """
 
@@ -87,7 +87,7 @@ def _to_7(db: Connection) -> None:
 
 
 _STEPS: Mapping[int, Callable[[Connection], None]] = {2: _to_2, 3: _to_3, 4: _to_4, 5: _to_5, 6: _to_6, 7: _to_7}
-"""Steps by the version that they lead to."""
+"""Steps by the version that they produce."""
 
 
 def migrate(db: Connection, version: int) -> None:

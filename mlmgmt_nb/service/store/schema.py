@@ -1,6 +1,6 @@
 """The tables. Lookup keys are columns; the rest of a resource is the JSON of the contract.
 
-Lists descend from the highest `seq`, and new rows have higher ones: a page token is a `seq`, so pages stay correct
+Lists descend from the highest `seq`, and new rows have higher numbers: a page token is a `seq`, so pages stay correct
 while rows are added.
 
 When you change a table, raise VERSION and add the step from the previous version to `migrations.py`.
@@ -75,27 +75,27 @@ class StructText(TypeDecorator[Any]):
         return None if value is None else msgspec.json.encode(value).decode()
 
     def result_processor(self, _dialect: Dialect, _column_type: object) -> Callable[[str | None], Any]:
-        # Instead of `process_result_value`, which SQLAlchemy wraps: lists have thousands of values.
+        # This replaces `process_result_value`, which SQLAlchemy wraps: lists have thousands of values.
         decode = msgspec.json.Decoder(self.kind).decode
         return lambda value: None if value is None else decode(value)
 
 
 class StoredService(ServiceCreate, frozen=True, kw_only=True):
-    """The spec of a deployment. It was checked when it was requested; lists would check thousands of them again."""
+    """The spec of a deployment, without validation: the request was validated, and lists have thousands of specs."""
 
     def __post_init__(self) -> None:
         pass
 
 
 class Traffic(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The requests that a candidate gets: a share of them, or copies."""
+    """The traffic of a candidate: a share of the requests of its service (canary), or copies of them (mirror)."""
 
     canary: Canary | None = None
     mirror: Mirror | None = None
 
     @property
     def is_active(self) -> bool:
-        """Whether it gets any."""
+        """Return whether the candidate gets requests or copies."""
         return any(one is not None and one.is_active for one in (self.canary, self.mirror))
 
 
@@ -112,7 +112,7 @@ class UtcTime(TypeDecorator[dt.datetime]):
         return None if value is None else value.astimezone(dt.UTC).replace(tzinfo=None)
 
     def result_processor(self, dialect: Dialect, _column_type: object) -> Callable[[Any], dt.datetime | None]:
-        if dialect.name == "sqlite":  # it has text; `replace` takes five times as long
+        if dialect.name == "sqlite":  # SQLite stores text; `replace` takes five times as long
             parse = dt.datetime.fromisoformat
             return lambda value: None if value is None else parse(value + "+00:00")
         return lambda value: None if value is None else value.replace(tzinfo=dt.UTC)
@@ -127,7 +127,7 @@ metadata = MetaData()
 
 schema_version = Table("schema_version", metadata, Column("version", Integer, nullable=False))
 
-# One row: the state folder of this database. `id` is also in the folder; `path` is its last path.
+# One row: the state folder of this database. `id` is also in the folder; `path` is the last path of the folder.
 installation = Table(
     "installation",
     metadata,
@@ -136,7 +136,7 @@ installation = Table(
 )
 
 # The service processes on this database: one, or several on PostgreSQL. `place` is the place of the process in the
-# state folder; it increments `beats` while it is alive; one of them leads: it runs the replicas of all services.
+# state folder. A process increments `beats` while it is alive. The leader runs the replicas of all services.
 # `started` distinguishes a process from a later one with the same pid.
 processes = Table(
     "processes",
@@ -171,9 +171,9 @@ def _versioned(name: str, *columns: Any) -> Table:
         Column("name", Text, nullable=False),
         Column("version", Integer, nullable=False),
         *columns,
-        # When it was withdrawn, because the deployment that made it failed; no list has it.
+        # The time at which it was withdrawn because the deployment that made it failed; lists omit it.
         Column("withdrawn_at", UtcTime),
-        # When it was archived; lists can omit it.
+        # The time at which it was archived; lists can omit it.
         Column("archived_at", UtcTime),
         UniqueConstraint("account", "name", "version"),
         Index(f"{name}_by_name", "account", "name", "seq"),
@@ -202,12 +202,12 @@ manifest_models = Table(
     Index("manifest_models_by_model", "model_id"),
 )
 
-# state: NotStarted -> Running -> Succeeded | Failed | Cancelled, always that of the image's operation.
+# state: NotStarted -> Running -> Succeeded | Failed | Cancelled, always the same as that of the image's operation.
 images = _versioned(
     "images",
     Column("manifest_id", String(36), ForeignKey("manifests.id"), nullable=False, index=True),
     Column("compute_id", Text, nullable=False),
-    # The id in the request, if it is another: an alias, or a resource id of 2017.
+    # The id in the request, if it differs: an alias, or a resource id of 2017.
     Column("compute_given", Text),
     Column("description", Text),
     Column("state", Text, nullable=False),
@@ -216,16 +216,16 @@ images = _versioned(
     # The Python that runs its driver on local compute.
     Column("interpreter", Text),
     Column("created_at", UtcTime, nullable=False),
-    # When its files were removed because nothing used them; it can no longer be deployed.
+    # The time at which its files were removed because nothing used them; it can no longer be deployed.
     Column("collected_at", UtcTime),
 )
 
 # A service serves `deployment_id`. While an operation changes it, `target_id` is the deployment to serve next (at
 # creation both are the same), and `state` is NotStarted or Running; no second operation can begin in that time.
 # `deleting` stays set until all replicas have ended; then the row is removed.
-# A candidate is a service of its own, `candidate_of` another one, whose name its name begins with; no list has it. It
-# is removed at `expires_at`. `traffic` is its canary and its mirror. The target takes over the replicas of `adopts_id`,
-# a deployment that is the same.
+# A candidate is a row with `candidate_of`, the id of its service, and a name that begins with the name of its service;
+# lists omit it. It is removed at `expires_at`. `traffic` is its canary and its mirror. The target takes over the
+# replicas of `adopts_id`, an identical deployment.
 services = _resource(
     "services",
     Column("name", Text, nullable=False),
@@ -236,7 +236,7 @@ services = _resource(
     Column("deployment_id", String(36), nullable=False),
     Column("target_id", String(36)),
     Column("deleting", Boolean, nullable=False, default=False),
-    # The port in its URL; chosen at its first start, then kept.
+    # The port in its URL; chosen at the first start, then kept.
     Column("port", Integer, unique=True),
     # The last decision of the autoscaler.
     Column("scale", Integer),
@@ -266,7 +266,7 @@ deployments = _resource(
     Column("status", Text, nullable=False),
     Column("created_at", UtcTime, nullable=False),
     Column("expired_at", UtcTime),
-    # Who made it, how and why; NULL for those of earlier versions.
+    # The author, the kind and the reason of the change; NULL for deployments of earlier versions.
     Column("change", StructText(ChangeRecord)),
 )
 
@@ -281,15 +281,15 @@ operations = _resource(
     Column("attempts", Integer, nullable=False, default=0),
     Column("created_at", UtcTime, nullable=False),
     Column("end_time", UtcTime, index=True),
-    # The process that works on it.
+    # The process that works on the operation.
     Column("claimed_by", String(36)),
     Column("warning", Text),
-    # Ids of versions that are withdrawn if it fails, in the order in which they were made.
+    # Ids of versions that are withdrawn if the operation fails, in the order of their creation.
     Column("made_versions", StructText(list[str])),
     Index("operations_open", "kind", "state", "seq"),
 )
 
-# Other names of computes in an account, such as the names of clusters in resource ids of 2017.
+# Aliases of computes in an account, such as the names of clusters in resource ids of 2017.
 compute_aliases = Table(
     "compute_aliases",
     metadata,
@@ -311,8 +311,8 @@ replicas = Table(
 def create(db: Connection) -> None:
     """Create all tables that do not exist, and their indexes.
 
-    SQLite prefers the newest of the indexes that fit equally well: those that have only a part of the rows come last.
-    SQLAlchemy would create them in any order.
+    SQLite prefers the newest of indexes that fit equally well, so partial indexes are created last. SQLAlchemy itself
+    does not define an order.
     """
     for table in metadata.sorted_tables:
         db.execute(CreateTable(table, if_not_exists=True))

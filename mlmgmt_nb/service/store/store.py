@@ -43,12 +43,12 @@ _FIXES = {
 """Fixes for an SQLite file that cannot be opened, by primary result code."""
 
 
-class OutcomeUnknown(Exception):  # noqa: N818 - not a fault of ours, but what is known
+class OutcomeUnknown(Exception):  # noqa: N818 - a state of the store, not an error of the program
     """The connection broke during a commit: the write may have taken effect or not."""
 
 
 class StoreBusy(Exception):  # noqa: N818 - as above
-    """Other writes of this process took so long that this one was not started."""
+    """Other writes of this process took so long that this write was not started."""
 
 
 class StoreReadOnly(Exception):  # noqa: N818 - as above
@@ -56,7 +56,7 @@ class StoreReadOnly(Exception):  # noqa: N818 - as above
 
 
 PASSING = (DBAPIError, OutcomeUnknown, StoreBusy, StoreMissing, StoreReadOnly)
-"""Errors of reading and writing while the database is unavailable; callers that can wait try again."""
+"""Errors of reads and writes while the database is unavailable; callers that can wait should try again."""
 
 
 class Store:
@@ -131,7 +131,7 @@ class Store:
                 )
 
     def _watch(self) -> None:
-        """Remember the SQLite file: it may be deleted while it is open."""
+        """Record the identity of the SQLite file, which may be deleted while it is open."""
         file = self._database_file
         if file is not None:
             file.remember()
@@ -177,7 +177,7 @@ class Store:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        # The lock avoids waiting in the databases: SQLite polls, PostgreSQL needs a connection.
+        # The lock avoids waiting in the database: SQLite polls, and PostgreSQL needs a connection.
         if not self._writer.acquire(timeout=engines.BUSY_SECONDS):
             raise StoreBusy
         try:
@@ -221,7 +221,7 @@ def _transaction(connection: Connection) -> RootTransaction:
     except OperationalError as error:
         if _sqlite_code(error) != sqlite3.SQLITE_READONLY:
             raise
-        # Connections opened while the file was read-only stay so: reconnect.
+        # Connections that were opened while the file was read-only stay read-only: reconnect.
         connection.invalidate()
         return connection.begin()
 

@@ -1,4 +1,4 @@
-"""The end of the work on a resource. The first end wins; later ones change nothing.
+"""The end of the work on a resource. The first end counts; later ones change nothing.
 
 Builds and rollouts end here, when they finish or are cancelled.
 """
@@ -41,7 +41,7 @@ def image_ended(
     Args:
         db: transaction to use.
         state: `Succeeded`, `Failed` or `Cancelled`.
-        error: why it did not succeed.
+        error: the reason if it did not succeed.
         claimed_by: the process that built it, if that process ends it: another process may have claimed it by now.
         **made: results of the build, as columns of the image.
     """
@@ -114,9 +114,9 @@ def delete_service(db: Connection, service_id: str) -> bool:
 
 
 def traffic_changed(db: Connection, candidate_id: str, before: schema.Traffic, after: schema.Traffic) -> bool:
-    """Change the requests that a candidate gets. Return False if another request has changed them meanwhile.
+    """Change the canary or mirror of a candidate. Return False if another request has changed them meanwhile.
 
-    The reason of a canary that is taken back is also in the record of its deployment.
+    If the canary is taken back, the reason is also recorded in the deployment.
     """
     services, deployments = schema.services, schema.deployments
     current = select(services.c.traffic).where(services.c.id == candidate_id, ~services.c.deleting)
@@ -134,7 +134,7 @@ def traffic_changed(db: Connection, candidate_id: str, before: schema.Traffic, a
 
 
 def forget_kept(db: Connection, service_id: str | None = None) -> None:
-    """No longer keep the replaced replicas of a service, or of all services, for a rollback."""
+    """Record that the replaced replicas of a service, or of all services, are no longer kept for a rollback."""
     deployments = schema.deployments
     kept = select(deployments.c.id, deployments.c.change).where(cast(deployments.c.change, Text).contains("keptUntil"))
     if service_id is not None:
@@ -147,8 +147,8 @@ def forget_kept(db: Connection, service_id: str | None = None) -> None:
 def service_removed(db: Connection, service_id: str) -> None:
     """Remove the row of a service that is marked for deletion.
 
-    Of a candidate, no deployment is left either, unless its canary was taken back: then it is in the history of its
-    service, as failed.
+    The deployments of a candidate are removed too. If its canary was taken back, they are added to the history of its
+    service instead, as failed.
     """
     services, deployments = schema.services, schema.deployments
     row = db.execute(select(services).where(services.c.id == service_id, services.c.deleting)).one_or_none()
@@ -164,7 +164,7 @@ def service_removed(db: Connection, service_id: str) -> None:
 
 
 def _withdraw_made_versions(db: Connection, resource_id: str) -> None:
-    """Withdraw the versions of the operation on a resource that just failed: the last one."""
+    """Withdraw the versions of the operation on a resource that just failed, which is the last one."""
     operations = schema.operations
     last = select(operations.c.id).where(operations.c.resource_id == resource_id).order_by(operations.c.seq.desc())
     operation_id = db.scalar(last.limit(1))
@@ -175,7 +175,7 @@ def _withdraw_made_versions(db: Connection, resource_id: str) -> None:
 def _list_again(db: Connection, deployment_id: str) -> None:
     """List the image of a deployment again, with its manifest and models, if it was withdrawn.
 
-    A service that did not start keeps its image; another setting, such as a variable, may make it start.
+    A service that did not start keeps its image; it may start with another setting, such as a variable.
     """
     images, manifests, models, links = schema.images, schema.manifests, schema.models, schema.manifest_models
     of_deployment = select(schema.deployments.c.image_id).where(schema.deployments.c.id == deployment_id)
@@ -212,7 +212,7 @@ def _end_rollout(db: Connection, service_id: str, state: str, error: ErrorRespon
 
 
 def forget_secrets(db: Connection, service_id: str, *which: ColumnElement[bool]) -> None:
-    """Remove the secrets of the deployments of a service: of all, or of those that match conditions."""
+    """Remove the secrets of all deployments of a service, or of those that match the conditions."""
     deployments = schema.deployments
     db.execute(update(deployments).where(deployments.c.service_id == service_id, *which).values(secrets=None))
 

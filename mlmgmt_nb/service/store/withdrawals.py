@@ -30,9 +30,9 @@ def withdraw(db: Connection, table: Table, version_id: str) -> None:
 
 
 def withdraw_made_versions(db: Connection, operation_id: str) -> None:
-    """Withdraw the versions that a failed operation was requested with, unless something else uses them by now.
+    """Withdraw the versions that are recorded for a failed operation, unless something else uses them.
 
-    If it was the build of an image, the image is withdrawn too. The error of the operation names all of them.
+    If the operation built an image, the image is withdrawn too. The error of the operation describes the outcome.
     """
     operations = schema.operations
     operation = db.execute(select(operations).where(operations.c.id == operation_id)).one()
@@ -48,7 +48,7 @@ def withdraw_made_versions(db: Connection, operation_id: str) -> None:
 
 
 def unknown_version(db: Connection, account: str, ids: Sequence[str]) -> str | None:
-    """Return the first id that is not that of a model, manifest or image of the account; None if there is none."""
+    """Return the first id that does not belong to a model, manifest or image of the account; None if all do."""
     return next((version_id for version_id in ids if _find(db, account, version_id) is None), None)
 
 
@@ -114,7 +114,7 @@ _USERS: Mapping[str, tuple[str, Any]] = MappingProxyType(
         "images": ("service", _services_of),
     }
 )
-"""The kind of the users of a version, and the query for them, by table."""
+"""The kind of resource that uses a version, and the query for these resources, by table."""
 
 
 def _name(kind: str, name: str, version: int | None = None) -> str:

@@ -1,1 +1,1 @@
-"""The machine: processes, sockets, addresses, the service's own log file."""
+"""The machine: processes, sockets, and the service's own log file."""

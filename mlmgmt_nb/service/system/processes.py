@@ -17,7 +17,7 @@ _ROUNDS = 5
 
 
 def started(pid: int) -> str:
-    """Return when a process started, on a clock that cannot be set; "" if the process does not exist."""
+    """Return the start time of a process, on a clock that cannot be set; "" if the process does not exist."""
     try:
         if psutil.LINUX:
             # Field 22 counts from the boot; the name in field 2 may contain spaces.
@@ -29,7 +29,7 @@ def started(pid: int) -> str:
 
 
 def machine() -> str:
-    """Return the machine (or container) whose pids are visible here."""
+    """Return an identifier of the machine (or container) whose pids are visible to this process."""
     try:
         namespace = os.readlink("/proc/self/ns/pid")
     except OSError:
@@ -42,8 +42,8 @@ def end_group(pid: int, started_then: str, mark: str) -> bool:
 
     Args:
         started_then: the earlier result of `started`: a later process with the same pid is not ended.
-        mark: a text in the command line or the environment of each process of the group, which distinguishes it from a
-            later group with the same number, or one that belongs to a copy of the state folder.
+        mark: a text in the command line or the environment of each process of the group. It distinguishes the group
+            from a later group with the same number, and from a group of a copy of the state folder.
 
     Returns:
         Whether there was a process to end.
@@ -59,9 +59,9 @@ def end_group(pid: int, started_then: str, mark: str) -> bool:
 
 
 def ownership(folder: Path) -> dict[str, str]:
-    """Return an environment variable, which child processes inherit, with the parent and its state folder.
+    """Return an environment variable with this process and its state folder, which child processes inherit.
 
-    `end_orphans` uses it.
+    `end_orphans` uses the variable.
     """
     return {_OWNER: f"{os.getpid()} {started(os.getpid())} {folder}"}
 
@@ -88,7 +88,7 @@ def end_marked(variable: str, value: str) -> int:
         The number of processes.
     """
     count = 0
-    for _ in range(_ROUNDS):  # a process that is being killed may have started another
+    for _ in range(_ROUNDS):  # a killed process may have started another one before
         found = [process for process in psutil.process_iter() if _value(process, variable) == value]
         if not found:
             break

@@ -1,6 +1,6 @@
 """The service's own log: on standard error, or in a file of limited size.
 
-Secrets are removed from it, whoever writes to it: libraries print URLs and headers when they fail.
+Secrets are removed from all records, including those of libraries, which log URLs and headers when they fail.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def log_to(path: Path | None) -> None:
-    """Start to log.
+    """Start logging.
 
     Args:
         path: the file, which also receives other output of the process on standard output and error; None for a service
@@ -33,13 +33,13 @@ def log_to(path: Path | None) -> None:
 
 
 class _Formatter(logging.Formatter):
-    """Formats a record as one line and its traceback, printable, and removes secrets from all of it."""
+    """Formats a record as one line and its traceback, both printable and without secrets."""
 
     def format(self, record: logging.LogRecord) -> str:
         return redacted(printable(super().format(record)))
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        record.message = one_line(record.message)  # names and URLs of users cannot begin a line of their own
+        record.message = one_line(record.message)  # names and URLs of users must not start a new line
         return super().formatMessage(record)
 
 

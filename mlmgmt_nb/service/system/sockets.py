@@ -7,14 +7,14 @@ import socket
 __all__ = ["bind", "is_free"]
 
 _KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
-"""Detect a client that vanished after two minutes; not every system has these settings."""
+"""Detect a vanished client after two minutes; not all systems have these settings."""
 
 
 def bind(host: str, port: int) -> socket.socket:
     """Return a socket bound to an address; port 0 takes a free one.
 
     Raises:
-        OSError: the address is taken, or not one of this machine.
+        OSError: the address is taken, or does not belong to this machine.
     """
     bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:

@@ -115,4 +115,4 @@ _IMAGES: Mapping[str, Any] = MappingProxyType(
         "images": lambda is_named: select(schema.images.c.id).where(is_named),
     }
 )
-"""The query for the images that have versions, by the table of the versions."""
+"""The query for the images that contain given versions, by the table of the versions."""

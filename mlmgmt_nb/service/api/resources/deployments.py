@@ -18,14 +18,14 @@ from mlmgmt_nb.service.store.store import Store
 __all__ = ["DEPLOYMENT_COLUMNS", "deployment_of", "get", "list_"]
 
 DEPLOYMENT_COLUMNS = ("service_name", "image_id", "status", "created_at", "expired_at", "change")
-"""Columns of a response besides its id; the others are the largest."""
+"""Columns of a response besides its id; the columns that are left out are the largest."""
 _ROWS_AT_ONCE = 1000
 
 
 def list_(call: Call) -> Reply:
     """Return all deployments: the contract does not divide them into pages. A long list is streamed.
 
-    Its rows are read in blocks by `seq`: deployments that are added meanwhile have higher ones, and do not appear.
+    Its rows are read in blocks by `seq`: deployments added meanwhile have higher numbers and do not appear.
     """
     table = schema.deployments
     service_id = call.query.get("serviceId")
@@ -47,7 +47,7 @@ def _selected() -> Select[Any]:
 
 
 def _of_candidate() -> ColumnElement[bool]:
-    """Return the condition that a deployment is that of a candidate, which has not served."""
+    """Return the condition that a deployment belongs to a candidate, which has not served."""
     services = schema.services
     same = services.c.id == schema.deployments.c.service_id
     return exists().where(same, services.c.candidate_of.is_not(None))

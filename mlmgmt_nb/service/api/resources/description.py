@@ -12,7 +12,7 @@ from mlmgmt_nb.service.http.messages import Reply
 __all__ = ["extensions", "swagger"]
 
 _EXTENSIONS = (VARIABLES, CHANGES, RECORDING, CANDIDATES, ARCHIVING)
-"""Extensions of requests that other servers would ignore; clients look for them before they use them."""
+"""Extensions of requests that other servers would ignore; clients check that one is listed before they use it."""
 
 
 def swagger(call: Call) -> Reply:

@@ -71,7 +71,7 @@ IMAGE_COLUMNS = (
 
 
 def image_of(columns: Mapping[str, Any], manifest_doc: bytes, base_url: str) -> Image:
-    """Build the image of a response from a row, given by column name. Its manifest is the stored JSON."""
+    """Build the image of a response from a row, given as values by column name. Its manifest is the stored JSON."""
     return Image(
         id=columns["id"],
         name=columns["name"],
@@ -102,7 +102,7 @@ def list_(call: Call) -> Reply:
 
 
 def _listed(row: Mapping[str, Any], base_url: str) -> Image | ArchivableImage:
-    """Return an image of a list; an archived one says so."""
+    """Return an image of a list, with the property `archived` if it is archived."""
     image = image_of(row, row["manifest_doc"], base_url)
     if row["archived_at"] is None:
         return image
@@ -119,7 +119,7 @@ def get(call: Call) -> Reply:
 
 
 def _docker(call: Call, row: Row[Any]) -> BuiltImage | None:
-    """Return the Docker image of an image. Its record may be damaged, or collected with its files."""
+    """Return the Docker image of an image; None if its record is damaged or was removed with its files."""
     with contextlib.suppress(BuildError):
         return BuiltImage.of(call.backend.home.images / str(row.id))
     return None

@@ -44,16 +44,15 @@ def in_account(table: Table, account: str, *, is_filtered: bool) -> ColumnElemen
     """Return the condition that a row is in an account.
 
     Args:
-        is_filtered: whether another condition selects few rows by its own index. Databases would rather walk all rows
-            of the account, because those are in the order of the pages; an expression instead of the column prevents
-            that.
+        is_filtered: whether another condition selects few rows by its own index. Query planners would scan all rows of
+            the account, because these are in page order; an expression instead of the column prevents that.
     """
     column: ColumnElement[str] = table.c.account
     return (column.concat("") if is_filtered else column) == account
 
 
 def is_listed(table: Table, call: Call) -> ColumnElement[bool]:
-    """Return the condition that a version is in the list of a request: not withdrawn, and archived or not as asked."""
+    """Return the condition that a request lists a version: not withdrawn, and archived or not as requested."""
     conditions = [table.c.withdrawn_at.is_(None)]
     if (archived := call.query.get("archived")) is not None:
         conditions.append(table.c.archived_at.is_not(None) if archived == "true" else table.c.archived_at.is_(None))

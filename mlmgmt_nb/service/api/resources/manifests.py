@@ -39,7 +39,7 @@ def register(call: Call) -> Reply:
                 id=manifest.id, account=call.account, name=manifest.name, version=manifest.version, doc=doc
             )
         )
-        # A model that is listed twice is one model of the manifest.
+        # A model that is listed twice counts once.
         if models := list(dict.fromkeys(given.model_ids or ())):
             rows = [
                 {"manifest_id": manifest.id, "model_id": model_id, "position": position}

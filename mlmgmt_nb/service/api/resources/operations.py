@@ -117,7 +117,7 @@ def _status(row: Row[Any], base_url: str) -> OperationStatus:
 
 
 def _with_log(error: ErrorResponse | None, log_uri: str) -> ErrorResponse | None:
-    """Add the URL of the complete log, on each response, since the address of the service may change."""
+    """Add the URL of the complete log. Called for each response, since the address of the service may change."""
     if error is None:
         return None
     return msgspec.structs.replace(error, details=[*(error.details or ()), ErrorDetail(code="Log", message=log_uri)])

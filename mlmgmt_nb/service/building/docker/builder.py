@@ -1,9 +1,9 @@
 """Docker images, built through the engine's API.
 
-An image has two halves. Packages are installed in a container of the base image, whose result is kept under a name
-derived from all of its inputs: the same requirements are never installed twice, and passwords of package indexes go
-through the standard input of that container, so no layer contains them. On top of it, the engine builds the runtime and
-the application from the second part of the Dockerfile, in seconds.
+An image has two halves. Packages are installed in a container of the base image, and the result is kept under a name
+derived from all of its inputs, so that later builds with the same requirements reuse it. Passwords of package indexes
+go through the standard input of that container, so that no layer contains them. On top of the packages, the engine
+builds the runtime and the application from the second part of the Dockerfile.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ from mlmgmt_nb.service.files.logs import Log
 __all__ = ["BUILD_NAME", "DockerBuilder"]
 
 BUILD_NAME = "mlmgmt-build-"
-"""Prefix of the names of containers that install packages, followed by the id of the state folder, the place in it
-and the session of the process.
+"""Prefix of the names of containers that install packages, followed by the id of the state folder, the place of the
+process in it and the session of the process.
 """
 _REQUIREMENTS = "mlmgmt/requirements"
 _LOOK = (
@@ -279,7 +279,7 @@ class DockerBuilder:
                     self._engine.remove(container["Id"])
 
     def _is_owner_alive(self, name: str) -> bool:
-        """Return whether the process that named a container is alive: this process, or the current one at its place."""
+        """Return whether the process that named a container may be alive: this process, or one that holds its place."""
         place, session, _ = name.removeprefix(f"/{self._prefix}").split("-", 2)
         return session == self._session or self._home.is_taken(int(place))
 

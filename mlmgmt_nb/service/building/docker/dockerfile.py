@@ -76,13 +76,13 @@ def labels(account: str, manifest: Manifest, models: Sequence[Model]) -> dict[st
 
 
 def requirements(recipe: Recipe) -> str:
-    """Return the part that installs packages. Its layers do not change while the requirements do not."""
+    """Return the part that installs packages. Its layers are the same as long as the requirements are."""
     files = f"COPY {' '.join(recipe.inputs)} {BUILD_FOLDER}/\nCOPY {PACKAGES} {BUILD_FOLDER}/{PACKAGES}/\n"
     return f"{with_conda(recipe)}{files}RUN {_words(recipe.install)}\n"
 
 
 def with_conda(recipe: Recipe) -> str:
-    """Return the base, with the installer for conda packages if there are any."""
+    """Return the instructions for the base image, with the installer for conda packages if there are any."""
     tool = f"COPY --from={MICROMAMBA} /bin/micromamba /usr/local/bin/micromamba\n" if recipe.conda else ""
     return f"FROM {recipe.base}\nUSER root\n{tool}"
 

@@ -35,7 +35,7 @@ class EngineImages:
 
     Args:
         engine: the engine.
-        blobs: contents of images that were built without it.
+        blobs: contents of images that were built without an engine.
     """
 
     def __init__(self, engine: Engine, blobs: BlobStore) -> None:
@@ -153,7 +153,7 @@ class EngineImages:
             return oci_archive(self._engine.api.get_image(image_id), target, folder, built.reference)
 
     def finalize(self, image_id: str, reference: str) -> str:
-        """Name the image; if the engine allows it, with a configuration without the time of the build."""
+        """Tag the image and return its id; if the engine allows it, remove the build time from its configuration."""
         api = self._engine.api
         seen = api.inspect_image(image_id)
         layers = seen["RootFS"]["Layers"]
@@ -194,7 +194,7 @@ class EngineImages:
 
 
 def _log_once(line: str, logged: set[str], log: Log) -> None:
-    """Log a line of a transfer once."""
+    """Log a line of a transfer unless it was logged before."""
     if line and line not in logged:
         logged.add(line)
         log.line(line)

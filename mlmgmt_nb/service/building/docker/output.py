@@ -61,7 +61,7 @@ class TransferProgress:
         self._logged = clock()
 
     def take(self, event: Mapping[str, Any]) -> None:
-        """Take an event of the engine."""
+        """Process an event of the engine."""
         detail = event.get("progressDetail") or {}
         layer, total = str(event.get("id", "")), detail.get("total")
         if total and event.get("status") in {"Downloading", "Pushing"}:
@@ -86,7 +86,7 @@ def events(response: Any) -> Iterator[dict[str, Any]]:
         while pending := pending.lstrip():
             try:
                 found, end = decoder.raw_decode(pending)
-            except ValueError:  # incomplete so far
+            except ValueError:  # not complete yet
                 break
             pending = pending[end:]
             yield found

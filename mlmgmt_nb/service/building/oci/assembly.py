@@ -36,7 +36,7 @@ _START_NANOSECONDS = 300 * 10**9
 
 
 class Assembly:
-    """An image that is being put together.
+    """An image that is being assembled.
 
     Args:
         image: the image to build.
@@ -55,7 +55,7 @@ class Assembly:
         self.layers = list(base.layers)
 
     def add(self, layer: Layer, what: str, *, is_known: bool) -> None:
-        """Put a layer on top."""
+        """Add a layer on top."""
         self._image.cancellation.check()
         self._image.log.line(f"layer of {what}: {display_size(layer.content.size)}{', reused' if is_known else ''}")
         self.layers.append(layer)
@@ -64,7 +64,7 @@ class Assembly:
 
     @property
     def size(self) -> int:
-        """Return the size of all layers in bytes, compressed."""
+        """Return the size of all layers in bytes, as stored."""
         return sum(layer.content.size for layer in self.layers)
 
     @property
@@ -134,7 +134,7 @@ class Assembly:
             return self._written(write)
 
     def application(self) -> Iterator[tuple[Layer, str]]:
-        """Yield the layers of the application: models apart, so that a new driver does not send them again."""
+        """Yield the layers of the application. Models are a separate layer, which a new driver does not change."""
         app = self._context / "app"
         models = {_identity(path) for path in (app / MODELS_FOLDER).rglob("*") if path.is_file()}
 
@@ -161,7 +161,7 @@ class Assembly:
         return True
 
     def _compile(self, folder: Path, destination: str) -> None:
-        """Create byte code, if this Python creates the same as that of the image."""
+        """Create byte code, if this Python creates the same byte code as the Python of the image."""
         if self._same_python:
             paths = ("-s", str(folder), "-p", destination)
             command = [sys.executable, "-B", "-m", "compileall", "-qq", "--invalidation-mode", "unchecked-hash", *paths]
@@ -177,7 +177,7 @@ class Assembly:
     def config(self) -> dict[str, Any]:
         """Return the configuration of the image."""
         base = self._base.config
-        # An entry for each layer, or none: tools count them.
+        # The history needs an entry for each layer: tools count them.
         history = base.history or [{"created": _CREATED} for _ in self._base.layers]
         return {
             "architecture": base.architecture,
@@ -189,7 +189,7 @@ class Assembly:
         }
 
     def _settings(self) -> dict[str, Any]:
-        """Return how containers of the image run, as the Dockerfile says it."""
+        """Return the settings of containers of the image, the same as those in the Dockerfile."""
         given = self._base.config.settings
         variables = variables_of(self._base.config)
         variables["PATH"] = f"/{_ENVIRONMENT}/bin:{variables['PATH']}"
@@ -217,7 +217,7 @@ def _digest(*parts: str) -> str:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Return what a file and all links to it have in common; None for a link to nothing."""
+    """Return the identity that a file shares with all links to it; None for a broken link."""
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -233,7 +233,7 @@ def _add_id(layer: LayerWriter, name: str, text: str, line: str) -> None:
 
 
 def _move_scripts(library: Path, target: Path) -> None:
-    """Move the programs of packages to where the environment has them; they name its Python."""
+    """Move the scripts of packages to the folder of the environment, and make them run its Python."""
     target.mkdir(parents=True, exist_ok=True)
     source = library / "bin"
     for path in sorted(source.iterdir()) if source.is_dir() else ():
@@ -247,12 +247,12 @@ def _move_scripts(library: Path, target: Path) -> None:
 
 
 def _forget(path: Path) -> None:
-    """Remove a file of a package that has the path of this build, so that the same inputs give the same layer."""
+    """Remove a file of a package that contains the path of this build: the same inputs must produce the same layer."""
     if b"file://" in path.read_bytes():
         path.unlink()
         record = path.with_name("RECORD")
         lines = record.read_text(encoding="utf-8").splitlines(keepends=True)
-        record.unlink()  # first: it may be a link to a file of uv's cache
+        record.unlink()  # unlink first: it may be a hard link to a file of uv's cache
         record.write_text("".join(line for line in lines if f"/{path.name}," not in line), encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""Base images that are read without running them: their layers, and the Python that they have.
+"""Base images, inspected without running them: their layers and their Python.
 
 A base image comes from a registry, or from an OCI archive or folder on the disk of the service.
 """
@@ -47,10 +47,10 @@ class BaseImage(msgspec.Struct, frozen=True, rename="camel"):
     """A base image.
 
     Attributes:
-        name: the reference or path that it was requested by.
+        name: the reference or path in the request.
         digest: digest of its manifest.
         config: its configuration.
-        layers: its layers, the lowest first.
+        layers: its layers, lowest first.
         python: its Python.
         interpreter: path of the Python executable, without links.
         has_java: whether its `PATH` has a Java runtime.
@@ -77,7 +77,7 @@ def variables_of(config: ImageConfig) -> dict[str, str]:
 
 
 def is_path(base: str) -> bool:
-    """Return whether a base image is named by a path of an archive or folder, not by a reference."""
+    """Return whether a base image is given as a path of an archive or folder, not as a reference."""
     return base.startswith(("/", "./", "../", "~"))
 
 
@@ -86,7 +86,7 @@ class BaseImages:
 
     Args:
         blobs: receives their contents.
-        folder: receives what was found in them, by digest.
+        folder: receives the description of each image, by digest.
     """
 
     def __init__(self, blobs: BlobStore, folder: Path) -> None:
@@ -125,7 +125,7 @@ class BaseImages:
         return manifest, digest_of(text)
 
     def _of_path(self, name: str) -> tuple[Manifest, str]:
-        """Return the manifest of an OCI layout, whose contents are then in the blob store."""
+        """Store the contents of an OCI layout in the blob store, and return its manifest."""
         path = Path(name).expanduser()
         if path.is_dir():
             return self._of_layout(path, name)
@@ -210,7 +210,7 @@ class BaseImages:
         return config
 
     def _read_layer(self, name: str, layer: Layer, files: ImageFiles, cancellation: Cancellation) -> None:
-        """Apply a layer to the files of its image, and compare it with its digest."""
+        """Apply a layer to the files of its image, and verify its digest."""
         media_type, digest = layer.content.media_type, layer.content.digest
         where = f"The base image {name} cannot be read: its layer {digest} ({media_type})"
         if media_type not in {LAYER, LAYER_GZIP}:
@@ -247,7 +247,7 @@ def _python(image: str, files: ImageFiles, folders: list[str]) -> tuple[str, str
     """Return the path of the Python of an image, and its version.
 
     Raises:
-        BuildError: there is none, or it is too old.
+        BuildError: the image has no Python, or its Python is too old.
     """
     interpreter = files.program("python3", folders)
     if interpreter is None or not interpreter.isprintable():

@@ -34,7 +34,7 @@ class BlobStore:
         self.folder = folder
 
     def path(self, digest: str) -> Path:
-        """Return the file of a content.
+        """Return the path for content.
 
         Raises:
             BuildError: the digest is not a SHA-256 digest.
@@ -44,7 +44,7 @@ class BlobStore:
         return self.folder / digest.removeprefix("sha256:")
 
     def has(self, content: Descriptor) -> bool:
-        """Return whether a content is here. It counts as in use from now on."""
+        """Return whether content is stored, and mark it as recently used."""
         path = self.path(content.digest)
         try:
             is_whole = path.stat().st_size == content.size
@@ -64,10 +64,10 @@ class BlobStore:
         return self.path(content.digest).read_bytes()
 
     def add(self, content: Descriptor, chunks: Iterable[bytes]) -> None:
-        """Store a content.
+        """Store content.
 
         Raises:
-            BuildError: the chunks are not the content.
+            BuildError: the chunks do not match the digest and size.
         """
         with self.writing() as file:
             digest, size = hashlib.sha256(), 0
@@ -82,7 +82,7 @@ class BlobStore:
             self.keep(file, content.digest)
 
     def add_bytes(self, content: bytes, media_type: str) -> Descriptor:
-        """Store a content in memory and return its descriptor."""
+        """Store bytes and return their descriptor."""
         found = Descriptor(media_type, digest_of(content), len(content))
         if not self.has(found):
             self.add(found, [content])
@@ -90,7 +90,7 @@ class BlobStore:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[BinaryIO]:
-        """Yield a temporary file in the folder, which is removed unless `keep` names it."""
+        """Yield a temporary file in the folder, which is removed unless `keep` renames it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=self.folder, prefix="partial-", delete=False) as file:
             try:
@@ -99,7 +99,7 @@ class BlobStore:
                 Path(file.name).unlink(missing_ok=True)
 
     def keep(self, file: BinaryIO, digest: str) -> None:
-        """Name a temporary file by the digest of its content."""
+        """Keep a temporary file under the digest of its content."""
         file.flush()
         Path(file.name).rename(self.path(digest))
 
@@ -120,7 +120,7 @@ class BlobStore:
         return {path, *(self.path(each.digest) for each in (manifest.config, *manifest.layers))}
 
     def chunks(self, content: Descriptor) -> Iterator[bytes]:
-        """Yield a content in parts."""
+        """Yield content in chunks."""
         with self.path(content.digest).open("rb") as file:
             while chunk := file.read(_CHUNK_BYTES):
                 yield chunk

@@ -1,7 +1,7 @@
-"""Images without a Docker engine: layers on top of a base image that was never run here.
+"""Images without a Docker engine: layers on top of a base image, which is not run.
 
-An image has the layers of its base, one of packages, one of the scoring runtime, one of models, and one of the rest of
-the application. Each has the same bytes for the same inputs. Packages are installed by `uv` for the Python of the base
+An image has the layers of its base, and one each for packages, the scoring runtime, models, and the rest of the
+application. Each has the same bytes for the same inputs. Packages are installed by `uv` for the Python of the base
 image, into a virtual environment that refers to it by its path.
 """
 
@@ -62,7 +62,7 @@ class DaemonlessBuilder:
         return self._base(base, log, cancellation).python
 
     def _base(self, name: str, log: Log, cancellation: Cancellation) -> BaseImage:
-        """Return a base image. A build asks for it once, so that all of it has the same one."""
+        """Return the base image of a build. It is resolved once per build, so that all steps use the same image."""
         found = self._bases_of_builds.get(cancellation)
         if found is None or found.name != name:
             found = self._bases_of_builds[cancellation] = self._bases.get(name, log, cancellation)
@@ -116,7 +116,7 @@ class DaemonlessBuilder:
         image: ImageBuild,
         known: Mapping[str, str],
     ) -> None:
-        """Push an image. Contents that another repository of the registry has are shared, not sent.
+        """Push an image. Contents that another repository of the registry has are mounted, not sent.
 
         Args:
             known: repositories of contents of the base image, by digest.

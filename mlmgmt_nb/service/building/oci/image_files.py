@@ -1,4 +1,4 @@
-"""The files of an image that say what it has: programs, Python's library, users, and all links that lead to them."""
+"""The files of an image that describe it: programs, Python's library, users, and all links that lead to them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _Entry(msgspec.Struct, frozen=True):
 
 
 class ImageFiles:
-    """The files of interest of an image, as its layers leave them."""
+    """The files of interest of an image, after all layers are applied."""
 
     def __init__(self) -> None:
         self._entries: dict[str, _Entry] = {}
@@ -70,7 +70,7 @@ class ImageFiles:
             return _Entry(member.link)
         if member.kind not in {"file", "hardlink"} or _OF_INTEREST.fullmatch(path) is None:
             return None
-        if member.kind == "hardlink":  # a second name of a file, which outlives the first
+        if member.kind == "hardlink":  # another name of the file, which remains if the first is removed
             target = posixpath.normpath(f"/{member.link}").lstrip("/")
             return added.get(target) or self._entries.get(target) or _Entry()
         if path not in _TEXTS:
@@ -80,13 +80,13 @@ class ImageFiles:
         return _Entry(text=content.decode(errors="replace") if len(content) <= _TEXT_BYTES else "")
 
     def _replace(self, path: str, *, with_folder: bool = False) -> None:
-        """Remove what the layers below have at a path; a folder keeps what is in it."""
+        """Remove the entry that the layers below have at a path, with its content unless the new entry is a folder."""
         self._entries.pop(path, None)
         if not with_folder:
             self._empty(path)
 
     def _empty(self, folder: str) -> None:
-        """Remove what the layers below have in a folder."""
+        """Remove the content that the layers below have in a folder."""
         if folder in self._folders:
             self._folders.discard(folder)
             prefix = f"{folder}/" if folder else ""
@@ -101,11 +101,11 @@ class ImageFiles:
         return self._entries.get(path, _Entry()).text
 
     def program(self, name: str, folders: list[str]) -> str | None:
-        """Return the path of a program, without links, as `PATH` finds it."""
+        """Return the path of a program, with links resolved, as `PATH` finds it."""
         return next(filter(None, (self._resolved(posixpath.join(folder, name)) for folder in folders)), None)
 
     def library_of(self, interpreter: str) -> tuple[str, str]:
-        """Return the folder of the libraries of a Python, and its version; empty without a library."""
+        """Return the folder of the libraries of a Python, and its version; the version is empty without a library."""
         library = posixpath.join(posixpath.dirname(posixpath.dirname(interpreter)), "lib/").lstrip("/")
         found = re.compile(re.escape(library) + rf"python({_VERSION})/os\.py")
         versions = {match[1] for path in self._entries if (match := found.fullmatch(path))}
@@ -136,12 +136,12 @@ class ImageFiles:
 
 
 def _above(path: str) -> Iterator[str]:
-    """Yield the folders that a path is in, the root as an empty path."""
+    """Yield the parent folders of a path; the root is the empty path."""
     while path:
         path = path.rpartition("/")[0]
         yield path
 
 
 def number(version: str) -> tuple[int, ...]:
-    """Return a version as numbers, to compare it."""
+    """Return a version as numbers, for comparison."""
     return tuple(map(int, version.split(".")))

@@ -1,4 +1,4 @@
-"""Layers of images: reproducible archives of files, and a cache of layers by what they are made from."""
+"""Layers of images: reproducible archives of files, and a cache of layers by their inputs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mlmgmt_nb.service.building.oci.media import LAYER, LAYER_GZIP, Descriptor, 
 __all__ = ["LayerCache", "LayerWriter", "writing_layer"]
 
 _COMPRESSION = 3
-"""Level of gzip: beyond it, packages get hardly smaller, and a new image waits for it."""
+"""Level of gzip: higher levels make packages hardly smaller, and delay new images."""
 
 
 class LayerWriter:
@@ -58,7 +58,7 @@ class LayerWriter:
             path: the file or folder.
             name: its name in the image.
             owner: user and group id.
-            keep: decides on each file and link.
+            keep: returns whether to add a file or link.
         """
         if path.is_dir() and not path.is_symlink():
             self.folder(name, owner)
@@ -89,7 +89,7 @@ class LayerWriter:
 
 
 class _Hashing(io.RawIOBase):
-    """A file to write to that hashes what passes through it."""
+    """A writable file that hashes the bytes written to it."""
 
     def __init__(self, target: IO[bytes]) -> None:
         self._target = target
@@ -116,7 +116,7 @@ def writing_layer(blobs: BlobStore, made: list[Layer], *, is_compressed: bool = 
     Args:
         blobs: receives the layer.
         made: receives its descriptor.
-        is_compressed: whether the layer is compressed: models rarely get smaller, and take long.
+        is_compressed: whether to compress the layer: models rarely get smaller, and compressing them takes long.
     """
     with blobs.writing() as file:
         stored = _Hashing(file)
@@ -137,7 +137,7 @@ class LayerCache:
     """Layers by a key of all of their inputs. Threads and processes may share it.
 
     Args:
-        blobs: has the layers.
+        blobs: the store with the layers.
         folder: receives a file for each key.
     """
 
@@ -146,7 +146,7 @@ class LayerCache:
         self._folder = folder
 
     def get(self, key: str, make: Callable[[], Layer]) -> tuple[Layer, bool]:
-        """Return a layer, and whether it was here; make it otherwise."""
+        """Return a layer, and whether it was in the cache; make it if it was not."""
         self._folder.mkdir(parents=True, exist_ok=True)
         known = self._folder / f"{key}.json"
         with FileLock(self._folder / f"{key}.lock", mode=0o600):

@@ -34,7 +34,7 @@ __all__ = [
 
 _OCI = "application/vnd.oci.image"
 _MOST_INDEXES = 4
-"""Limit for indexes in indexes."""
+"""Limit for documents that are read to find a manifest: an index may name another index."""
 _DOCKER = "application/vnd.docker.distribution.manifest"
 MANIFEST = f"{_OCI}.manifest.v1+json"
 INDEX = f"{_OCI}.index.v1+json"
@@ -101,7 +101,7 @@ class Index(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class RunSettings(msgspec.Struct, frozen=True, rename="pascal"):
-    """How containers of an image run. The names are Docker's."""
+    """The settings of containers of an image. The names are Docker's."""
 
     env: list[str] | None = None
     exposed_ports: dict[str, Any] | None = None
@@ -131,7 +131,7 @@ class ImageConfig(msgspec.Struct, frozen=True):
 
 
 class _Kind(msgspec.Struct, rename="camel"):
-    """The part of a document that says its type. Older OCI documents lack it."""
+    """The media type in a document. Older OCI documents lack it."""
 
     media_type: str = ""
     manifests: Any = None
@@ -155,15 +155,15 @@ def machine() -> str:
 
 
 def select_manifest(document: bytes, what: str, read: Callable[[Descriptor], bytes]) -> bytes:
-    """Return the manifest that a document is, or that an index leads to, for Linux on this machine's architecture.
+    """Return the manifest for Linux on this machine's architecture: the document itself, or one that an index names.
 
     Args:
         document: a manifest, or an index, which may contain others.
-        what: the image, as the begin of a sentence.
+        what: the image, as the beginning of a sentence.
         read: returns a document that an index names.
 
     Raises:
-        BuildError: there is none.
+        BuildError: no manifest fits this machine.
     """
     try:
         for _ in range(_MOST_INDEXES):
@@ -180,7 +180,7 @@ def select_manifest(document: bytes, what: str, read: Callable[[Descriptor], byt
 
 
 def _of_this_platform(index: Index, what: str) -> Descriptor:
-    """Return the entry for this platform, or the first one that is for all: archives do not name platforms."""
+    """Return the entry for this platform, or else the first entry without a platform, as archives have."""
     known = [each for each in index.manifests if each.media_type in MANIFESTS | INDEXES]
     here = [each for each in known if each.platform in (Platform("linux", machine()), None)]
     if not here:

@@ -21,7 +21,7 @@ _CHECK_SECONDS = 3.0
 _CHUNK_BYTES = 2**20
 _MOST_CHARACTERS = 500
 _ODD = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
-"""Errors that `dxf` raises for responses that no registry sends: without a header, or with another type of value."""
+"""Errors that `dxf` raises for invalid responses, which lack a header or have a value of another type."""
 _DOCKER_HUB = "registry-1.docker.io"
 
 
@@ -58,7 +58,7 @@ class Repository:
             raise BuildError(
                 "NoCredentials", f"The credentials for {self.host} cannot be read: {error}. Run `docker login`."
             ) from error
-        # Credential helpers give names with capitals, the file has them without.
+        # Credential helpers return capitalized names; the file has names in lower case.
         login = {name.lower(): value for name, value in found.items()}
         if login.get("identitytoken"):
             raise BuildError(
@@ -73,7 +73,7 @@ class Repository:
         """Return the manifest of a tag or digest, for Linux on this machine's architecture.
 
         Raises:
-            BuildError: it does not exist, or not for this platform.
+            BuildError: the manifest does not exist, or not for this platform.
         """
         name = f"{self.name}{'@' if reference.startswith('sha256:') else ':'}{reference}"
         return select_manifest(
@@ -89,10 +89,10 @@ class Repository:
         return content
 
     def pull(self, content: Descriptor, blobs: BlobStore, log: Log, cancellation: Cancellation) -> None:
-        """Store a content unless it is here.
+        """Pull content into the store unless it has the content.
 
         Raises:
-            BuildError: it cannot be pulled, or is damaged.
+            BuildError: the content cannot be pulled, or is damaged.
         """
         if blobs.has(content):
             return
@@ -101,13 +101,13 @@ class Repository:
             blobs.add(content, _checked(self._client.pull_blob(content.digest, chunk_size=_CHUNK_BYTES), cancellation))
 
     def push(self, content: Descriptor, blobs: BlobStore, cancellation: Cancellation, other: str | None = None) -> bool:
-        """Send a content unless the registry has it; return whether it was sent.
+        """Send content unless the registry has it; return whether it was sent.
 
         Args:
-            other: name of another repository that may have the content: a registry with both shares it between them.
+            other: name of another repository that may have the content, to mount it from if it is in the same registry.
 
         Raises:
-            BuildError: it cannot be pushed.
+            BuildError: the content cannot be pushed.
         """
         with self._registry_errors(f"{self.name} cannot be pushed"):
             if self._has(content.digest):
@@ -119,7 +119,7 @@ class Repository:
         return True
 
     def _mount(self, content: Descriptor, other: str) -> bool:
-        """Have the registry share a content of another repository; return False if it does not."""
+        """Mount content of another repository of the registry; return False if the registry does not do this."""
         import requests
         from dxf import exceptions
 
@@ -140,12 +140,12 @@ class Repository:
             if error.response.status_code == 404:
                 return False
             raise
-        except (KeyError, ValueError):  # it is there, without a Content-Length
+        except (KeyError, ValueError):  # the content exists; the response lacks a Content-Length
             return True
         return True
 
     def push_manifest(self, tag: str, manifest: bytes) -> None:
-        """Name an image whose contents the registry has.
+        """Push the manifest of an image whose contents the registry has, and tag it.
 
         Raises:
             BuildError: the registry refused it.
@@ -174,7 +174,7 @@ class Repository:
 
 
 class _SizedReader:
-    """Parts of a content with a known size, so that the request has a `Content-Length`."""
+    """Chunks of content of known size, so that the request has a `Content-Length`."""
 
     def __init__(self, chunks: Iterator[bytes], size: int) -> None:
         self._chunks = chunks
@@ -207,7 +207,7 @@ def _client(host: str, path: str, login: Callable[[], tuple[str, str] | None], *
     from dxf import DXF, DXFBase
 
     class Client(DXF):
-        """A client that also signs in without TLS, on this machine."""
+        """A client that also signs in without TLS, to registries of this machine."""
 
         def sign_in(self, response: Any) -> None:
             found = login()
@@ -226,10 +226,10 @@ def _client(host: str, path: str, login: Callable[[], tuple[str, str] | None], *
 
 
 def check_registry(registry: str) -> None:
-    """Check that a registry responds, with or without a path after its host.
+    """Check that a registry responds. Its name may have a path after the host.
 
     Raises:
-        BuildError: it does not.
+        BuildError: it does not respond.
     """
     import requests
 
@@ -248,7 +248,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _reason(response: Any) -> str:
-    """Return the registry's own words for a refusal."""
+    """Return the reason that the registry gives for a refusal."""
     with contextlib.suppress(*_ODD):
         first = response.json()["errors"][0]
         return f"{first['code']}: {first['message']}"[:_MOST_CHARACTERS]

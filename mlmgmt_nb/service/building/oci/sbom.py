@@ -18,7 +18,7 @@ SBOM = "sbom.cdx.json"
 
 
 def sbom(context: Path, base: str, digest: str) -> str:
-    """Return what an image has: the base image, packages with the hashes of their files, the runtime, and models.
+    """Return the components of an image: the base image, packages with the hashes of their files, runtime and models.
 
     Args:
         context: the build context.

@@ -14,10 +14,10 @@ _TESTS = r"[/\\]tests?[/\\]"
 
 
 def compile_packages(environment: Path, cancellation: Cancellation) -> None:
-    """Compile the packages of an environment, so that no replica has to, however it is started.
+    """Compile the packages of an environment, so that replicas do not have to.
 
-    Their tests are left out: they are half of the files of NumPy, pandas, SciPy and scikit-learn, and no driver imports
-    them. A file that does not compile, such as a template, is skipped; an import of it says why.
+    The tests of packages are left out: they are half of the files of NumPy, pandas, SciPy and scikit-learn, and drivers
+    do not import them. A file that does not compile, such as a template, is skipped; importing it reports the error.
 
     Args:
         environment: folder of the virtual environment.

@@ -79,7 +79,7 @@ def check_python(file: CondaFile) -> None:
     """Check that the scoring runtime supports a Python version that a conda file admits.
 
     Raises:
-        BuildError: it supports none of them.
+        BuildError: the scoring runtime supports none of these versions.
     """
     if not _admitted(file):
         message = f"condaEnvFile: {', '.join(file.pythons)!r}: the scoring runtime needs Python 3.11 or newer."
@@ -87,7 +87,7 @@ def check_python(file: CondaFile) -> None:
 
 
 def local_packages(file: CondaFile) -> LocalPackages:
-    """Return the packages that compute `local` installs, with pip, on a Python of this machine.
+    """Return the packages that compute `local` installs with pip, for a Python of this machine.
 
     Raises:
         BuildError: compute `local` cannot serve the file; the message lists all problems.

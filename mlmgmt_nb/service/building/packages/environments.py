@@ -32,7 +32,7 @@ PINNED = ".pinned"
 """Suffix of files with the lock of requirements."""
 _LOCK_SECONDS = 0.5
 _NEEDED = {"werkzeug": {"markupsafe"}, "pyspark": {"py4j"}}
-"""Packages that those need which are added in any version, and may not be installed here."""
+"""Dependencies of packages that are added in any version; these packages may not be installed on this machine."""
 _FORMAT = "2"
 """Version of the cache; changes when environments of earlier releases must not be reused."""
 
@@ -47,7 +47,7 @@ class Platform(Protocol):
 
 
 def import_failure(interpreter: str, modules: Sequence[str]) -> str | None:
-    """Return why a Python cannot import some modules; None if it can."""
+    """Return the error of a Python that cannot import some modules; None if it can."""
     check = [interpreter, "-c", f"import {', '.join(modules)}"]
     try:
         done = subprocess.run(check, capture_output=True, text=True, timeout=60, check=False, cwd=Path.home())
@@ -214,7 +214,7 @@ class Environments:
 
 
 def _earlier_lock(path: Path, log: Log) -> Lock | None:
-    """Return the lock of an earlier build; None if there is none, or if the file is damaged."""
+    """Return the lock of an earlier build; None if its file does not exist or is damaged."""
     try:
         lock = Lock(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

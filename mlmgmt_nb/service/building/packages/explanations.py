@@ -70,7 +70,7 @@ def explanation(output: str, requirements: Sequence[str], platform: str, runtime
         output: the output of `uv`.
         requirements: the requirements as the user wrote them.
         platform: the target Python and platform, in words.
-        runtime: the packages that the scoring runtime needs, which the user did not write.
+        runtime: the packages that the scoring runtime needs, which the user did not request.
     """
     causes = " ".join(_CAUSE.sub("", output[_start_of_error(output) :]).partition("\nhint:")[0].split())
     built = _BUILT.search(output)
@@ -88,7 +88,7 @@ def explanation(output: str, requirements: Sequence[str], platform: str, runtime
 
 
 def _origin(sentence: str, requirements: Iterable[str], runtime: Collection[str]) -> str:
-    """Return where the package of a sentence comes from, if the user did not write it."""
+    """Return the origin of the package in a sentence, if the user did not request it."""
     name = re.match(r"[\w.-]*", sentence)
     if name is None or name[0] not in set(runtime).difference(map(project_name, _names(requirements))):
         return ""

@@ -1,4 +1,4 @@
-"""Whether a Python already has what requirements ask for, so that it needs no environment of its own."""
+"""Check whether a Python already has the required packages, so that it needs no separate environment."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ print(json.dumps(found))
 
 
 def has_all(interpreter: str, lines: Sequence[str]) -> bool:
-    """Return whether a Python has exactly the versions that all lines ask for."""
+    """Return whether all lines require exact versions and a Python has all of them."""
     pins = pins_of(lines)
     if pins is None:
         return False
@@ -38,7 +38,7 @@ def has_all(interpreter: str, lines: Sequence[str]) -> bool:
 
 
 def pins_of(lines: Sequence[str]) -> dict[str, str] | None:
-    """Return the versions that requirements ask for, by name; None if some line does not ask for one exact version."""
+    """Return the required versions, by name; None if some line does not require one exact version."""
     pins = {}
     for line in lines:
         text = line.partition(" #")[0].strip()

@@ -65,7 +65,7 @@ class Lock:
             pins: the pinned hashes, by package name, path or URL.
 
         Raises:
-            BuildError: no file of a package is left.
+            BuildError: a package has no file left.
         """
         import tomlkit
 

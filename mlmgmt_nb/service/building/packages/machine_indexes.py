@@ -1,6 +1,6 @@
-"""The package indexes that the configuration of a machine names, as options of a requirements file.
+"""The package indexes in the configuration of a machine, as options of a requirements file.
 
-They come before those of the requirements: a name that the index of a company has is never taken from another index.
+They come before the indexes of the requirements: a package that a company's own index has is not taken from another.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PIP_OPTIONS = ("index-url", "extra-index-url", "find-links", "trusted-host")
 
 
 class PipConfigError(ValueError):
-    """A text is not a configuration file of pip."""
+    """The text is not a configuration file of pip."""
 
 
 def options_of_uv(environment: Mapping[str, str]) -> list[Option]:
@@ -39,7 +39,7 @@ def options_of_uv(environment: Mapping[str, str]) -> list[Option]:
 
 
 def _with_login(value: str, environment: Mapping[str, str]) -> str:
-    """Return the URL of `NAME=URL` with the login that the variables of this name have."""
+    """Return the URL of `NAME=URL`, with the login from the variables for this name."""
     found = _NAMED.fullmatch(value)
     if not found:
         return value
@@ -55,7 +55,7 @@ def options_of_pip(text: str) -> list[Option]:
     """Return the indexes, folders on servers and trusted hosts in a configuration file of pip.
 
     Raises:
-        PipConfigError: it is not one; the message contains nothing of it.
+        PipConfigError: the text is not a configuration file; the message does not repeat any of it.
     """
     parser = configparser.RawConfigParser()
     try:
@@ -77,6 +77,6 @@ def _pip_options(found: Mapping[str, str]) -> Iterator[Option]:
         yield Option(0, "--no-index")
     for name in _PIP_OPTIONS:
         for value in found.get(name, "").split():
-            # A folder is one of the image, where pip itself finds it.
+            # A local folder is a folder in the image; pip reads that option itself.
             if name != "find-links" or not is_local(value):
                 yield Option(0, f"--{name}", value)

@@ -35,7 +35,7 @@ from mlmgmt_nb.service.files.logs import Log
 __all__ = ["RequestedPackages", "requested_packages"]
 
 _OF_BUILDS = frozenset({"--trusted-host", "--find-links", "--no-index", "--pre", "--only-binary"})
-"""Options that hold for the build requirements of source archives, beside the index."""
+"""Options that apply to the build requirements of source archives, in addition to the index."""
 
 
 class RequestedPackages(msgspec.Struct, kw_only=True):
@@ -103,10 +103,10 @@ class RequestedPackages(msgspec.Struct, kw_only=True):
         return "".join(f"{line}\n" for line in [*self._build_options(), *lines])
 
     def _build_options(self) -> list[str]:
-        """Return the options that say where pip takes the build requirements of source archives from.
+        """Return the options for the sources of the build requirements of source archives.
 
-        The packages themselves need none of them: they are locked. pip has no order of indexes, so with more than one
-        it may ask none.
+        The packages themselves do not need these options: they are locked. pip does not order its indexes, so if there
+        are several, it must not use any.
         """
         options = list(dict.fromkeys(_line(option) for option in self.requested.options if option.name in _OF_BUILDS))
         if self.requested.has_several_indexes:
@@ -115,10 +115,10 @@ class RequestedPackages(msgspec.Struct, kw_only=True):
         return [*options, *([f"--index-url {without_login(index[-1])}"] if index else [])]
 
     def check_logins(self) -> None:
-        """Check that each host has one login, which is what pip can be given beside the lock.
+        """Check that each host has one login: with a lock, pip gets its logins by host.
 
         Raises:
-            BuildError: a host has several.
+            BuildError: a host has several logins.
         """
         if hosts := self.requested.hosts_with_several_logins:
             raise BuildError(
@@ -131,7 +131,7 @@ class RequestedPackages(msgspec.Struct, kw_only=True):
         """Check that pip can build the source archives of a lock without taking anything from a wrong index.
 
         Raises:
-            BuildError: it cannot, as there are several indexes.
+            BuildError: it cannot, because there are several indexes.
         """
         if self.requested.has_several_indexes and not self.requested.has("--find-links") and lock.sources:
             raise BuildError(
@@ -142,7 +142,7 @@ class RequestedPackages(msgspec.Struct, kw_only=True):
             )
 
     def unlocked_pip_file(self, folder: Path) -> str:
-        """Return the requirements file of an image whose packages conda affects.
+        """Return the requirements file of an image with conda packages.
 
         Args:
             folder: the build context; the constraints are written to it.

@@ -31,7 +31,7 @@ class LockedPackages(NamedTuple):
     """The packages of a Docker image.
 
     Attributes:
-        recipe: the recipe, which says whether conda installs some.
+        recipe: the recipe, with `conda` set if conda installs packages.
         requirements: the content of the requirements file.
         requested: the packages that were requested, with indexes and logins.
     """

@@ -1,4 +1,4 @@
-"""The Python of a base image, which packages are resolved for."""
+"""The Python of a base image, for which packages are resolved."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mlmgmt_nb.contract.resolving import resolve
 __all__ = ["ARCHITECTURES", "Python"]
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
-"""Machines as Python names them, and as images do."""
+"""The name of an architecture in images, by its name in Python."""
 
 
 class Python(msgspec.Struct, frozen=True):

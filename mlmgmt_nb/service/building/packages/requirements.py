@@ -38,7 +38,7 @@ __all__ = [
 
 _SENT = re.compile(rf"(?:\./)?{PACKAGES.pattern}/(?!\.\.?$)[^/]+")
 _MOST_OPEN = 20
-"""Limit for files that include each other: a server can name another one without end."""
+"""Limit for nested includes of files: without it, a server could name further files endlessly."""
 _INDEXES = ("--index-url", "--extra-index-url")
 
 
@@ -100,12 +100,12 @@ class RequirementSet(msgspec.Struct, kw_only=True):
 
     @property
     def has_own_indexes(self) -> bool:
-        """Return whether packages may come from other places than the default index."""
+        """Return whether packages may come from sources other than the default index."""
         return any(option.name in (*_INDEXES, "--find-links", "--no-index") for option in self.options)
 
     @property
     def has_several_indexes(self) -> bool:
-        """Whether packages may come from more than one index."""
+        """Return whether packages may come from more than one index."""
         return self.has("--extra-index-url") and not self.has("--no-index")
 
     @property
@@ -141,7 +141,7 @@ class RequirementSet(msgspec.Struct, kw_only=True):
 
     @property
     def logins(self) -> dict[str, tuple[str, str]]:
-        """Return the user and password of each host for which an option or requirement has them."""
+        """Return the user and password of each host that has a login in an option or requirement."""
         return dict(self._logins())
 
     @property
@@ -252,7 +252,7 @@ class RequirementsReader:
             self._open.pop()
 
     def _text(self, url: str, where: str) -> str | None:
-        """Return the text of a file that another one includes; None if it was not sent."""
+        """Return the text of a file that another file includes; None if it was not sent."""
         if not is_local(url):
             path = self._fetch(url, "included requirements")
             text = path.read_text(encoding="utf-8", errors="replace")

@@ -27,16 +27,16 @@ _COMPANIONS = {
     "azureml-model-management-sdk": ["numpy", "pandas"],
     "azureml-requirements": ["numpy", "pandas"],
 }
-"""Packages that were installed beside those of 2017, by them or by the base images, and that schemas use."""
+"""Packages that came with those of 2017, as dependencies or in the base images, and that schemas use."""
 _EXTRAS = {"numpy-support": "numpy", "pandas-support": "pandas"}
 """Packages that extras of `inference-schema` install."""
 _MODULES = {
     "inference-schema": "inference_schema",
     "azureml-inference-server-http": "azureml_inference_server_http",
 }
-"""Modules that replace packages outside of the SDK."""
+"""Modules that replace packages that are not part of the SDK."""
 _RETIRED_INDEX = re.compile(r"https?://azureml(?:downloads|sdktestpypi)\.")
-"""Places of SDK packages that no longer exist."""
+"""URLs of indexes of SDK packages that no longer exist."""
 _SDK = frozenset(
     [
         "azureml-core",
@@ -63,11 +63,11 @@ _SDK = frozenset(
 )
 """Packages of the SDK of 2018 to 2025."""
 _WORKS_SINCE = {
-    # without `pkg_resources`, which Python no longer includes
+    # The first release that does not import `pkg_resources`, which Python no longer includes.
     **dict.fromkeys(_SDK, "1.60"),
-    # without a bound that selects a wrapt that needs `inspect.formatargspec`, which Python 3.11 removed
+    # The first release that allows a wrapt without `inspect.formatargspec`, which Python 3.11 removed.
     "inference-schema": "1.7.1",
-    "azureml-inference-server-http": "0.8",  # with the module `api`, which drivers import
+    "azureml-inference-server-http": "0.8",  # the first release with the module `api`, which drivers import
 }
 """First releases that install and import on the Python versions of the runtime, by package."""
 
@@ -121,7 +121,7 @@ def _replacement(requirement: Requirement) -> str | None:
 
 
 def working_releases(requirements: Iterable[Requirement]) -> list[Requirement]:
-    """Return constraints that keep the resolution from old releases, which it takes to get newer ones of others."""
+    """Return constraints that exclude old releases, which `uv` would select to get newer releases of other packages."""
     return [
         Requirement(requirement.number, f"{requirement.name}>={_WORKS_SINCE[requirement.name]}")
         for requirement in requirements
@@ -130,19 +130,19 @@ def working_releases(requirements: Iterable[Requirement]) -> list[Requirement]:
 
 
 def _shown(requirement: Requirement) -> str:
-    """Return a requirement without the query of its URL, which may be a signature."""
+    """Return a requirement without the query of its URL, which may contain a signature."""
     return requirement.spec.partition("?")[0] if requirement.location else requirement.spec
 
 
 def _project(requirement: Requirement) -> str:
-    """Return the project of a requirement; of a URL or path, from the name of its file."""
+    """Return the project of a requirement; for a URL or path, from its file name."""
     if requirement.name or not requirement.location:
         return requirement.name
     return project_name(urlsplit(requirement.location).path.rpartition("/")[2].partition("-")[0])
 
 
 def _admits_working(spec: str, since: str) -> bool:
-    """Return whether a requirement admits a release that works."""
+    """Return whether a requirement allows a release that works."""
     from packaging.requirements import InvalidRequirement
     from packaging.requirements import Requirement as Parsed
     from packaging.version import Version

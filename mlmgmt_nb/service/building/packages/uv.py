@@ -19,7 +19,7 @@ __all__ = ["UvError", "run_uv"]
 _TIMEOUT_SECONDS = 1800.0
 _MOST_OUTPUT = 200_000
 _LEFT_OUT = UV_INDEXES | {"UV_NO_VERIFY_HASHES"}
-"""Variables that do not hold for `uv`: the indexes are options of the requirements, and hashes are always checked."""
+"""Variables that `uv` does not get: the indexes are options of the requirements, and hashes are always checked."""
 _PACKAGES = "[mlmgmt] packages: "
 _BEGINS = re.compile(r"\s*(Downloading|Building) (\S+)(?: @ \S+)?( \([\w.]+\))?$")
 _ENDS = re.compile(r"\s*(?:Downloaded|Built) (\S+)")
@@ -36,7 +36,7 @@ class UvError(Exception):
 
 
 class _Installation:
-    """Turns the lines of `uv` about packages into progress lines of a build log. `uv` names only large packages."""
+    """Turns the output of `uv` about packages into progress lines of a build log. `uv` names only large packages."""
 
     def __init__(self, packages: int) -> None:
         self._count = f"{packages} package{'' if packages == 1 else 's'}"
@@ -75,7 +75,7 @@ def run_uv(
         variables: additional environment variables; they may contain passwords.
         log: receives the output.
         cancellation: cancellation of the build.
-        packages: number of packages that it installs, whose progress is logged; None if it does not install.
+        packages: number of packages to install, whose progress is logged; None if this run does not install.
 
     Raises:
         UvError: `uv` failed.

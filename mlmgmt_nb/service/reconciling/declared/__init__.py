@@ -1,13 +1,15 @@
-"""Services on computes that keep what they are told: we declare, observe and explain; pods are the cluster's.
+"""Services on declarative computes (clusters): this package declares and observes them; the cluster runs the pods.
 
-A round compares the declaration of each service with what its compute has. Differences are declared again: so a change,
-a rollback, an edit by hand and a new process all take the same way, and declaring the same again changes nothing.
+A round compares the declaration of each service with the state of its compute. If they differ, the service is declared
+again. This handles a change, a rollback, a manual edit and a new process in the same way; declaring the same state
+again changes nothing.
 
-- A rollout declares the target. It succeeds when only its replicas are left and all are ready. A certain cause ends it
-  at once, any cause after the time for starting; the next round declares what served before again.
+- A rollout declares the target. It succeeds when only its replicas are left and all are ready. It fails immediately for
+  a permanent cause, and for any cause after the start timeout; the next round declares the previous deployment again.
 - The number of replicas of an autoscaled service follows the load of its pods, unless the compute itself scales it.
-- A service without a deployment to serve, a deleted one, and one that nobody knows are removed from the compute.
-- While a compute does not respond, nothing is decided about it; services say so, and since when.
+- Services without a deployment, deleted services, and services that are not in the store are removed from the compute.
+- While a compute does not respond, its services stay as they are, except that rollouts may time out. The `error` of the
+  services shows the problem and since when it exists.
 
 reconciler    the pure step: desired and observed state -> actions
 desired       the desired state of a service

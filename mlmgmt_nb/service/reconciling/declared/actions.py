@@ -12,7 +12,7 @@ class Action(msgspec.Struct, frozen=True, tag=True):
 
 
 class Open(Action, frozen=True):
-    """Accept requests for the service here."""
+    """Accept requests for the service in this process."""
 
 
 class Route(Action, frozen=True):
@@ -24,13 +24,13 @@ class Release(Action, frozen=True):
 
 
 class Declare(Action, frozen=True):
-    """Tell the compute to keep a deployment of the service."""
+    """Declare a deployment of the service to the compute."""
 
     deployment_id: str
 
 
 class Scale(Action, frozen=True):
-    """Tell the compute to keep another number of replicas of the service."""
+    """Declare another number of replicas of the service to the compute."""
 
     replicas: int
 
@@ -51,4 +51,4 @@ class Fail(Action, frozen=True):
 
 
 class Forget(Action, frozen=True):
-    """Nothing of the deleted service is left."""
+    """Remove the deleted service from the store: the compute no longer has any of it."""

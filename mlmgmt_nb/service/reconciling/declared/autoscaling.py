@@ -51,7 +51,7 @@ class Autoscaling:
     ) -> ScaleState:
         load = compute.load(row.id) if state.replicas else Load(0, 0, 0.0)
         if load is None:
-            # Nothing is decided about an unknown load; what comes after it counts from then on.
+            # The load is unknown: decide nothing, and measure from now on.
             return msgspec.structs.replace(state, decided=moment, looked=moment, busy_seconds=0.0, calm_since=None)
         return decide(
             state,

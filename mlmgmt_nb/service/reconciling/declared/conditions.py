@@ -11,10 +11,10 @@ __all__ = ["error_of", "progress_line"]
 
 
 def error_of(service: Desired, error: ErrorResponse | None, observation: Observation) -> ErrorResponse | None:
-    """Return the error of a service with its current problem, if it has one, and otherwise without any.
+    """Return the error of a service, with its current problem if it has one.
 
     Args:
-        error: its current error.
+        error: the error in its row.
     """
     if observation.away is not None and observation.away_since is not None:
         since = f"{observation.away_since:%Y-%m-%d %H:%M:%S} UTC"
@@ -32,6 +32,6 @@ def error_of(service: Desired, error: ErrorResponse | None, observation: Observa
 
 
 def progress_line(seen: ObservedService) -> str:
-    """Return the line of the log with the ready pods of a rollout, and what the others wait for."""
+    """Return the log line with the number of ready pods of a rollout, and the reason for which the others wait."""
     why = " ".join(seen.cause.message.split()) if seen.cause else seen.waiting
     return f"[mlmgmt] pods ready {seen.ready}/{seen.replicas}" + (f": {why}" if why else "")

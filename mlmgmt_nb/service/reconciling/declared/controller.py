@@ -1,7 +1,7 @@
 """One round for the services on clusters: observe, decide, act.
 
-The decisions are pure and elsewhere (`reconciler`, `conditions`). What this module remembers only spares work, but for
-the beginning of rollouts: after a restart, their time starts again.
+The decisions are pure functions in `reconciler` and `conditions`. The state in this module only saves work, except for
+the start times of rollouts: after a restart of the service, they count from the restart.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _KEYS_SECONDS = 2.0
 
 
 class DeclaredController:
-    """Keeps the declarations of services as they should be.
+    """Reconciles the services on clusters.
 
     Args:
         computes: the clusters by id, as they are configured now.
@@ -64,13 +64,13 @@ class DeclaredController:
         self._division = Division(router)
 
     def push_keys(self, row: Row[Any]) -> None:
-        """Declare the new keys of a service at once."""
+        """Declare the new keys of a service immediately."""
         compute = self._computes.get(row.compute_id)
         if compute is not None and not compute.replace_keys(row.id, digests(row), _KEYS_SECONDS):
             self._recorder.log(row.id).line("[mlmgmt] the cluster has not confirmed the new keys yet")
 
     def stop(self) -> None:
-        """Stop listening for the services. What was declared stays: pods are the cluster's."""
+        """Stop accepting requests for the services. Declarations stay: the cluster keeps running the pods."""
         self._division.stop()
         for compute in self._computes.values():
             compute.stop()
@@ -115,7 +115,7 @@ class DeclaredController:
         return None if wanted is None or row.deleting else self._declarations.make(row, wanted)
 
     def _refuse(self, row: Row[Any], error: BuildError) -> None:
-        """End a rollout whose image cannot be declared. A service that runs already stays as it is."""
+        """End a rollout whose image cannot be declared. Without a rollout, the service stays as it is."""
         if row.target_id is not None:
             self._recorder.fail(row, error.code, error.message)
 
@@ -137,7 +137,7 @@ class DeclaredController:
         )
 
     def _report(self, row: Row[Any], service: Desired, observation: Observation) -> None:
-        """Record the current problem of a service, and log how many of its pods are ready and what others wait for."""
+        """Record the current problem of a service, and log the progress of its rollout."""
         error = error_of(service, row.error, observation)
         if row.error != error:
             self._recorder.set(row.id, error=error)
@@ -183,5 +183,5 @@ class DeclaredController:
 
 
 def _scale(row: Row[Any]) -> int | None:
-    """Return the desired number of replicas of an autoscaled service that no rollout changes."""
+    """Return the desired number of replicas of a service if its current deployment is autoscaled."""
     return replica_count(row.serving_spec, row.scale) if scaling(row.serving_spec) else None

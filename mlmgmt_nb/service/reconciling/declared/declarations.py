@@ -1,4 +1,4 @@
-"""Declarations from the rows of services and images."""
+"""Declarations, made from the rows of services and images."""
 
 from __future__ import annotations
 
@@ -86,10 +86,10 @@ def _bounds(spec: ServiceCreate) -> Bounds | None:
 
 
 def _secrets(row: Row[Any], more: Mapping[str, str]) -> dict[str, Mapping[str, str]]:
-    """Return the secrets of the current deployment and of the target: both may have replicas.
+    """Return the secrets of the current deployment and of the target, by deployment: both may have replicas.
 
     Args:
-        more: those that both have besides.
+        more: further secrets, which both get.
     """
     passed_on = {**more, **{name: os.environ[name] for name in _PASSED_ON if name in os.environ}}
     found: dict[str, Mapping[str, str]] = {row.deployment_id: passed_on | (row.serving_secrets or {})}

@@ -1,4 +1,4 @@
-"""The desired state of a service on a compute that keeps what it is told."""
+"""The desired state of a service on a declarative compute."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         serving: the current deployment, or None.
         target: the deployment that is being rolled out, or None.
-        fingerprint: that of the declaration of the target, or else of the current deployment.
-        replicas: desired number of replicas, if it follows the load and is our decision.
-        since: when the rollout began, in seconds on the clock of the step.
-        is_open: whether requests for it are accepted here.
-        is_divided: whether its candidate is to answer a share of the requests.
-        is_routed: whether the requests are divided now.
+        fingerprint: fingerprint of the declaration of the target, or else of the current deployment.
+        replicas: desired number of replicas, if this service autoscales it; None if it is fixed or the compute scales.
+        since: start time of the rollout, in seconds on the clock of the step.
+        is_open: whether this process accepts requests for the service.
+        is_divided: whether a share of the requests, or copies, should go to its candidate.
+        is_routed: whether the router divides the requests now.
     """
 
     service_id: str

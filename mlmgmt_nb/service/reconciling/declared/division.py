@@ -1,4 +1,4 @@
-"""The division of the requests of services on clusters: a router takes the place of the way to the pods."""
+"""The division of the requests of services on clusters: a router replaces the direct path to the pods."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ class Division:
 
     def __init__(self, router: Router) -> None:
         self._router = router
-        self._candidates: dict[str, Row[Any]] = {}  # by the ids of their services
+        self._candidates: dict[str, Row[Any]] = {}  # by the id of their service
 
     def see(self, rows: Iterable[Row[Any]]) -> None:
-        """Find the candidates among all services."""
+        """Update the candidates from all services."""
         self._candidates = {
             row.candidate_of: row for row in rows if row.candidate_of is not None and not row.deleting and row.port
         }
 
     def is_wanted(self, row: Row[Any]) -> bool:
-        """Return whether the candidate of a service is to get some of its requests, or copies."""
+        """Return whether the candidate of a service should get some of its requests, or copies."""
         return self._traffic(row) is not None
 
     def is_made(self, row: Row[Any]) -> bool:
@@ -44,7 +44,7 @@ class Division:
             self._router.divide(row.id, self._split(row, compute, traffic))
 
     def act(self, action: Route | Release, row: Row[Any], compute: DeclaredCompute) -> None:
-        """Begin or end the division. At any time, the router or the compute accepts connections."""
+        """Start or stop dividing requests. The router or the compute accepts connections at any time."""
         match action:
             case Route():
                 if (traffic := self._traffic(row)) is not None:

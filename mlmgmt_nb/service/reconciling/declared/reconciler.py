@@ -1,6 +1,6 @@
-"""The pure step `(desired, observed, now) -> actions` for computes that keep what they are told.
+"""The pure step `(desired, observed, now) -> actions` for declarative computes.
 
-The package has the rules.
+The docstring of the package has the rules.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def step(desired: Sequence[Desired], observation: Observation, now: float) -> li
     """Return the actions of this moment.
 
     Args:
-        desired: every service on the compute; others that it has are removed.
-        observation: what the compute has.
+        desired: every service on the compute; other services are removed from it.
+        observation: the observed state of the compute.
         now: seconds, on the clock of `Desired.since`.
     """
     if observation.away is not None:
@@ -46,7 +46,7 @@ def step(desired: Sequence[Desired], observation: Observation, now: float) -> li
 
 
 def _wait(service: Desired, cause: Cause, now: float) -> Iterator[Action]:
-    """Accept requests here, which are refused with the reason, until the compute responds again."""
+    """Accept requests in this process, which refuses them with the reason, until the compute responds again."""
     if service.fingerprint is not None and not service.is_open and not service.deleting:
         yield Open(service.service_id)
     yield from _give_up(service, cause, now)
@@ -76,7 +76,7 @@ def _service(service: Desired, seen: ObservedService, now: float) -> Iterator[Ac
 
 
 def _roll_out(service: Desired, target: str, seen: ObservedService, now: float) -> Iterator[Action]:
-    """Declare the target until the compute has it and all of its replicas are ready, or give the rollout up."""
+    """Declare the target until the compute has it and all of its replicas are ready, or end the rollout."""
     if seen.fingerprint != service.fingerprint:
         refused = seen.refused[1] if seen.refused and seen.refused[0] == service.fingerprint else None
         given_up = list(_give_up(service, refused, now))
@@ -88,7 +88,7 @@ def _roll_out(service: Desired, target: str, seen: ObservedService, now: float) 
 
 
 def _give_up(service: Desired, cause: Cause | None, now: float) -> Iterator[Action]:
-    """Fail a rollout for a cause that is certain, or for any after the time for starting."""
+    """Fail a rollout for a permanent cause, or for any cause after the start timeout."""
     if service.target is None or service.deleting:
         return
     if cause is not None and cause.is_certain:

@@ -1,4 +1,4 @@
-"""Services on computes that only run what we start: the reconciler decides on each replica.
+"""Services on computes whose replicas this service starts one by one (`local` and `docker`).
 
 reconciler   the pure step: desired and observed state -> actions
 desired      the desired state of a service, and its crashes

@@ -37,7 +37,7 @@ class Start(Action, frozen=True):
 
 
 class Adopt(Action, frozen=True):
-    """Make a ready or kept replica of a deployment that is the same, such as a candidate, one of a deployment."""
+    """Assign a ready or kept replica of an identical deployment, such as a candidate, to a deployment."""
 
     deployment_id: str
     replica_id: str
@@ -48,11 +48,11 @@ class Route(Action, frozen=True):
 
 
 class Release(Action, frozen=True):
-    """No longer divide the requests of the service."""
+    """Stop dividing the requests of the service."""
 
 
 class Show(Action, frozen=True):
-    """Let a replica accept the connections of its service, or leave them to the router. `at_service` says which."""
+    """Make a replica accept the connections of its service if `at_service`, or leave them to the router."""
 
     replica_id: str
     at_service: bool
@@ -78,7 +78,7 @@ class Kill(Action, frozen=True):
 
 
 class Succeed(Action, frozen=True):
-    """The rollout is complete: the target serves. `warning` is that of its replicas."""
+    """The rollout is complete: the target serves. `warning` is the warning of its replicas, if any."""
 
     warning: str | None = None
 
@@ -91,10 +91,10 @@ class Fail(Action, frozen=True):
 
 
 class Refuse(Action, frozen=True):
-    """Refuse the requests that wait at the socket, because the service has no replicas and none will be ready soon."""
+    """Refuse the requests that wait at the socket: the service has no replicas, and none will be ready soon."""
 
     message: str
 
 
 class Close(Action, frozen=True):
-    """Nothing of the service is left: close its socket and forget it."""
+    """Close the socket of a deleted service without replicas, and remove the service."""

@@ -65,7 +65,7 @@ class Autoscaling:
         room = replicas_that_fit(
             row.serving_spec, [(other.serving_spec, count) for other, count in neighbors], compute.capacity()
         )
-        if is_divided:  # a request at the router would not wake it
+        if is_divided:  # a request at the router would not wake the service
             auto = msgspec.structs.replace(auto, minimum=max(1, auto.minimum))
         auto = msgspec.structs.replace(auto, maximum=max(auto.minimum, 1, min(auto.maximum, room)))
         after = decide(
@@ -84,10 +84,10 @@ class Autoscaling:
             self._recorder.log(row.id).line(f"[mlmgmt] autoscaler: {row.scale} -> {after.replicas} replicas")
 
     def _neighbors(self, row: Row[Any], services: Iterable[Row[Any]]) -> list[tuple[Row[Any], int]]:
-        """Return the other services with replicas on a service's compute, each with its desired number of them.
+        """Return the other services with replicas on a service's compute, with the desired number of replicas of each.
 
-        Replicas that are kept for a rollback, also of the service itself, are among them. Each counts as one of the
-        current deployment, which usually reserves as much.
+        They include replicas that are kept for a rollback, also those of the service itself. A kept replica counts as a
+        replica of the current deployment, which usually has the same reservations.
         """
         there = [other for other in services if other.compute_id == row.compute_id]
         counted = [(other, self._count(other)) for other in there if other.id != row.id]
@@ -98,7 +98,7 @@ class Autoscaling:
         return self._computes[row.compute_id].states(row.id).get(ReplicaState.KEPT, 0)
 
     def _count(self, row: Row[Any]) -> int:
-        """Return the desired number of replicas of a service. Decisions of this round are not in the rows yet."""
+        """Return the desired number of replicas of a service. Decisions of this round are not in its row yet."""
         if row.deleting or (row.target_id is None and row.serving_status != "Active"):
             return 0
         decided = self._states.get(row.id)
@@ -109,6 +109,6 @@ class Autoscaling:
 
 
 def _has_room(row: Row[Any], neighbors: Iterable[tuple[Row[Any], int]], capacity: Capacity) -> bool:
-    """Return whether a sleeping service can wake beside what the others have reserved."""
+    """Return whether a sleeping service can wake with the capacity that the others leave."""
     reserved = [(other.serving_spec, reserved_replicas(other.serving_spec, count)) for other, count in neighbors]
     return replicas_that_fit(row.serving_spec, reserved, capacity) >= 1

@@ -1,7 +1,7 @@
-"""One round for the services whose replicas are ours: observe the computes, decide, act.
+"""One round for the services whose replicas this service starts: observe the computes, decide, act.
 
-The decisions are pure and elsewhere (`reconciler`, `autoscaler`); this module connects them to the computes, the store
-and the logs. What it remembers between rounds only spares work or is about the replicas of this process.
+The decisions are pure functions in `reconciler` and `autoscaler`; this module connects them to the computes, the store
+and the logs. Its state between rounds only saves work, or is about the replicas of this process.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ __all__ = ["ReplicaController"]
 _KEYS_SECONDS = 1.0
 """Seconds that replicas have to confirm new keys."""
 _CHECK_SECONDS = 60.0
-"""Seconds until settled services are looked at although their rows have not changed."""
+"""Seconds after which settled services are checked although their rows have not changed."""
 
 
 class ReplicaController:
-    """Keeps the replicas of services as they should be.
+    """Reconciles the replicas that this service starts.
 
     Args:
         run_again: requests another round.
@@ -66,8 +66,8 @@ class ReplicaController:
         self._run_again = run_again
         self._clock = clock
         self._all: Mapping[str, Row[Any]] = {}
-        self._services: Mapping[str, Row[Any]] = {}  # those on our computes
-        self._candidates: Mapping[str, Row[Any]] = {}  # by the ids of their services
+        self._services: Mapping[str, Row[Any]] = {}  # those on `computes`
+        self._candidates: Mapping[str, Row[Any]] = {}  # by the id of their service
         self._settled: set[str] = set()
         self._checked = clock()
         self._crashes = CrashHistory()
@@ -82,7 +82,7 @@ class ReplicaController:
             self._recorder.log(row.id).line("[mlmgmt] a replica has not confirmed its new keys yet")
 
     def stop(self) -> None:
-        """End every replica, and forget everything about them: another process may run them next."""
+        """End all replicas and clear the state about them: another process may run the services next."""
         self._router.stop()
         self._computes.stop(self._settings.drain_timeout)
         self._settled.clear()
@@ -121,12 +121,12 @@ class ReplicaController:
         self._settle(desired, replicas, moment)
         if any(isinstance(action, a.Succeed | a.Fail) for action in actions):
             return 0.0
-        # The end of a back-off is not announced.
+        # Nothing wakes the loop at the end of a back-off.
         backs_off = any(isinstance(action, a.Refuse) and action.service_id not in self._settled for action in actions)
         return 0.1 if backs_off else 1.0
 
     def _pending(self, services: Mapping[str, Row[Any]], moment: float) -> dict[str, Row[Any]]:
-        """Return the services that may need an action, and now and then all of them."""
+        """Return the services that may need an action; periodically, return all of them."""
         if services is not self._all:
             self._settled -= changed_services(self._all, services)
             self._all = services
@@ -140,7 +140,7 @@ class ReplicaController:
         return {id_: row for id_, row in self._services.items() if id_ not in self._settled}
 
     def _settle(self, desired: Sequence[Desired], replicas: Sequence[Replica], moment: float) -> None:
-        """Skip services that stay as they are until a request arrives or the store changes."""
+        """Skip services from now on that do not change until a request arrives or the store changes."""
         has_replicas = {replica.service_id for replica in replicas}
         self._settled.update(
             service.service_id
@@ -149,7 +149,7 @@ class ReplicaController:
         )
 
     def _has_service(self, row: Row[Any]) -> bool:
-        """Return False for a candidate whose service has no socket yet, which its replicas need too."""
+        """Return False for a candidate whose service does not have a socket yet, which its replicas need too."""
         if row.candidate_of is None or row.deleting:
             return True
         return self._computes[row.compute_id].is_open(row.candidate_of)
@@ -180,7 +180,7 @@ class ReplicaController:
         )
 
     def _split(self, row: Row[Any]) -> Split | None:
-        """Return how the requests of a service are divided; None if its candidate gets none of them."""
+        """Return the division of the requests of a service; None if its candidate does not get any."""
         candidate = self._candidates.get(row.id)
         if candidate is None or candidate.deleting or candidate.traffic is None or not candidate.traffic.is_active:
             return None
@@ -192,7 +192,7 @@ class ReplicaController:
         return split_of(candidate.traffic, row, old, new)
 
     def _divide(self, row: Row[Any]) -> None:
-        """Tell the router the current division of a service."""
+        """Send the current division of a service to the router."""
         if self._router.is_routed(row.id) and (split := self._split(row)) is not None:
             self._router.divide(row.id, split)
 
@@ -285,7 +285,7 @@ class ReplicaController:
             self._check_kept(row)
 
     def _check_kept(self, row: Row[Any]) -> None:
-        """Say so if no replica of the earlier deployment could be kept: all have died, or their image is too old."""
+        """Record and log if no replica of the earlier deployment could be kept: all died, or their image is too old."""
         kept = kept_deployment(row, now())
         found = [replica.state for replica in self._computes.replicas() if replica.deployment_id == kept]
         if kept is not None and ReplicaState.KEPT not in found:

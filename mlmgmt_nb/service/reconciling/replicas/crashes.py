@@ -15,7 +15,7 @@ from mlmgmt_nb.service.reconciling.replicas.reconciler import STEADY_SECONDS
 __all__ = ["CrashHistory"]
 
 _LONG_LIFE_SECONDS = 10.0
-"""Ready time after which a crash is not consecutive to earlier crashes, and the replica is replaced immediately."""
+"""Lifetime after which a crash does not count as consecutive, so that the replica is replaced immediately."""
 
 
 class CrashHistory:
@@ -29,7 +29,7 @@ class CrashHistory:
         self.crashes: dict[str, Crashes] = {}
 
     def add(self, ended: Exit, moment: float) -> int:
-        """Add a crash; return the number of consecutive ones."""
+        """Add a crash; return the number of consecutive crashes."""
         before = self.crashes.get(ended.deployment_id)
         in_a_row = before is not None and moment - before.last < STEADY_SECONDS and ended.lived < _LONG_LIFE_SECONDS
         count = (before.count if before is not None and in_a_row else 0) + 1
@@ -39,7 +39,7 @@ class CrashHistory:
         return count
 
     def error_of(self, row: Row[Any], moment: float, *, is_open: bool) -> ErrorResponse | None:
-        """Return the error of a service: with the condition that its replicas keep dying, or without any condition."""
+        """Return the error of a service, with the condition `CrashLoop` while its replicas keep crashing."""
         error: ErrorResponse | None = row.error
         if row.target_id is not None or row.serving_status != "Active":
             return error

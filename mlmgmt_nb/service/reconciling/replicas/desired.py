@@ -13,15 +13,15 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         serving: the current deployment, or None.
         target: the deployment that is being rolled out, or None.
-        replicas: desired number of replicas of the current deployment; `target_replicas` of the target.
+        replicas: desired number of replicas of the current deployment; `target_replicas` is that of the target.
         hang_timeout: seconds without any response after which a replica is replaced.
         is_open: whether it has its socket.
         sleeps: whether a request wakes it when it has no replicas.
-        adopts: a deployment that is the same as the target, whose replicas the target takes over as they are: that of a
-            candidate that is promoted, or an earlier one whose replicas were kept.
+        adopts: a deployment that is identical to the target, which takes over its replicas: the deployment of a
+            promoted candidate, or an earlier one whose replicas were kept.
         keeps: a deployment whose replicas are kept when they are retired.
-        is_divided: whether its candidate gets a share of its requests.
-        is_routed: whether its requests are divided now.
+        is_divided: whether its candidate should get a share of its requests, or copies.
+        is_routed: whether the router divides its requests now.
         is_promoted: whether its replicas wait until another service takes them over.
     """
 
@@ -44,7 +44,7 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Crashes(msgspec.Struct, frozen=True, kw_only=True):
-    """Consecutive crashes of replicas of a deployment: their number, the time of the last, and its reason.
+    """Consecutive crashes of replicas of a deployment: their number, and the time and reason of the last crash.
 
     `permanent` means that a restart cannot help: the driver does not load.
     """

@@ -37,7 +37,7 @@ class Launches:
         images = schema.images
         with self._store.reading() as db:
             image = db.execute(select(images).where(images.c.id == spec.image_id)).one()
-        # A candidate records for its service: promoted replicas go on.
+        # A candidate records requests under its service, so that promoted replicas can continue.
         recording = recording_of(spec, deployment_id, row.candidate_of or row.id, self._recordings)
         return Launch(
             service_id=row.id,

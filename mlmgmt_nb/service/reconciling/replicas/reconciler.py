@@ -1,15 +1,15 @@
-"""The reconciler: one pure step from the actual towards the desired state, for computes that only run what we start.
+"""The reconciler: one pure step from the actual to the desired state, for replicas that this service starts.
 
-`step(desired, replicas, crashes, now)` returns the actions of this moment; it keeps and changes nothing. Rules:
+`step(desired, replicas, crashes, now)` returns the next actions; it has no state and no side effects. Rules:
 
 - a rolling replacement starts a new replica and waits until it is ready before it retires an old one, with at most one
   replica more than desired;
-- a rollout whose driver does not load is given up, and the previous deployment keeps serving;
+- a rollout fails if its driver does not load or its replicas keep dying, and the previous deployment keeps serving;
 - a replica that dies is replaced, with a growing delay if it keeps dying; an unresponsive replica is ended;
-- a candidate that is promoted hands its replicas over: the target takes over those that are ready, instead of new ones;
+- a promotion reuses the replicas of the candidate: the target takes over those that are ready, instead of new ones;
 - after a promotion, the replicas of the earlier deployment may be kept for a while: a rollback takes them over;
 - while a candidate gets a share of the requests, a router accepts the connections instead of the replicas;
-- requests to a service without replicas are refused, unless a replica is about to be ready;
+- requests to a service without replicas are refused, unless a replica is starting or a request wakes the service;
 - a service that is being deleted is drained, then closed.
 """
 
@@ -39,12 +39,12 @@ from mlmgmt_nb.service.reconciling.replicas.desired import Crashes, Desired
 __all__ = ["LINGER_SECONDS", "STARTING_AT_ONCE", "STEADY_SECONDS", "backoff", "is_settled", "step"]
 
 CRASHES_OF_A_ROLLOUT = 3
-"""Number of replicas that may die during a rollout before it is given up."""
+"""Number of consecutive crashes of the target after which a rollout fails."""
 LONGEST_BACKOFF = 60.0
 STEADY_SECONDS = 60.0
-"""Seconds without a crash after which earlier crashes are forgotten. Not shorter than the longest back-off."""
+"""Seconds without a crash after which earlier crashes do not count. Not shorter than the longest back-off."""
 STARTING_AT_ONCE = 4
-"""Maximum number of replicas that start at the same time, over all services: more of them only slow each other down."""
+"""Maximum number of replicas that start at the same time, over all services: more would slow each other down."""
 LINGER_SECONDS = 3.0
 """Seconds that a rollout waits for retired replicas, which clients may still reach on open connections."""
 
@@ -76,7 +76,7 @@ def is_settled(service: Desired, crashes: Mapping[str, Crashes], now: float) -> 
 def step(
     desired: Sequence[Desired], replicas: Sequence[Replica], crashes: Mapping[str, Crashes], now: float
 ) -> list[Action]:
-    """Return the actions of this moment.
+    """Return the next actions.
 
     Args:
         desired: every service. Replicas of other services are killed.
@@ -96,7 +96,7 @@ def step(
 
 
 def _limit_starts(actions: Sequence[Action], starting: int) -> Iterator[Action]:
-    """Yield the actions except surplus starts; later steps request those again."""
+    """Yield the actions without surplus starts; later steps request these again."""
     for action in actions:
         if isinstance(action, Start):
             starting += 1
@@ -142,9 +142,10 @@ def _is_kept_too_long(service: Desired, replica: Replica) -> bool:
 
 
 def _divide(service: Desired, live: Sequence[Replica], adoptable: Sequence[Replica]) -> Iterator[Action]:
-    """Let the router take the place of the replicas at the socket, or give it back to them.
+    """Move the socket of a service from its replicas to the router, or back.
 
-    Somebody accepts the connections at any time: the router before the replicas leave, and the replicas before it does.
+    Connections are accepted at any time: the router starts before the replicas stop, and the replicas start before the
+    router stops.
     """
     ready = [r for r in live if r.state is ReplicaState.READY and r.can_move]
     if service.is_divided and service.is_routed:
@@ -153,7 +154,7 @@ def _divide(service: Desired, live: Sequence[Replica], adoptable: Sequence[Repli
         yield Route(service.service_id)
     elif service.is_routed:
         accepting = [r for r in ready if r.is_open]
-        # A promotion goes from the router to the new replicas directly.
+        # During a promotion, the new replicas take over from the router directly.
         is_awaited = bool(adoptable) or any(r.deployment_id == service.target for r in live)
         if accepting or not live or service.deleting:
             yield Release(service.service_id)
@@ -171,7 +172,7 @@ def _close(service: Desired, replicas: Sequence[Replica], live: Sequence[Replica
 
 
 def _wait(service: Desired, live: Sequence[Replica]) -> Iterator[Action]:
-    """Serve nothing, because no deployment has succeeded and none is being rolled out."""
+    """Drain all replicas and refuse requests, because no deployment has succeeded and none is being rolled out."""
     yield from (Drain(service.service_id, r.id) for r in live)
     if service.is_open and not live:
         yield Refuse(service.service_id, "No deployment of this service has succeeded yet.")
@@ -183,7 +184,7 @@ def _overdue(replica: Replica, service: Desired, now: float) -> bool:
         return age > service.start_timeout
     if replica.state in _ADOPTABLE:
         return replica.silence > service.hang_timeout
-    # One second more than its own deadline, so that its own, more exact clock comes first.
+    # One second longer than the replica's own timeout, which is more precise, so that the replica ends by itself.
     return age > service.drain_timeout + 1
 
 
@@ -214,7 +215,7 @@ def _roll_out(
     crashes: Mapping[str, Crashes],
     now: float,
 ) -> Iterator[Action]:
-    """Replace the replicas of other deployments by those of the target, or give the rollout up."""
+    """Replace the replicas of other deployments with those of the target, or fail the rollout."""
     died = crashes.get(target)
     if died is not None and (died.permanent or died.count >= CRASHES_OF_A_ROLLOUT):
         # The next step drains the replicas of the target, when it is no longer the target.
@@ -230,7 +231,7 @@ def _roll_out(
         return
     yield from (Drain(service.service_id, r.id) for r in _retirement_order(new)[: len(new) - service.target_replicas])
     if not any(_is_lingering(r, target, now) for r in replicas):
-        # From now on the target answers new requests.
+        # The target answers all new requests now.
         yield Succeed(service.service_id, next((r.warning for r in ready if r.warning), None))
 
 
@@ -248,9 +249,9 @@ def _replace(
     crashes: Mapping[str, Crashes],
     now: float,
 ) -> Iterator[Action]:
-    """Start the replicas of the target one by one, and retire the others as these become ready."""
+    """Start the replicas of the target, and retire the others as the new ones become ready."""
     ready = sum(r.state is ReplicaState.READY for r in new)
-    # With nothing to replace, all may start together; otherwise at most one more than desired.
+    # Without replicas to replace, all may start together; otherwise there is at most one more than desired.
     most = max(service.replicas, service.target_replicas) + 1
     room = most - len(new) - len(old) if old else service.target_replicas
     missing = min(service.target_replicas - len(new), room) - adopted

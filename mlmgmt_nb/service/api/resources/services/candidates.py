@@ -1,7 +1,7 @@
-"""Candidates of services: deployments that run beside the one that serves, to be promoted or discarded.
+"""Candidates of services: deployments that run beside the current one until they are promoted or discarded.
 
-A candidate is a service of its own with the keys of the other one, so that everything about services applies: it is
-reconciled, reserves its share of the compute, and survives crashes. No list has it.
+A candidate is stored as a service, with the keys of the service that it belongs to, so that everything about services
+applies: it is reconciled, reserves its share of the compute, and survives crashes. Lists omit it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _MOST_MINUTES = 1440
 
 
 def propose(call: Call) -> Reply:
-    """Start a candidate. It replaces the one that the service has."""
+    """Start a candidate. It replaces an earlier candidate of the service."""
     request: ServiceUpdate = call.body
     with call.backend.store.writing() as db:
         row = service_of(db, call)
@@ -122,14 +122,14 @@ def _response(db: Connection, row: Row[Any], call: Call) -> Candidate:
 
 
 def start_canary(call: Call) -> Reply:
-    """Give the candidate of a service a share of its requests, instead of the share that it has."""
+    """Send a share of the requests of a service to its candidate; replace the current canary."""
     request: CanaryRequest = call.body
     given = {name: getattr(request, name) for name in request.__struct_fields__}
     return _start(call, "mirror", canary=Canary(**given, step_since=now()))
 
 
 def start_mirror(call: Call) -> Reply:
-    """Give the candidate of a service copies of its requests. The pairs of an earlier mirror are removed."""
+    """Send copies of the requests of a service to its candidate. The pairs of an earlier mirror are removed."""
     request: MirrorRequest = call.body
     given = {name: getattr(request, name) for name in request.__struct_fields__}
     return _start(call, "canary", mirror=Mirror(**given, since=now()))
@@ -139,8 +139,8 @@ def _start(call: Call, other: str, **started: Any) -> Reply:
     """Start the canary or the mirror of a service.
 
     Args:
-        other: the one of both that must not be active.
-        started: the one to start.
+        other: `canary` or `mirror`, whichever must not be active.
+        started: the canary or the mirror to start, by the same names.
     """
     with call.backend.store.writing() as db:
         service = service_of(db, call)
@@ -161,7 +161,7 @@ def _start(call: Call, other: str, **started: Any) -> Reply:
 
 
 def _check_passes(call: Call, service: Row[Any]) -> None:
-    """Refuse to divide or copy requests that do not pass this service.
+    """Refuse to divide or copy requests that do not pass through this process.
 
     Raises:
         Problem: 409.
@@ -175,12 +175,12 @@ def _check_passes(call: Call, service: Row[Any]) -> None:
 
 
 def stop_canary(call: Call) -> Reply:
-    """Give the candidate of a service no further requests."""
+    """Stop sending requests of a service to its candidate."""
     return _stop(call)
 
 
 def stop_mirror(call: Call) -> Reply:
-    """Give the candidate of a service no further copies. Its pairs stay."""
+    """Stop sending copies of requests to the candidate of a service. The recorded pairs stay."""
     return _stop(call)
 
 
@@ -195,7 +195,7 @@ def _stop(call: Call) -> Reply:
 
 
 def mirrored(call: Call) -> Reply:
-    """Return pairs of answers of the mirror, from `skip` in the query on."""
+    """Return pairs of answers of the mirror, after the first `skip` pairs (in the query)."""
     with call.backend.store.reading() as db:
         row = _candidate_of(db, service_of(db, call))
     return Reply(200, call.backend.mirrors.read(row.id, int(call.query.get("skip", "0"))))
@@ -219,7 +219,7 @@ def discard(call: Call) -> Reply:
 
 
 def promote(call: Call) -> Reply:
-    """Make the candidate of a service the deployment that serves. It becomes the target and hands its replicas over."""
+    """Promote the candidate of a service: its deployment becomes the target, which takes over its replicas."""
     reason, evidence, minutes = text_of(call, "reason"), text_of(call, "evidence"), _minutes_to_keep(call)
     with call.backend.store.writing() as db:
         service = service_of(db, call)
@@ -228,7 +228,7 @@ def promote(call: Call) -> Reply:
         if minutes is not None:
             _check_keeps(service, candidate)
         spec, secrets, adopts = candidate.spec, Secrets(candidate.secrets or {}), candidate.deployment_id
-        # From now on, the capacity that it reserved is free for its service.
+        # This frees the capacity that it reserved for its service.
         delete_service(db, candidate.id)
         change = ChangeRecord(
             change="promote",
@@ -244,7 +244,7 @@ def promote(call: Call) -> Reply:
 
 
 def _minutes_to_keep(call: Call) -> float | None:
-    """Return for how many minutes a promotion keeps the replicas that it replaces; None if it does not.
+    """Return the minutes for which a promotion keeps the replicas that it replaces; None to keep none.
 
     Raises:
         Problem: 400.
@@ -278,7 +278,7 @@ def _check_keeps(service: Row[Any], candidate: Row[Any]) -> None:
 
 
 def _check_ready(candidate: Row[Any]) -> None:
-    """Refuse to promote a candidate that does not run.
+    """Refuse to promote a candidate that is not running.
 
     Raises:
         Problem: 409.

@@ -32,7 +32,7 @@ def regenerate_keys(call: Call) -> Reply:
         ids = [row.id] if candidate is None else [row.id, candidate.id]
         values = {column: new_key(), "updated_at": now()}
         db.execute(update(services).where(services.c.id.in_(ids)).values(values))
-    # Respond once the replicas know: from then on the new key works and the old key does not.
+    # Respond after the replicas have the keys: then the new key works and the old key does not.
     for service_id in ids:
         call.backend.keys_changed(service_id)
     return get_keys(call)

@@ -64,10 +64,10 @@ def _filtered(db: Connection, call: Call) -> Select[Any]:
 
 
 def _on_compute(db: Connection, account: str, compute_id: str) -> ColumnElement[bool]:
-    """Return the condition that services are on a compute, whose id or other name is given.
+    """Return the condition that services are on a compute, given by its id or an alias.
 
-    Databases do not walk two indexes in the order of pages. An id of a compute is rarely also another name of one, so
-    one column, which has its own index, is usually enough.
+    Query planners do not combine two indexes in page order. The id of a compute is rarely also an alias, so one column
+    with its own index is usually enough.
     """
     services = schema.services
     columns = (services.c.compute_id, services.c.compute_given)
@@ -111,7 +111,7 @@ def responses(db: Connection, rows: Sequence[Row[Any]], call: Call) -> list[Serv
 
 
 def _candidates(db: Connection, service_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return the rows of the candidates of services, by the ids of these."""
+    """Return the rows of the candidates of services, by the ids of these services."""
     query = selected().where(schema.services.c.candidate_of.in_(service_ids))
     return {row["candidate_of"]: row for row in as_dicts(db.execute(query).all())}
 
@@ -160,7 +160,7 @@ def _response(values: dict[str, Any], models: list[msgspec.Raw], base_url: str, 
 
 
 def _current_deployment(values: dict[str, Any]) -> DeploymentRecord | None:
-    """Return the deployment that serves; None without a record of its change."""
+    """Return the current deployment; None if it has no record of its change."""
     if values[DEPLOYMENT_LABELS["change"]] is None:
         return None
     columns = {name: values[label] for name, label in DEPLOYMENT_LABELS.items()}
@@ -174,7 +174,7 @@ def _scoring_uri(row: dict[str, Any], call: Call, front: str | None, *, is_first
     """
     if row["port"] is None or row["deployment_status"] in {"Failed", "Cancelled"}:
         return None
-    name, separator, rest = row["name"].partition("/")  # of a candidate, the name of its service is the first part
+    name, separator, rest = row["name"].partition("/")  # a candidate's name begins with that of its service
     if call.backend.computes.is_exposed(row["compute_id"]) and not separator:
         return call.backend.computes.exposed_url(row["compute_id"], row["id"])
     if front is not None:

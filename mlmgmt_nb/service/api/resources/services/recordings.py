@@ -45,7 +45,7 @@ def remove(call: Call) -> Reply:
 
 @contextmanager
 def _storage(name: str) -> Iterator[None]:
-    """Say that the storage does not respond, without its address.
+    """Turn errors of the storage into a problem that does not contain its address.
 
     Raises:
         Problem: 502.

@@ -115,7 +115,7 @@ def rollback(call: Call) -> Reply:
 
 
 def text_of(call: Call, name: str) -> str | None:
-    """Return a text in the query of a request, or None.
+    """Return a text parameter of the query of a request, or None.
 
     Raises:
         Problem: 400: it is too long.
@@ -149,7 +149,7 @@ def start_change(
     """Check the next deployment of a service and make it the target; return the id of the operation.
 
     Args:
-        adopts: id of a deployment that is the same, whose replicas the target may take over.
+        adopts: id of an identical deployment whose replicas the target may take over.
     """
     services = schema.services
     check_deployable(db, row, spec)
@@ -175,7 +175,7 @@ def start_change(
 
 
 def _stop_traffic(db: Connection, service_id: str, reason: str) -> None:
-    """End the canary or mirror of a service that is about to have another deployment: it would compare other things."""
+    """End the canary or mirror of a service whose deployment is about to change: its comparison would be invalid."""
     services = schema.services
     candidate = select(services.c.id, services.c.traffic).where(services.c.candidate_of == service_id)
     for found in db.execute(candidate.where(~services.c.deleting)).all():
@@ -185,7 +185,7 @@ def _stop_traffic(db: Connection, service_id: str, reason: str) -> None:
 
 
 def stopped_traffic(traffic: schema.Traffic, reason: str) -> schema.Traffic:
-    """Return the requests of a candidate that gets none from now on."""
+    """Return the traffic of a candidate after its canary or mirror is stopped."""
     canary, mirror = traffic.canary, traffic.mirror
     if canary is not None and canary.is_active:
         canary = msgspec.structs.replace(canary, state="Stopped", reason=reason)

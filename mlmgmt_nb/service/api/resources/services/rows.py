@@ -27,7 +27,7 @@ LISTED = [
         *("created_at", "updated_at", "candidate_of"),
     )
 ]
-"""The columns of a service in responses: without its keys among others."""
+"""The columns of a service that responses need; its keys, among others, are left out."""
 
 
 def selected(columns: Iterable[Any] = schema.services.c) -> Select[Any]:
@@ -35,7 +35,7 @@ def selected(columns: Iterable[Any] = schema.services.c) -> Select[Any]:
     their last operation.
 
     Args:
-        columns: of services.
+        columns: columns of services to select.
     """
     services, deployments, images, manifests = schema.services, schema.deployments, schema.images, schema.manifests
     operations = schema.operations
@@ -65,7 +65,7 @@ def service_of(db: Connection, call: Call, *, or_candidate: bool = False) -> Row
     """Return the service that the path of a request names.
 
     Args:
-        or_candidate: whether the path may name a candidate, which has an id of its own.
+        or_candidate: whether the path may name a candidate, which has its own id.
     """
     query = selected()
     if not or_candidate:
