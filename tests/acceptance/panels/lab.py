@@ -163,7 +163,11 @@ class Notebook:
 
     def _is_true(self, expression: str, argument: object) -> bool:
         try:
-            return bool(self.page.evaluate(expression, argument))
+            if self.page.evaluate(expression, argument):
+                return True
+            # Chromium ends its requests when a network interface comes or goes, as those of containers beside it do.
+            if self.page.locator(".jp-Dialog", has_text="Error Loading Theme").count():
+                self.page.reload()
         except PlaywrightError as error:
             if "context was destroyed" not in error.message:
                 raise
