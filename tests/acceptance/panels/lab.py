@@ -171,7 +171,7 @@ class Notebook:
         except PlaywrightError as error:
             if "context was destroyed" not in error.message:
                 raise
-            return False
+        return False
 
     def run(self, number: int, *, wait: bool = True) -> None:
         """Run a cell (they count from 0); waits until it has ended unless told not to."""
