@@ -9,6 +9,7 @@ from tests.conftest import ServiceProcess
 from tests.integration.kubernetes.helpers import serve
 from tests.support.callers import Callers
 from tests.support.kubernetes import ClusterProcess
+from tests.support.searches import long_search
 from tests.support.waiting import eventually
 
 SAYS = "def init():\n    pass\n\ndef run(body):\n    return {word!r}\n"
@@ -16,6 +17,7 @@ _PODS, _SERVICES = "/api/v1/namespaces/default/pods", "/api/v1/namespaces/defaul
 _CANDIDATES = "app.kubernetes.io/component=candidate,app.kubernetes.io/name=tried"
 
 
+@long_search  # the same on compute `local` is not
 def test_a_candidate_answers_an_exact_share_and_is_promoted_or_discarded(
     cluster: ClusterProcess, service: ServiceProcess, images: Callable[[str], Any]
 ) -> None:
