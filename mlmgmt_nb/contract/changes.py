@@ -41,8 +41,8 @@ class Candidate(Service, frozen=True, kw_only=True):
 
     service_id: Annotated[str | None, Meta(description="Id of the service.")] = None
     proposed_by: Annotated[str | None, Meta(description="Name of the caller who proposed it.")] = None
-    reason: Annotated[str | None, Meta(description="Why, as the caller gave it.")] = None
-    expires_at: Annotated[UtcTime | None, Meta(description="When it is removed unless it is promoted before.")] = None
+    reason: Annotated[str | None, Meta(description="Reason that the caller gave.")] = None
+    expires_at: Annotated[UtcTime | None, Meta(description="Time of its removal, unless it is promoted before.")] = None
     canary: Annotated[Canary | None, Meta(description="Its share of the requests, and the result so far.")] = None
     mirror: Annotated[Mirror | None, Meta(description="Its copies of requests, and their number.")] = None
 

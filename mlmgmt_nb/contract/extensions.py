@@ -153,12 +153,12 @@ class DeploymentRecord(Deployment, frozen=True, kw_only=True):
 
     change: Annotated[str | None, Meta(description="The request that made it.")] = None
     changed_by: Annotated[str | None, Meta(description="Name of the caller.")] = None
-    reason: Annotated[str | None, Meta(description="Why, as the caller gave it.")] = None
+    reason: Annotated[str | None, Meta(description="Reason that the caller gave.")] = None
     replaces: Annotated[str | None, Meta(description="Id of the deployment that served before.")] = None
     restores: Annotated[str | None, Meta(description="Id of the deployment that a rollback returned to.")] = None
-    evidence: Annotated[str | None, Meta(description="Where the evidence for a promotion is.")] = None
-    outcome: Annotated[str | None, Meta(description="How the canary of a candidate ended.")] = None
-    kept_until: Annotated[UtcTime | None, Meta(description="Until when the replaced replicas are kept.")] = None
+    evidence: Annotated[str | None, Meta(description="Location of the evidence for a promotion.")] = None
+    outcome: Annotated[str | None, Meta(description="Result of the canary of a candidate.")] = None
+    kept_until: Annotated[UtcTime | None, Meta(description="Time until which the replaced replicas are kept.")] = None
 
     @property
     def summary(self) -> str | None:
@@ -184,7 +184,7 @@ class CandidateSummary(Wire, frozen=True, kw_only=True):
     id: Annotated[str, Meta(description="Its id.")]
     state: Annotated[str, Meta(description="State of its operation.")]
     scoring_uri: Annotated[str | None, Meta(description="Its scoring URL.")] = None
-    expires_at: Annotated[UtcTime | None, Meta(description="When it is removed unless it is promoted before.")] = None
+    expires_at: Annotated[UtcTime | None, Meta(description="Time of its removal, unless it is promoted before.")] = None
 
     @property
     def summary(self) -> str:

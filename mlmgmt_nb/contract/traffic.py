@@ -83,7 +83,7 @@ class Canary(CanaryRequest, frozen=True, kw_only=True):
         Literal["Running", "Waiting", "Passed", "TakenBack", "Stopped"], Meta(description="State of the canary.")
     ] = "Running"
     step: Annotated[int, Meta(description="Number of the current step, from 0.")] = 0
-    step_since: Annotated[UtcTime | None, Meta(description="When it began.")] = None
+    step_since: Annotated[UtcTime | None, Meta(description="Start of the current step.")] = None
     step_requests: Annotated[int, Meta(description="Requests that the candidate has answered since.")] = 0
     reason: Annotated[str, Meta(description="The values that decided, or those that do not suffice.")] = ""
     old: Annotated[Answers, Meta(description="Answers of the current deployment.")] = Answers()
@@ -125,12 +125,12 @@ class Mirror(MirrorRequest, frozen=True, kw_only=True):
     """
 
     state: Annotated[Literal["Running", "Ended", "Stopped"], Meta(description="State of the mirror.")] = "Running"
-    since: Annotated[UtcTime | None, Meta(description="When it began.")] = None
+    since: Annotated[UtcTime | None, Meta(description="Start of the mirror.")] = None
     pairs: Annotated[int, Meta(description="Number of kept pairs of answers.")] = 0
     dropped: Annotated[int, Meta(description="Requests without a copy, because the candidate was busy.")] = 0
     skipped: Annotated[int, Meta(description="Requests without a copy, because they or an answer were too large.")] = 0
     bytes: Annotated[int, Meta(description="Size of the kept answers.")] = 0
-    reason: Annotated[str, Meta(description="Why it ended.")] = ""
+    reason: Annotated[str, Meta(description="Reason of its end.")] = ""
 
     @property
     def is_active(self) -> bool:

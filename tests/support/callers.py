@@ -9,11 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import requests
 
+from tests.support.searches import thorough
 from tests.support.waiting import eventually
 
 __all__ = ["Callers"]
 
-_PAUSE = 0.01
+_PAUSE = thorough(in_ci=0, elsewhere=10) / 1000
 """Seconds between two calls of a thread, to leave CPU time for the change under test."""
 
 

@@ -95,7 +95,7 @@ COMMANDS: tuple[Command[Any], ...] = (
             Flag("--context", "context of that file (default: the current one)"),
             Flag("--namespace", "namespace of the services (default: that of the context)"),
             Flag("--registry", "registry host, optionally with a path, that images are pushed to"),
-            Flag("--pull-registry", "name of the registry on the nodes, if it is another one there"),
+            Flag("--pull-registry", "registry as the nodes address it, if that differs"),
             Flag(
                 "--reach",
                 "way in which requests reach pods",

@@ -19,7 +19,7 @@ BUSY = """\
 import pathlib, time
 release, deadline = pathlib.Path("release-{name}"), time.monotonic() + 120
 while not release.exists() and time.monotonic() < deadline:
-    time.sleep(0.02)
+    time.sleep(0.02)  # between two looks
 """
 DRIVER = """\
 import json

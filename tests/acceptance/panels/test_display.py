@@ -55,7 +55,7 @@ def count():
         counter.add()
 threading.Thread(target=count).start()
 while counter.number < 2000 or not release.exists():
-    time.sleep(0.05)
+    time.sleep(0.05)  # between two looks
     assert time.monotonic() < deadline
 """
 

@@ -16,7 +16,7 @@ import pathlib, time
 def init():
     print('weights <b> are loading', flush=True)
     while not pathlib.Path({release!r}).exists():
-        time.sleep(0.05)
+        time.sleep(0.05)  # between two looks
 
 def run(body):
     return 1

@@ -23,7 +23,7 @@ from mlmgmt_nb import connect
 ws, release, deadline = connect(), pathlib.Path("release-{name}"), time.monotonic() + 120
 while not release.exists() and time.monotonic() < deadline:
     ws.services.run("{name}", 1)
-    time.sleep(0.02)
+    time.sleep(0.02)  # between two looks
 """
 
 

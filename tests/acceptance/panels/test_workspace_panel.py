@@ -19,7 +19,7 @@ from mlmgmt_nb import connect
 connect().models.register("https://example.org/m.pkl", name={name!r})
 deadline = time.monotonic() + 60
 while not pathlib.Path({name!r}).exists() and time.monotonic() < deadline:
-    time.sleep(0.05)
+    time.sleep(0.05)  # between two looks
 """
 
 

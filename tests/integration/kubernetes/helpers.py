@@ -14,7 +14,10 @@ from unittest.mock import patch
 import requests
 
 from tests.conftest import ServiceProcess
+from tests.support.searches import thorough
 
+_PAUSE = thorough(in_ci=10, elsewhere=30) / 1000
+"""Seconds between two requests of a load."""
 SAYS = """import os
 
 def init():
@@ -87,7 +90,7 @@ class Load:
 
     def _run(self) -> None:
         headers = {"authorization": f"Bearer {self._key}", "content-type": "application/json"}
-        while not self._ended.wait(0.03):
+        while not self._ended.wait(_PAUSE):
             began = time.monotonic()
             try:
                 answer = requests.post(self._url, data="1", headers=headers, timeout=30)

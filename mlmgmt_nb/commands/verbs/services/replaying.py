@@ -40,7 +40,7 @@ HTML = Flag("--html", "file to write the report to", completes="path", metavar="
 JUNIT = Flag("--junit", "file to write JUnit XML to", completes="path", metavar="FILE")
 
 OPTIONS = (
-    Flag("--last", "number of recorded requests, newest first", "integer", default=1000, metavar="N", api="last"),
+    Flag("--last", "number of the newest recorded requests", "integer", default=1000, metavar="N", api="last"),
     Flag("--concurrency", "number of requests at the same time", "integer", default=1, metavar="N", api="concurrency"),
     TOLERANCE,
 )

@@ -10,10 +10,9 @@ from typing import Any
 from mlmgmt_nb.scoring.encoding.encoder import JsonFormError
 from mlmgmt_nb.scoring.schema.plain import plain_json
 from mlmgmt_nb.scoring.schema.tables.columns import Column, check_dtype, swagger_of_dtype
-from mlmgmt_nb.scoring.schema.tables.places import elsewhere
+from mlmgmt_nb.scoring.schema.tables.places import distinct_problems
 from mlmgmt_nb.scoring.schema.text_values import type_of_objects
 from mlmgmt_nb.scoring.schema.types import (
-    MAX_PROBLEMS,
     ArgumentType,
     DataTypes,
     InputError,
@@ -47,11 +46,6 @@ def _check_columns(columns: Any) -> None:
         if type(_python(label)) not in (str, int, float, bool):
             kind = type(label).__name__
             raise SchemaError(f"the sample has a column with the name {label!r} of type {kind}. Make its name text")
-
-
-def _got(record: Any) -> str:
-    """Return what a record is instead of an object, or ""."""
-    return "" if isinstance(record, dict) else f"; got {describe(record)}"
 
 
 def _cell_path(name: str, key: str, row: int) -> str:
@@ -202,20 +196,8 @@ class PandasType(ArgumentType):
                 return picked
         except (KeyError, TypeError, IndexError):
             pass
-        raise InputError(self._mismatches(records, name))
-
-    def _mismatches(self, records: list[Any], name: str) -> list[str]:
-        """Return each problem of the records once, with the rows that have it."""
-        problems: dict[tuple[str, str], list[int]] = {}
-        for row, record in enumerate(records):
-            for problem in self._mismatch(record):
-                problems.setdefault(problem, []).append(row)
-            if len(problems) >= MAX_PROBLEMS:
-                break
-        return [
-            f"{name}[{rows[0]}]{column}: {words}{_got(records[rows[0]])}{elsewhere(rows, len(records))}"
-            for (column, words), rows in problems.items()
-        ]
+        problems = distinct_problems(records, self._mismatch, lambda row: f"{name}[{row}]", are_rows=True)
+        raise InputError(problems)
 
     def _mismatch(self, record: Any) -> Iterator[tuple[str, str]]:
         """Yield the columns of a record with a problem, each with the problem."""

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from mlmgmt_nb.scoring.schema.tables.columns import Column, swagger_of_dtype
-from mlmgmt_nb.scoring.schema.tables.places import elsewhere
+from mlmgmt_nb.scoring.schema.tables.places import distinct_problems
 from mlmgmt_nb.scoring.schema.types import InputError, describe
 
 __all__ = ["Elements", "elements_of", "swagger_of_elements"]
@@ -83,27 +83,20 @@ class Records:
 
     def _rows(self, values: Sequence[Any], path: Callable[[int], str]) -> list[Sequence[Any]]:
         rows: list[Sequence[Any]] = []
-        problems: dict[tuple[str, str], list[int]] = {}
-        for place, value in enumerate(values):
+        for value in values:
             if isinstance(value, dict) and value.keys() == self._fields.keys():
                 rows.append([value[name] for name in self._fields])
             elif isinstance(value, list) and len(value) == len(self._fields):
                 rows.append(value)
-            else:
-                for problem in self._mismatch(value):
-                    problems.setdefault(problem, []).append(place)
-        if problems:
-            raise InputError(
-                [
-                    f"{path(places[0])}{field}: {words}{_got(values[places[0]])}{elsewhere(places, len(values), path)}"
-                    for (field, words), places in problems.items()
-                ]
-            )
+        if len(rows) < len(values):
+            raise InputError(distinct_problems(values, self._mismatch, path, are_rows=False))
         return rows
 
     def _mismatch(self, value: Any) -> Iterator[tuple[str, str]]:
         """Yield the fields with a problem, each with the problem."""
         listed = ", ".join(self._fields)
+        if isinstance(value, list) and len(value) == len(self._fields):
+            return
         if not isinstance(value, dict):
             yield "", f"expected an object with the fields {listed}"
             return
@@ -137,11 +130,6 @@ class SubarrayElements:
             raise InputError([f"{path}: expected a list of {shape[0]} values, got {got}"])
         for place, item in enumerate(value):
             self._flatten(item, shape[1:], f"{path}[{place}]", parts)
-
-
-def _got(value: Any) -> str:
-    """Return what an element is instead of an object, or ""."""
-    return "" if isinstance(value, dict) else f"; got {describe(value)}"
 
 
 def _member(path: Callable[[int], str], name: str, place: int) -> str:
