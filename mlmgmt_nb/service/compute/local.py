@@ -108,7 +108,7 @@ class LocalCompute(SharingCompute[ReplicaProcess]):
         self._register.remove(replica.pid)
 
     def stop(self, seconds: float) -> None:
-        self._spares.clear()
+        self._spares.close()
         super().stop(seconds)
         self._groups.close()
 

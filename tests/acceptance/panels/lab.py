@@ -35,8 +35,9 @@ CHROMIUM_ARGUMENTS = (
 )
 TOKEN = "the-token-of-the-lab"
 _VIEWPORT: ViewportSize = {"width": 1100, "height": 900}
-_OF_JUPYTERLAB = "Disposed"
-"""What JupyterLab's own promises say when the kernel connection of a closed notebook goes."""
+_OF_JUPYTERLAB = ("Disposed", "Cannot read properties of null (reading 'kernel')")
+"""Errors of JupyterLab itself: its promises when the kernel connection of a closed notebook ends, and its widget
+manager and session, which do not expect a notebook without a kernel."""
 _QUIET = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
 
 
@@ -114,8 +115,8 @@ class Notebook:
         page.on("pageerror", self._note)
 
     def _note(self, error: PlaywrightError) -> None:
-        if str(error) != _OF_JUPYTERLAB:
-            self.errors.append(str(error))
+        if str(error) not in _OF_JUPYTERLAB:
+            self.errors.append(error.stack or str(error))
 
     def load(self, *, kernel: bool = True) -> None:
         """Load the page anew. Without `kernel` the notebook's kernel is ended, and it is opened with none."""

@@ -60,7 +60,7 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def spares(tmp_path: Path, packages: Path) -> Iterator[Spares]:
     made = Spares(tmp_path / "scratch", {"MLMGMT_OWNER": "me"}, SECONDS)
     yield made
-    made.clear()
+    made.close()
 
 
 def launch(folder: Path, **environment: str) -> Launch:
@@ -203,7 +203,7 @@ def test_a_spare_is_used_once_and_only_for_its_runtime_and_python(
     spare.kill()
     psutil.wait_procs([spare], timeout=SECONDS)
     assert died.start(wanted, listeners) is None, "it ended before it was needed"
-    died.clear()
+    died.close()
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.5])
@@ -215,7 +215,19 @@ def test_spares_end_with_their_time_and_can_be_turned_off(tmp_path: Path, second
     else:
         assert not living()
     wait_for_none()
-    spares.clear()
+    spares.close()
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.02, 0.05, 0.1])
+def test_none_is_left_by_a_service_that_ends(tmp_path: Path, moment: float) -> None:
+    spares = Spares(tmp_path / "scratch", {}, SECONDS)
+    spares.prepare(Preparation(sys.executable))
+    time.sleep(moment)  # before, during or after the start of its process
+    spares.close()
+    assert not living()
+    spares.prepare(Preparation(sys.executable, "a/local"))
+    time.sleep(0.1)  # longer than a start takes
+    assert not living()
 
 
 def test_packages_are_imported_in_advance_for_one_service_only(
@@ -252,7 +264,7 @@ def test_spares_are_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     deadline = time.monotonic() + SECONDS
     while {first for spare in living() for first in _command(spare)[:1]} != set(map(str, pythons[1:])):
         assert time.monotonic() < deadline
-    spares.clear()
+    spares.close()
     wait_for_none()
 
 

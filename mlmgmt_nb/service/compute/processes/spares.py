@@ -143,6 +143,8 @@ class Spares:
         self._spares: list[_Spare] = []
         self._wanted: dict[Preparation, float] = {}  # time at which to make a spare
         self._condition = threading.Condition()
+        self._is_closed = False
+        self._making = threading.Lock()
         self._numbers = itertools.count(1)
         # The kernel ends spares, and the replicas that they become, with this thread: it never ends by itself.
         self._thread = threading.Thread(target=self._run, name="spares", daemon=True)
@@ -152,6 +154,8 @@ class Spares:
         if not self._seconds:
             return
         with self._condition:
+            if self._is_closed:
+                return
             for spare in self._spares:
                 if spare.preparation == preparation:
                     spare.until = self._until(preparation)
@@ -173,10 +177,12 @@ class Spares:
             spare.end()
             return None
 
-    def clear(self) -> None:
-        """End all spares that wait."""
+    def close(self) -> None:
+        """End all spares that wait, and one that is being made; make no others."""
         with self._condition:
+            self._is_closed = True
             self._wanted.clear()
+        with self._making, self._condition:
             ended, self._spares = self._spares, []
         for spare in ended:
             spare.end()
@@ -228,18 +234,21 @@ class Spares:
 
     def _make(self, preparation: Preparation) -> None:
         mark = f"{os.getpid()} {time.monotonic()} spare-{next(self._numbers)}"
-        try:
-            if self._files is None:
-                shutil.rmtree(self._runtime, ignore_errors=True)
-                copy_runtime(self._runtime)
-                self._files = _files(self._runtime)
-            spare = _Spare(preparation, self._runtime, {**inherited_environment(), **self._marks}, mark)
-        except OSError as error:
-            log.info("replicas start without preparation: %s", error)
-            return
-        with self._condition:
-            spare.until = self._until(preparation)
-            self._spares.append(spare)
+        with self._making:
+            if self._is_closed:
+                return
+            try:
+                if self._files is None:
+                    shutil.rmtree(self._runtime, ignore_errors=True)
+                    copy_runtime(self._runtime)
+                    self._files = _files(self._runtime)
+                spare = _Spare(preparation, self._runtime, {**inherited_environment(), **self._marks}, mark)
+            except OSError as error:
+                log.info("replicas start without preparation: %s", error)
+                return
+            with self._condition:
+                spare.until = self._until(preparation)
+                self._spares.append(spare)
 
     def _until(self, preparation: Preparation) -> float:
         return self._clock() + (min(self._seconds, _SECONDS_WITH_MODULES) if preparation.modules else self._seconds)
