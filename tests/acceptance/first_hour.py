@@ -34,7 +34,6 @@ _HEIGHT = 2600
 """Pixels of a page, so that each cell is in sight as a whole."""
 _ALL_CELLS = {"windowingMode": "none"}
 """A setting: otherwise, JupyterLab takes cells out of the page that are not in sight."""
-_HIDE_SIDEBAR = "() => { const { shell } = window.jupyterapp; shell.collapseLeft(); shell.collapseRight(); }"
 _DRAWN = "() => new Promise(done => requestAnimationFrame(() => setTimeout(done, 100, true)))"
 SETUP = "%load_ext mlmgmt_nb\nfrom mlmgmt_nb import connect\n\nws = connect()\nws"
 FIT = """\
@@ -136,7 +135,7 @@ class Walk:
             cell = page.locator(".jp-Notebook .jp-Cell").nth(number)
             cell.scroll_into_view_if_needed()
             cell.screenshot(path=self._folder / f"{self._count:02}-{name}-{width}-{theme}.png")
-            cut_off = self.notebook.cut_off(number, may_scroll=True)
+            cut_off = self.notebook.cut_off(number)
             assert not cut_off, f"{name} at {width} px, {theme}: cut off: {cut_off}"
         assert self.notebook.errors == [], f"{name}: {self.notebook.errors}"
 
@@ -271,7 +270,7 @@ def new_user(
     lab = kind(place, {"MLMGMT_HOME": str(home), "MLMGMT_CONFIG": str(place / "config.toml")})
     try:
         notebook = lab.open(browser, lab.write("first-hour", CELLS))
-        notebook.page.evaluate(_HIDE_SIDEBAR)
+        notebook.hide_sidebars()
         notebook.page.set_viewport_size({"width": looks[0].width, "height": _HEIGHT})
         for theme in dict.fromkeys(look.theme for look in reversed(looks)):
             notebook.set_theme(theme)

@@ -21,6 +21,7 @@ from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
 from mlmgmt_nb import Workspace, connect, local
+from mlmgmt_nb.schema import DataTypes, SampleDefinition, generate_schema
 from tests.acceptance.panels.lab import CHROMIUM_ARGUMENTS, Lab, Notebook
 from tests.support.environment import use_own_programs
 from tests.support.waiting import DEADLINE
@@ -31,7 +32,6 @@ FOLDER = Path(__file__).parents[2] / "notebooks" / "pictures"
 PAGE: ViewportSize = {"width": 1060, "height": 2000}
 WIDTH = 964
 """Width of each screenshot in pixels: the width of a cell in a page of this size."""
-_HIDE_SIDEBAR = "() => { const { shell } = window.jupyterapp; shell.collapseLeft(); shell.collapseRight(); }"
 _ROW = "'[[5.1, 3.5, 1.4, 0.2]]'"
 _LOAD = "%load_ext mlmgmt_nb"
 _DRIVER = """\
@@ -48,6 +48,10 @@ def init():
 
 def run(http_body):
     return model.predict(json.loads(http_body)).tolist()
+"""
+_GARDEN = """\
+def run(flowers):
+    return [{"size": "long" if petal > 3 else "short", "petal": petal} for petal in flowers["petal"]]
 """
 _CALLS = """\
 import time
@@ -94,7 +98,7 @@ class Studio:
         """Open a notebook with cells in a page of fixed size, without sidebars."""
         notebook = self.lab.open(self._browser, self.lab.write(name, cells))
         notebook.page.set_viewport_size(PAGE)
-        notebook.page.evaluate(_HIDE_SIDEBAR)
+        notebook.hide_sidebars()
         return notebook
 
     def take(self, notebook: Notebook, name: str, cells: Sequence[int], below: Locator | None = None) -> None:
@@ -136,6 +140,7 @@ def workspace_panel(studio: Studio) -> None:
     notebook.run(0)
     panel = notebook.outputs(0)
     panel.get_by_role("tab", name="Services").click()
+    expect(panel).to_contain_text(re.compile(r"\d services"))
     panel.get_by_role("row").filter(has_text="iris").first.click()
     notebook.wait_to_see(0, "scoring URL")
     panel.get_by_text("deployments", exact=True).last.wait_for()
@@ -180,13 +185,25 @@ def service_update(studio: Studio) -> None:
 
 
 def scoring(studio: Studio) -> None:
-    """Take the form for calling a service, with a table from the sample, and the response."""
-    notebook = studio.open("try", f"{_LOAD}\npanel = %mlmgmt service try -n flowers\npanel")
+    """Take the form for calling a service with fields for its types, and the response to an earlier input."""
+    work = studio.lab.work
+    (work / "garden.py").write_text(_GARDEN)
+    sample = pd.DataFrame({"petal": [1.4, 4.7, 6.0], "bed": pd.Categorical(["north", "south", "south"])})
+    sample["wild"] = [True, False, False]
+    sample["picked"] = pd.to_datetime(["2026-05-01", "2026-06-12", "2026-06-12"])
+    generate_schema(
+        lambda flowers: flowers, {"flowers": SampleDefinition(DataTypes.PANDAS, sample)}, filepath=work / "garden.json"
+    )
+    studio.ws.deploy("garden", driver=work / "garden.py", schema=work / "garden.json")
+    notebook = studio.open("try", f"{_LOAD}\npanel = %mlmgmt service try -n garden\npanel")
     notebook.run(0)
     panel = notebook.outputs(0)
-    for number in (1, 2):
+    for number, petal in enumerate(("1.4", "5.1"), start=1):
+        panel.get_by_label("petal, row 1").fill(petal)
         panel.get_by_role("button", name="Send").click()
         expect(panel.get_by_role("region", name="answer")).to_contain_text(f"request {number} at")
+    panel.get_by_label("petal, row 2").fill("2.2")
+    notebook.wait_to_see(0, "The input has changed since.")
     studio.take(notebook, "scoring", [0])
     notebook.close()
 
@@ -199,7 +216,7 @@ def scoring_test(studio: Studio) -> None:
     )
     notebook = studio.open("test", cell)
     notebook.run(0)
-    notebook.wait_to_see(0, "not right")
+    notebook.wait_to_see(0, " failures")
     studio.take(notebook, "scoring-test", [0])
     notebook.close()
 

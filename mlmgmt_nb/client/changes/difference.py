@@ -125,7 +125,7 @@ def compare(old: Contents, new: Contents) -> Difference:
         *_packages(old, new),
         *_settings(old.settings, new.settings),
     ]
-    return Difference(old=old.name, new=new.name, changes=changes, notes=[*old.notes, *new.notes])
+    return Difference(old=old.name, new=new.name, changes=changes, notes=list(dict.fromkeys([*old.notes, *new.notes])))
 
 
 def _schemas(old: Contents, new: Contents) -> Iterator[Change]:

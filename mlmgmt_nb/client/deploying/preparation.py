@@ -126,9 +126,7 @@ class SourcePreparation:
 
     def register(self, prepared: PreparedSource) -> Manifest:
         """Register the models, then the manifest."""
-        models = self._progress.step(
-            "model", lambda: [self._registered(model, prepared.source) for model in prepared.models]
-        )
+        models = self._models(prepared) if prepared.models else []
         manifest = self._progress.step(
             "manifest",
             lambda: self._account.manifests.create(
@@ -141,6 +139,11 @@ class SourcePreparation:
             ),
         )
         return self._made.add(manifest)
+
+    def _models(self, prepared: PreparedSource) -> list[Model]:
+        return self._progress.step(
+            "model", lambda: [self._registered(model, prepared.source) for model in prepared.models]
+        )
 
     def _registered(self, model: Model | str, source: DeploySource) -> Model:
         if isinstance(model, Model):

@@ -22,7 +22,8 @@ class DeployEvents:
 
     Attributes:
         on_package: called with a summary of the package and its seconds.
-        on_step: called with `model`, `manifest`, `image` or `service` and its seconds when the step is done.
+        on_step: called with `model` (if there is one), `manifest`, `image` or `service` and its seconds when the step
+            is done.
         on_operation: called with the poller of the build, and with that of the start of the service.
         on_reuse: called with an existing model or manifest that is used because it has the same content.
         upload_progress: returns the progress callback for the upload of a model, or None.

@@ -20,6 +20,8 @@ _BUSY_SHARE = 0.85
 _BARS = 40
 _SHOWN_FAILURES = 50
 _LONGEST = 120
+_LONGEST_WORD = 24
+"""Longer words, such as ids, may wrap."""
 _TILE = "padding:4px 0;min-width:0"
 _COLORS = {"passed": "#1a7f37", "failed": "#c62828", "errored": "#9a6700"}
 _TITLES = ("case", "state", "times", "expected", "answer", "why", "ms", "first request")
@@ -107,10 +109,10 @@ def charts(store: ResultStore) -> str:
     parts = [
         _latencies(store.bars(_BARS)),
         chart("Requests per second", "", [Series("", rates)], span),
-        chart("Latency", "ms", [Series(name, values) for name, values in over.items()], span),
+        chart("Latency over time", "ms", [Series(name, values) for name, values in over.items()], span),
     ]
     if any(one.wrong for one in slices):
-        parts.append(chart("Not right", "per second", [Series("", [one.wrong / width for one in slices])], span))
+        parts.append(chart("Failures", "per second", [Series("", [one.wrong / width for one in slices])], span))
     return f'<div style="{_GRID}">{"".join(parts)}</div>'
 
 
@@ -129,7 +131,7 @@ def _latencies(bars: Sequence[tuple[float, float, int, int]]) -> str:
     if any(other for *_, other in bars):
         groups = [groups[0]._replace(name="this service"), Bars("the other one", [other for *_, other in bars])]
     label = f"Latencies from {ends[0]} to {ends[1]}; {often}"
-    return histogram("How long", label, groups, ends, note="logarithmic")
+    return histogram("Latency distribution", label, groups, ends, note="logarithmic")
 
 
 def failures(store: ResultStore) -> str:
@@ -144,8 +146,8 @@ def failures(store: ResultStore) -> str:
     rows = "".join(f"<tr>{''.join(_cell(row[place]) for place in filled)}</tr>" for row in cells)
     more = f" (the first {len(found)} different ones)" if sum(times for _, times in found) < count else ""
     return (
-        f'<div style="margin-top:6px"><b>{count:,} not right</b>{more}</div>'
-        '<div style="max-height:24em;overflow:auto" tabindex="0" role="region" aria-label="what is not right">'
+        f'<div style="margin-top:6px"><b>{count:,} failure{"" if count == 1 else "s"}</b>{more}</div>'
+        '<div style="max-height:24em;overflow:auto" tabindex="0" role="region" aria-label="failures">'
         f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
@@ -158,7 +160,7 @@ def _failure(result: Result, times: int) -> list[str]:
 
 
 def _cell(text: str) -> str:
-    keep = ";white-space:nowrap" if " " not in text else ""  # for example, an id
+    keep = "" if " " in text or len(text) > _LONGEST_WORD else ";white-space:nowrap"
     return f'<td style="text-align:left{keep}">{html.escape(_short(text))}</td>'
 
 

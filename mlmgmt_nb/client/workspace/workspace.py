@@ -163,7 +163,8 @@ class Workspace(metaclass=NamesReplacements):
             if_exists: `update` an existing service of this name, `reuse` it unchanged, or `fail`.
             new_version: whether to make versions of models and manifest even if the latest have the same content.
             timeout: maximum seconds to wait (default: unlimited).
-            on_step: called after each step with its name (`model`, `manifest`, `image`, `service`) and its seconds.
+            on_step: called after each step with its name (`model`, if there is one; `manifest`, `image`, `service`) and
+                its seconds.
             on_operation: called with the poller of the build, and with that of the start of the service.
             on_reuse: called with a model or manifest whose latest version is used because it has the same content.
             **settings: see `ServiceSettings`.

@@ -61,7 +61,8 @@ class Card(NamedTuple):
         """Return the HTML for a notebook."""
         head = f"<b>{html.escape(self.kind)} {html.escape(self.name)}</b> {badge(self.state) if self.state else ''}"
         rows = "".join(
-            f"<tr><th style='text-align:left'>{html.escape(a)}</th><td style='text-align:left'>{html_cell(b)}</td></tr>"
+            f"<tr><th style='text-align:left;white-space:nowrap'>{html.escape(a)}</th>"
+            f"<td style='text-align:left;overflow-wrap:anywhere'>{html_cell(b)}</td></tr>"
             for a, b in self.lines(ages=ages)
         )
         return f"<div>{head}<table>{rows}</table></div>"

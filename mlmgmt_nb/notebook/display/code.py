@@ -12,7 +12,7 @@ body[data-jp-theme-light="false"] .mlmgmt, body.vscode-dark .mlmgmt, html[theme=
 .mlmgmt.mlmgmt pre.mlmgmt-code {
   margin: 4px 0 8px; padding: 6px 8px; overflow: auto; max-height: 28em; font: .92em/1.45 var(--mlmgmt-mono);
   color: var(--mlmgmt-text); background: var(--mlmgmt-hover); border: 1px solid var(--mlmgmt-line); border-radius: 3px;
-  white-space: pre-wrap; overflow-wrap: anywhere;
+  white-space: pre-wrap; word-break: normal; overflow-wrap: anywhere;
 }
 """
 """Styles for code, and for the kinds of tokens that have a color."""

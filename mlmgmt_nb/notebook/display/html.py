@@ -29,13 +29,17 @@ CSS = """\
 }
 .mlmgmt-alert { border-left: 3px solid var(--mlmgmt-wrong); padding: 0 .7em; margin: 4px 0; }
 .mlmgmt-alert b { color: var(--mlmgmt-wrong); }
-.mlmgmt a { color: var(--mlmgmt-accent); }
+.mlmgmt a { color: var(--mlmgmt-accent); overflow-wrap: anywhere; }
 .mlmgmt.mlmgmt table { border-collapse: collapse; margin: 4px 0; }
 .mlmgmt.mlmgmt th, .mlmgmt.mlmgmt td {
   text-align: left; padding: 2px 1em 2px 0; border: 0; border-bottom: 1px solid var(--mlmgmt-line); max-width: none;
 }
+@media (max-width: 760px) { .jp-OutputArea-output .mlmgmt:not(.mlmgmt *) { padding-left: 8px; } }
 """
-"""Colors and fonts from the theme of JupyterLab, VS Code or Colab, light or dark, for elements of class `mlmgmt`."""
+"""Colors and fonts from the theme of JupyterLab, VS Code or Colab, light or dark, for elements of class `mlmgmt`.
+
+At this width, JupyterLab has no margin between an output and the bar at the left of its cell.
+"""
 
 
 class ErrorText(NamedTuple):

@@ -13,6 +13,16 @@ __all__ = ["ListedFrame"]
 
 _STANDS_FOR = {"image": ("image_id",), "age": ("created_at", "created_time")}
 _WHOLE = ("display.max_colwidth", None, "display.max_columns", None, "display.expand_frame_repr", False)
+_CELL = re.compile("<t([hd])>([^<]+)</t[hd]>")
+_SHORT = 20
+"""Characters of a value that is kept on one line, such as a name."""
+_STYLE = """\
+<style>
+@media (max-width: 1000px) { td.mlmgmt-listed-url { overflow-wrap: anywhere; min-width: 5em; } }
+@media (min-width: 1201px) { th.mlmgmt-listed-title wbr { display: none; } }
+</style>
+"""
+"""In a narrow page, URLs and titles have as many lines as they need."""
 
 
 class ListedFrame(pd.DataFrame):
@@ -50,7 +60,7 @@ class ListedFrame(pd.DataFrame):
     def _repr_html_(self) -> str:
         displayed: Any = self._displayed()  # the pandas stubs lack the method
         with pd.option_context(*_WHOLE, "display.show_dimensions", False):
-            return f"{displayed._repr_html_()}<div>{self._size()}</div>"
+            return f"{_STYLE}{_CELL.sub(_styled, displayed._repr_html_())}<div>{self._size()}</div>"
 
     def _displayed(self) -> pd.DataFrame:
         added = [name for name in self.columns if name not in {*self._of_list, *self._for_people}]
@@ -66,6 +76,16 @@ class ListedFrame(pd.DataFrame):
     def _size(self) -> str:
         rows = f"{len(self):,} row{'' if len(self) == 1 else 's'}"
         return f"{rows}, {len(self._displayed().columns)} of {len(self.columns)} columns"
+
+
+def _styled(cell: re.Match[str]) -> str:
+    """Return a cell as HTML: a short value on one line, a URL and a title with their class."""
+    kind, text = cell.groups()
+    if kind == "h":
+        return f'<th class="mlmgmt-listed-title">{text.replace("_", "_<wbr>")}</th>'
+    if text.startswith(("http://", "https://")):
+        return f'<td class="mlmgmt-listed-url">{text}</td>'
+    return f'<td style="white-space:nowrap">{text}</td>' if len(text) <= _SHORT else cell[0]
 
 
 def _columns_of(item: type) -> list[str]:

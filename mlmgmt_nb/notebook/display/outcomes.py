@@ -91,7 +91,7 @@ class DeployedDisplay:
             f"{hint} {html_cell(f'%mlmgmt {command}')}",
             f"call it from elsewhere {html_cell(f'%mlmgmt service usage -n {self._service.name}')}",
         ]
-        return f"<div>{'<br>'.join(lines)}</div>"
+        return f"<div style='overflow-wrap:anywhere'>{'<br>'.join(lines)}</div>"
 
 
 def deployed_bundle(service: Any) -> dict[str, str]:

@@ -18,6 +18,7 @@ from tests.acceptance.panels.kernels import VERSIONS
 from tests.acceptance.panels.page_scripts import (
     CLOSE_ALL,
     CUT_OFF,
+    HIDE_SIDEBARS,
     OPEN,
     OPEN_WITHOUT_KERNEL,
     PROMPT,
@@ -151,6 +152,10 @@ class Notebook:
             )
             self.page.wait_for_selector(is_set, state="attached")
 
+    def hide_sidebars(self) -> None:
+        """Leave the whole width of the page to the notebook."""
+        self.page.evaluate(HIDE_SIDEBARS)
+
     def wait_until_idle(self) -> None:
         """Wait until the kernel has done all it was asked for."""
         self._until(READY, self.path.name)
@@ -239,14 +244,12 @@ class Notebook:
             self.page.evaluate(f"window.jupyterapp.commands.execute({SAVE_STATE})")
             self.page.wait_for_function(is_kept, arg=keep)
 
-    def cut_off(self, number: int, *, may_scroll: bool = False) -> list[str]:
+    def cut_off(self, number: int) -> list[str]:
         """Return the parts of a cell that are not shown in their full width, but for texts that end in an ellipsis.
 
-        Args:
-            number: of the cell.
-            may_scroll: whether parts in which one can scroll are no problem.
+        A part in which one has to scroll sideways is one of them.
         """
-        found: list[str] = self.page.evaluate(CUT_OFF, [number, may_scroll])
+        found: list[str] = self.page.evaluate(CUT_OFF, number)
         return found
 
     def screenshot(self, name: str, number: int | None = None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CLOSE_ALL", "CUT_OFF", "OPEN", "OPEN_WITHOUT_KERNEL", "PROMPT", "READY", "SAVE_STATE"]
+__all__ = ["CLOSE_ALL", "CUT_OFF", "HIDE_SIDEBARS", "OPEN", "OPEN_WITHOUT_KERNEL", "PROMPT", "READY", "SAVE_STATE"]
 
 READY = """async path => {
     const lab = window.jupyterapp;
@@ -18,25 +18,23 @@ READY = """async path => {
     return kernel.status === 'idle';
 }"""
 """Returns whether the notebook of a path is open, and its kernel idle."""
-CUT_OFF = """([number, mayScroll]) => {
+CUT_OFF = """number => {
     const cell = document.querySelectorAll('.jp-Notebook .jp-Cell')[number];
     const right = cell.getBoundingClientRect().right;
     const overflow = part => getComputedStyle(part).overflowX;
-    const scrolls = part => ['auto', 'scroll'].includes(overflow(part));
-    const isInScrolling = part => {
-        for (let up = part.parentElement; up && up !== cell; up = up.parentElement) if (scrolls(up)) return true;
-        return false;
-    };
     const isCutOff = part => {
         if (!part.clientWidth || part.scrollWidth <= part.clientWidth + 1 || overflow(part) === 'visible')
-            return part.getBoundingClientRect().right > right + 1 && !(mayScroll && isInScrolling(part));
-        return scrolls(part) ? !mayScroll : getComputedStyle(part).textOverflow !== 'ellipsis';
+            return part.getBoundingClientRect().right > right + 1;
+        return ['auto', 'scroll'].includes(overflow(part)) || getComputedStyle(part).textOverflow !== 'ellipsis';
     };
+    const hidden = '.mlmgmt-spoken, svg, details:not([open]) > :not(summary)';
     return [...cell.querySelectorAll('.jp-OutputArea *')]
-        .filter(part => part.getClientRects().length && !part.closest('.mlmgmt-spoken, svg') && isCutOff(part))
+        .filter(part => part.getClientRects().length && !part.closest(hidden) && isCutOff(part))
         .map(part => part.tagName + ': ' + part.textContent.trim().slice(0, 80));
 }"""
 """Returns the parts of a cell that are not shown in their full width, but for texts that end in an ellipsis."""
+HIDE_SIDEBARS = "() => { const { shell } = window.jupyterapp; shell.collapseLeft(); shell.collapseRight(); }"
+"""Leaves the whole width to the notebook."""
 OPEN = "window.jupyterapp.commands.execute('docmanager:open', {path, factory: 'Notebook'});"
 """Opens the notebook of `path`."""
 CLOSE_ALL = "() => { for (const each of [...window.jupyterapp.shell.widgets('main')]) each.dispose() }"

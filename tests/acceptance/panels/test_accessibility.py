@@ -35,8 +35,10 @@ PANELS = {
     "test": "ws.services.test('heard', cases, expect=lambda given, answer: answer[0] > 1)",
     "operation": "%mlmgmt service update -n heard -z 2 --no-wait",
 }
-ALL_CELLS: ViewportSize = {"width": 1100, "height": 5000}
+STATIC = {"card": "ws", "list": "%mlmgmt service list", "usage": "%mlmgmt service usage -n heard"}
+ALL_CELLS: ViewportSize = {"width": 1100, "height": 6000}
 """JupyterLab takes cells out of the page that are not in sight."""
+NARROW: ViewportSize = {"width": 700, "height": 6000}
 NUMBERS = {name: number for number, name in enumerate(PANELS, start=1)}
 _SPOKEN = """cell => {
     const outputs = document.querySelectorAll('.jp-Notebook .jp-Cell')[cell].querySelector('.jp-Cell-outputArea');
@@ -57,8 +59,8 @@ _SPOKEN = """cell => {
 
 @pytest.fixture
 def notebook(open_notebook: Callable[..., Notebook]) -> Notebook:
-    """Return a notebook with every panel, after its cells have run: all but the last, which a test runs."""
-    notebook = open_notebook([SETUP, *PANELS.values()])
+    """Return a notebook with every panel, after its cells have run: all but those that a test runs."""
+    notebook = open_notebook([SETUP, *PANELS.values(), *STATIC.values()])
     notebook.page.set_viewport_size(ALL_CELLS)
     for number in range(len(PANELS)):
         notebook.run(number)
@@ -80,7 +82,24 @@ def test_every_panel_is_accessible(notebook: Notebook) -> None:
         for problem in problems(notebook, number)
     ]
     assert not found, "\n".join(found)
+    _all_can_be_read_in_a_narrow_page(notebook)
     assert notebook.errors == []
+
+
+def _all_can_be_read_in_a_narrow_page(notebook: Notebook) -> None:
+    numbers = NUMBERS | {name: number for number, name in enumerate(STATIC, start=1 + len(PANELS))}
+    for name in STATIC:
+        notebook.run(numbers[name])
+    notebook.hide_sidebars()
+    notebook.page.set_viewport_size(NARROW)
+    cut_off = [
+        f"{name}, {tab}: {part}"
+        for name, number in numbers.items()
+        for tab in _tabs(notebook, number, "light")
+        for part in notebook.cut_off(number)
+    ]
+    assert not cut_off, "\n".join(cut_off)
+    notebook.page.set_viewport_size(ALL_CELLS)
 
 
 def _tabs(notebook: Notebook, number: int, theme: str) -> Iterator[str]:
@@ -119,8 +138,7 @@ def _workspace(notebook: Notebook, panel: Locator) -> None:
     keyboard.press("ArrowRight")
     keyboard.press("ArrowRight")
     keyboard.press("ArrowRight")
-    heard = panel.locator("tr[data-id]", has_text="heard").first
-    expect(heard).to_be_visible()
+    expect(panel.get_by_role("status")).to_contain_text("1 service")
     _reach(notebook, panel.locator("tr[data-id][tabindex='0']"))
     keyboard.press("Home")
     keyboard.press("Enter")

@@ -72,7 +72,7 @@ def test_a_test_is_watched_and_stopped(open_notebook: Callable[..., Notebook], k
     notebook.wait_to_see(2, "True 0 True")
     # After its cell has ended, and while another one runs.
     notebook.run(3)
-    notebook.wait_to_see(3, "not right")
+    notebook.wait_to_see(3, " failure")
     panel = notebook.outputs(3)
     panel.get_by_role("cell", name='"<b>thirteen</b>"').wait_for()
     notebook.run(4, wait=False)
@@ -118,7 +118,7 @@ def _keeps_charts_where_it_is_not_trusted(notebook: Notebook) -> None:
     notebook.reopen_without_kernel()
     _has_pictures(notebook)
     assert not notebook.page.evaluate("window.jupyterapp.shell.currentWidget.content.model.cells.get(1).trusted")
-    for chart in ("Latencies from", "Requests per second", "Latency: p50"):
+    for chart in ("Latencies from", "Requests per second", "Latency over time: p50"):
         image = notebook.outputs(1).get_by_role("img", name=chart)
         image.wait_for()
         eventually(lambda image=image: image.evaluate("image => image.naturalWidth"), DEADLINE)  # type: ignore[misc]
@@ -130,7 +130,7 @@ def test_a_test_in_the_dark_that_is_interrupted(open_notebook: Callable[..., Not
     notebook = open_notebook([SETUP, cell, "print(report.partial, report.summary['failed'] > 0)"], theme="dark")
     notebook.run(0)
     notebook.run(1, wait=False)
-    notebook.wait_to_see(1, "not right")
+    notebook.wait_to_see(1, " failure")
     notebook.screenshot("scoring-test-dark", 1)
     notebook.interrupt()
     notebook.wait_for_end(1)

@@ -151,6 +151,14 @@ def test_folders_keep_their_names(ws: Workspace, tmp_path: Path) -> None:
     ws.services.delete("folders")
 
 
+def test_a_deployment_without_a_model_has_no_step_for_it(ws: Workspace, tmp_path: Path) -> None:
+    steps: list[str] = []
+    (tmp_path / "score.py").write_text("def run(body):\n    return body\n")
+    ws.deploy("plain", driver=tmp_path / "score.py", timeout=DEADLINE, on_step=lambda step, seconds: steps.append(step))
+    assert steps == ["manifest", "image", "service"]
+    ws.services.delete("plain")
+
+
 def test_upload_in_parts_with_little_memory(ws: Workspace, tmp_path: Path) -> None:
     size = 70 * 2**20
     path = tmp_path / "big.bin"

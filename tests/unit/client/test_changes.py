@@ -205,3 +205,8 @@ def test_settings_after_an_update() -> None:
         "environment.B": "2",
         "environment.C": "3",
     }
+
+
+def test_what_neither_side_knows_is_said_once() -> None:
+    image = Contents(name="image", notes=["The packages of image are not known."])
+    assert compare(image, image).notes == ["The packages of image are not known."]

@@ -40,6 +40,14 @@ def test_a_display_has_what_matters_and_nothing_is_cut() -> None:
     assert "<b>" not in markup
 
 
+def test_short_values_stay_on_one_line_and_urls_wrap() -> None:
+    markup = services()._repr_html_()
+    assert f'<td class="mlmgmt-listed-url">{URL}</td>' in markup
+    assert '<td style="white-space:nowrap">Not serving</td>' in markup
+    assert "<td>2026-01-02 03:04:05 UTC</td>" in markup
+    assert '<th class="mlmgmt-listed-title">num_<wbr>replicas</th>' in markup
+
+
 def test_columns_without_a_value_are_left_out_and_added_ones_are_there() -> None:
     failed = services()
     failed["scoring_uri"] = None

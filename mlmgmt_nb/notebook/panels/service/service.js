@@ -216,7 +216,12 @@ function deployments(send) {
   const asking = h("div", {});
   let last = { images: [], name: "", serving: "" };
   let first = null;
-  const back = () => (asking.replaceChildren(), images.focus());
+  const back = () => {
+    asking.replaceChildren();
+    images.value = "";
+    arrange();
+    images.focus();
+  };
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     const image = last.images.find((one) => one.id === images.value);
@@ -229,7 +234,7 @@ function deployments(send) {
       name: image.foreign ? name : "",
       yes: `Update ${name}`,
       no: "Keep the current image",
-      act: (typed) => (send("update", { image: image.id, seen: serving, name: typed }), (images.value = "")),
+      act: (typed) => send("update", { image: image.id, seen: serving, name: typed }),
       back,
     });
     asking.replaceChildren(element);
