@@ -184,8 +184,8 @@ def _serve(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace) -> None:
     # Imported here: the other commands do not need the service.
     from mlmgmt_nb.archives.extraction import Limits
-    from mlmgmt_nb.service.server import serve
     from mlmgmt_nb.service.settings import IMAGE_BUILDERS, Settings
+    from mlmgmt_nb.service.start import serve
     from mlmgmt_nb.service.system.service_log import log_to
 
     home = local.state_folder(arguments.home)

@@ -2,8 +2,6 @@
 and secrets of services, warnings of operations, records of changes, and the recording of requests.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Mapping
 from types import MappingProxyType

@@ -5,8 +5,6 @@ property may be omitted or null; both mean "not set" (`None`). Responses contain
 set, because clients of 2017 read many properties without checking. Only `next_link` is omitted, on the last page.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 from typing import Annotated, Any, Literal
 

@@ -4,8 +4,6 @@ A canary routes a share of the requests to the candidate, in steps, with conditi
 copies of requests, and keeps both answers for a comparison.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 import msgspec

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +47,8 @@ def get(endpoint: Endpoint, path: str, headers: Mapping[str, str] | None = None)
     Raises:
         OSError, HTTPException: it does not answer.
     """
+    import http.client  # not needed to start a service
+
     parts = urlsplit(endpoint.base_url)
     token = endpoint.token_file.read_text(encoding="ascii").strip()
     host, port = parts.hostname or "", parts.port

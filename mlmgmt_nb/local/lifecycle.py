@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import platform
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from mlmgmt_nb.errors import LocalServiceError, ServiceStoppedError
@@ -40,18 +40,23 @@ def locate(home: str | os.PathLike[str] | None = None) -> Endpoint | None:
     return endpoint
 
 
-def ensure(home: str | os.PathLike[str] | None = None, timeout: float = 30.0) -> Endpoint:
+def ensure(
+    home: str | os.PathLike[str] | None = None, timeout: float = 30.0, meanwhile: Callable[[], object] = lambda: None
+) -> Endpoint:
     """Return the embedded service of a state folder, and start it if none answers. Safe for concurrent processes.
 
     Args:
         home: the state folder, see `state_folder`; created if it does not exist.
         timeout: maximum seconds until the service responds.
+        meanwhile: called while a service that this process started gets ready.
 
     Raises:
         LocalServiceError: it did not start; the message has the last lines of its log. Or no service runs on this
             system.
     """
     if not can_serve():
+        import platform  # only for this
+
         raise LocalServiceError(
             f"the embedded service does not run on {platform.system() or 'this system'}: it needs Linux or macOS",
             fix="Use it in WSL or in a container of Docker Desktop, or connect to a service elsewhere with `base_url`.",
@@ -66,7 +71,7 @@ def ensure(home: str | os.PathLike[str] | None = None, timeout: float = 30.0) ->
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with filelock.FileLock(folder / "start.lock", timeout=timeout, mode=0o600):
-            return find(folder) or _wait_for_record(folder, deadline) or _start(folder, deadline)
+            return find(folder) or _wait_for_record(folder, deadline) or _start(folder, deadline, meanwhile)
     except filelock.Timeout as error:
         raise LocalServiceError(
             f"another process has been starting the service in {folder} for more than {timeout:g} s",
@@ -158,7 +163,7 @@ def _wait_for_record(folder: Path, deadline: float) -> Endpoint | None:
     return None
 
 
-def _start(folder: Path, deadline: float) -> Endpoint:
+def _start(folder: Path, deadline: float, meanwhile: Callable[[], object]) -> Endpoint:
     log_path = log_file(folder)
     log_path.parent.mkdir(mode=0o700, exist_ok=True)
     reap()
@@ -185,6 +190,7 @@ def _start(folder: Path, deadline: float) -> Endpoint:
                 pass_fds=[write_fd],
             )
         STARTED.append(process)
+        meanwhile()
         return _await(folder, process, deadline, read_fd)
     finally:
         os.close(read_fd)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -61,6 +60,8 @@ def _answers(endpoint: Endpoint) -> bool:
 
     Only a process that lives is asked: a process that took the port of an ended process must not be given the token.
     """
+    import http.client  # not needed to start a service
+
     try:
         os.kill(endpoint.pid, 0)
         answer = _ping(endpoint)

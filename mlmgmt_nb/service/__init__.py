@@ -2,6 +2,7 @@
 
 Each layer imports only layers below it:
 
+    start          prepare a replica, import the rest
     server         listen, respond, stop
     api/           the API over HTTP, one module for each kind of resource
     backend        the components of a service, assembled

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import sys
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
@@ -28,7 +28,6 @@ from mlmgmt_nb.service.cluster_settings import ClusterSettings
 from mlmgmt_nb.service.compute.computes import Computes
 from mlmgmt_nb.service.compute.directory import ComputeDirectory
 from mlmgmt_nb.service.compute.docker import DockerCompute
-from mlmgmt_nb.service.compute.kubernetes.cluster import KubernetesCluster
 from mlmgmt_nb.service.compute.kubernetes.clusters import Clusters
 from mlmgmt_nb.service.compute.listeners import Listeners
 from mlmgmt_nb.service.compute.local import LocalCompute
@@ -66,6 +65,9 @@ from mlmgmt_nb.service.store.transitions import forget_kept
 from mlmgmt_nb.service.system.processes import ownership
 from mlmgmt_nb.service.system.sockets import is_free
 
+if TYPE_CHECKING:
+    from mlmgmt_nb.service.compute.kubernetes.cluster import KubernetesCluster
+
 __all__ = ["Backend"]
 
 log = logging.getLogger(__name__)
@@ -79,9 +81,10 @@ class Backend:
 
     Args:
         home: the opened state folder.
+        spares: prepares replicas.
     """
 
-    def __init__(self, settings: Settings, home: Home) -> None:
+    def __init__(self, settings: Settings, home: Home, spares: Spares) -> None:
         self.settings = settings
         self.home = home
         if not settings.is_new:
@@ -118,7 +121,7 @@ class Backend:
         )
         self._builder = Builder(self.store, home, steps, process_id=lambda: self._membership.id)
         self._replica_processes = ReplicaProcesses(self.store, home)
-        self._spares = Spares(self.home.runtime, ownership(self.home.path), settings.warm_start_seconds)
+        self._spares = spares
         self._supervisor = Supervisor(self.store, leads=lambda: self._membership.leads, adopt=self._adopt)
         self._listeners = Listeners(settings.service_host, settings.service_ports, self._supervisor.computes_changed)
         self._computes = self._make_computes(self._supervisor.computes_changed)
@@ -162,6 +165,9 @@ class Backend:
         return self._local.handover_channel(service_id)
 
     def _make_cluster(self, name: str, settings: ClusterSettings) -> KubernetesCluster:
+        # Imported on first use: most services have no cluster.
+        from mlmgmt_nb.service.compute.kubernetes.cluster import KubernetesCluster
+
         return KubernetesCluster(
             settings,
             self.home.identity(),
@@ -209,8 +215,6 @@ class Backend:
 
     def start(self) -> None:
         """Resume where the last service process stopped."""
-        for folder in (self.home.containers, self.home.exports, self.home.runtime):
-            shutil.rmtree(folder, ignore_errors=True)
         self._membership.join()
         self._notifications.start()
         self._builder.start()

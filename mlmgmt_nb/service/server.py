@@ -7,7 +7,6 @@ import contextlib
 import datetime as dt
 import logging
 import os
-import resource
 import signal
 import socket
 import time
@@ -25,6 +24,7 @@ from mlmgmt_nb.service.api.app import App
 from mlmgmt_nb.service.api.connection import ApiConnection
 from mlmgmt_nb.service.api.resources import EXTENSIONS, HANDLERS
 from mlmgmt_nb.service.backend import Backend
+from mlmgmt_nb.service.compute.processes.spares import Spares
 from mlmgmt_nb.service.files.disk import DISK_FULL, READ_ONLY
 from mlmgmt_nb.service.files.home import Home
 from mlmgmt_nb.service.gateway.handover import Handover
@@ -33,33 +33,25 @@ from mlmgmt_nb.service.store.database_file import StoreMissing
 from mlmgmt_nb.service.store.errors import store_error
 from mlmgmt_nb.service.system.sockets import bind
 
-__all__ = ["serve"]
+__all__ = ["run"]
 
 log = logging.getLogger(__name__)
 
 _CHECK_SECONDS = 1.0
-_OPEN_FILES = 16384
-"""Limit of open files for this process and its replicas: each connection needs one."""
 
 
-def serve(settings: Settings, on_ready: Callable[[str], None] = lambda _: None) -> None:
-    """Run a service until SIGTERM or SIGINT.
-
-    Args:
-        on_ready: called with the base URL once the service listens.
+def run(settings: Settings, home: Home, spares: Spares, on_ready: Callable[[str], None]) -> None:
+    """Run a service until SIGTERM or SIGINT. The arguments are those of `serve`, opened.
 
     Raises:
         LocalServiceError: the state folder or the port cannot be used.
     """
-    home = Home(settings.home)
-    home.open(shared=settings.database is not None)
-    _allow_connections()
     try:
         listener = _listen(settings, home)
         host, port = listener.getsockname()[:2]
         origin = settings.public_url or f"{settings.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
         base_url = f"{origin}/api/subscriptions/local/resourceGroups/local/accounts/{quote(settings.account, safe='')}"
-        backend = Backend(settings, home)
+        backend = Backend(settings, home, spares)
         guard = Guard(home.token(), settings.issuer, settings.grants)
         guard.preload()
         app = App(backend, HANDLERS, EXTENSIONS, guard)
@@ -85,8 +77,6 @@ def serve(settings: Settings, on_ready: Callable[[str], None] = lambda _: None) 
             raise
         message = f"The service on {home.path} cannot start or continue: {found.message}"
         raise LocalServiceError(message, fix=found.fix) from error
-    finally:
-        home.close()
 
 
 def _fix(error: OSError) -> str | None:
@@ -194,15 +184,6 @@ def _announce(home: Home, base_url: str, port: int, backend: Backend, on_ready: 
     log.info("listening at %s", base_url)
     on_ready(base_url)
     backend.prepare_replica()
-
-
-def _allow_connections() -> None:
-    """Raise the default limit of 1,024 open files as far as the system permits."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        with contextlib.suppress(ValueError, OSError):  # keep the limit
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _listen(settings: Settings, home: Home) -> socket.socket:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from typing import Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 
 from mlmgmt_nb.client.bodies import ServiceSettings
 from mlmgmt_nb.client.changes.contents import changed_settings
-from mlmgmt_nb.client.changes.difference import Difference, compare
 from mlmgmt_nb.client.deploying.account import Account
 from mlmgmt_nb.client.deploying.made_versions import MadeVersions
 from mlmgmt_nb.client.deploying.packaged_models import check_not_packaged, check_packageable
@@ -22,6 +21,9 @@ from mlmgmt_nb.client.services.candidates import ProposedChange
 from mlmgmt_nb.contract import Image, Manifest
 from mlmgmt_nb.contract.extensions import Service
 from mlmgmt_nb.errors import ConflictError, UsageError
+
+if TYPE_CHECKING:
+    from mlmgmt_nb.client.changes.difference import Difference
 
 __all__ = ["BuiltImage", "DeployFlow", "IfExists"]
 
@@ -141,6 +143,8 @@ class DeployFlow:
         Raises:
             NotFoundError: the service does not exist.
         """
+        from mlmgmt_nb.client.changes.difference import compare  # not needed to deploy
+
         self._check_settings(settings, "update")
         self.check(source)
         old = self._account.services.contents(self._account.services.get(self._name))

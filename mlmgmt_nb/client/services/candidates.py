@@ -7,15 +7,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Unpack
 
 from mlmgmt_nb.client.bodies import ServiceSettings, checked, settings_fields
-from mlmgmt_nb.client.changes.difference import Difference
 from mlmgmt_nb.client.http.responses import decode
 from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.polling import Poller
-from mlmgmt_nb.client.replays.replay import ReplayOptions
-from mlmgmt_nb.client.replays.report import ReplayReport
-from mlmgmt_nb.client.scoring_tests.gate import Condition, passed
-from mlmgmt_nb.client.scoring_tests.options import LoadOptions
-from mlmgmt_nb.client.scoring_tests.report import ScoringReport
 from mlmgmt_nb.client.services.support import check_candidates
 from mlmgmt_nb.client.services.traffic import CandidateTraffic, ServiceTraffic
 from mlmgmt_nb.contract import Image, ServiceResponse
@@ -25,6 +19,13 @@ from mlmgmt_nb.short_repr import cut
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from mlmgmt_nb.client.changes.difference import Difference
+    from mlmgmt_nb.client.replays.replay import ReplayOptions
+    from mlmgmt_nb.client.replays.report import ReplayReport
+    from mlmgmt_nb.client.scoring_tests.gate import Condition
+    from mlmgmt_nb.client.scoring_tests.options import LoadOptions
+    from mlmgmt_nb.client.scoring_tests.report import ScoringReport
 
 __all__ = ["ProposedChange", "ServiceCandidates"]
 
@@ -158,6 +159,8 @@ class ProposedChange(CandidateTraffic):
                 candidate still runs.
             ConflictError: it does not run, or another operation on the service is running.
         """
+        from mlmgmt_nb.client.scoring_tests.gate import passed  # not needed to deploy
+
         verdict = report.gate(gate)
         if verdict.outcome == "failed":
             self.discard()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from mlmgmt_nb.client.bodies import is_uuid
 from mlmgmt_nb.client.changes.contents import Contents, of_image, service_settings
-from mlmgmt_nb.client.changes.difference import Difference, compare
 from mlmgmt_nb.client.http.responses import decode
 from mlmgmt_nb.client.missing import not_found
 from mlmgmt_nb.client.services.lookup import ServiceLookup
 from mlmgmt_nb.contract import OPERATIONS, Deployment, Image, Model, ServiceResponse
 from mlmgmt_nb.contract.contents import ImageContents
 from mlmgmt_nb.errors import NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from mlmgmt_nb.client.changes.difference import Difference
 
 __all__ = ["Runnable", "ServiceChanges"]
 
@@ -44,6 +47,8 @@ class ServiceChanges(ServiceLookup):
             NotFoundError: one of them does not exist.
             ConflictError: an image is not built, or its files were removed.
         """
+        from mlmgmt_nb.client.changes.difference import compare  # not needed to deploy
+
         if new is None:
             return compare(self.contents(self._deployment_before(old)), self.contents(old))
         return compare(self.contents(old), self.contents(new))

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
-from mlmgmt_nb.client.replays.replay import Endpoint, ReplayOptions, replay
-from mlmgmt_nb.client.replays.report import ReplayReport
-from mlmgmt_nb.client.scoring_tests.cases import cases_of
 from mlmgmt_nb.client.services.monitoring import ServiceMonitoring
 from mlmgmt_nb.client.services.scoring import ServiceScoring
 from mlmgmt_nb.contract import ServiceResponse
@@ -16,6 +13,9 @@ from mlmgmt_nb.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from mlmgmt_nb.client.replays.replay import Endpoint, ReplayOptions
+    from mlmgmt_nb.client.replays.report import ReplayReport
 
 __all__ = ["ReplayCases", "ServiceReplays"]
 
@@ -78,6 +78,8 @@ class ServiceReplays(ServiceScoring, ServiceMonitoring):
             UsageError: the cases are empty, or nothing was recorded. Nothing was sent.
             NotFoundError: a service does not exist.
         """
+        from mlmgmt_nb.client.replays.replay import replay  # not needed to deploy
+
         found = self.get(self.id_of(service))
         old, new = self.endpoint(found), self.endpoint(to, key=key)
         chosen = self.replay_cases(found, cases, last)
@@ -92,6 +94,8 @@ class ServiceReplays(ServiceScoring, ServiceMonitoring):
             of: a service, or a scoring URL.
             key: key of a scoring URL.
         """
+        from mlmgmt_nb.client.replays.replay import Endpoint  # not needed to deploy
+
         if isinstance(of, Endpoint):
             return of
         if isinstance(of, str) and of.startswith(("http://", "https://")):
@@ -108,6 +112,8 @@ class ServiceReplays(ServiceScoring, ServiceMonitoring):
             cases: as `replay` takes them; None for recorded requests.
             last: number of recorded requests.
         """
+        from mlmgmt_nb.client.scoring_tests.cases import cases_of  # not needed to deploy
+
         if cases is None:
             return self._recorded_cases(service, last)
         if hasattr(cases, "columns"):

@@ -7,11 +7,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from mlmgmt_nb.client.http.transport import Transport
 from mlmgmt_nb.client.scoring import Scored, Scorer, encode_input, needs_argument, swagger_arguments
-from mlmgmt_nb.client.scoring_tests.cases import cases_of
-from mlmgmt_nb.client.scoring_tests.judging import Check
-from mlmgmt_nb.client.scoring_tests.options import LoadOptions
-from mlmgmt_nb.client.scoring_tests.report import ScoringReport
-from mlmgmt_nb.client.scoring_tests.test import ScoringTest
 from mlmgmt_nb.client.services.keys import ServiceKeys
 from mlmgmt_nb.contract import ServiceResponse
 from mlmgmt_nb.contract.extensions import Service
@@ -19,6 +14,11 @@ from mlmgmt_nb.errors import ConnectError, ScoringError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from mlmgmt_nb.client.scoring_tests.judging import Check
+    from mlmgmt_nb.client.scoring_tests.options import LoadOptions
+    from mlmgmt_nb.client.scoring_tests.report import ScoringReport
+    from mlmgmt_nb.client.scoring_tests.test import ScoringTest
 
 __all__ = ["ServiceScoring"]
 
@@ -139,6 +139,9 @@ class ServiceScoring(ServiceKeys):
         Raises:
             UsageError: the cases or options are wrong. Nothing was sent.
         """
+        from mlmgmt_nb.client.scoring_tests.cases import cases_of  # not needed to deploy
+        from mlmgmt_nb.client.scoring_tests.test import ScoringTest
+
         found = self.get(service.id or "" if isinstance(service, ServiceResponse) else service)
         scorer = self._scorer(found)
         column = expect if isinstance(expect, str) else None

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from mlmgmt_nb.client.bodies import checked
 from mlmgmt_nb.client.http.responses import decode
-from mlmgmt_nb.client.replays.pairs import Pairs
-from mlmgmt_nb.client.replays.report import ReplayReport
 from mlmgmt_nb.client.scoring_tests.options import check_options
 from mlmgmt_nb.client.services.changes import ServiceChanges
 from mlmgmt_nb.client.services.replaying import ServiceReplays
@@ -18,6 +16,9 @@ from mlmgmt_nb.contract.changes import Candidate
 from mlmgmt_nb.contract.traffic import CanaryRequest, CanaryStep, MirroredPair, MirroredPairs, MirrorRequest
 from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.load_generator.messages import Outcome
+
+if TYPE_CHECKING:
+    from mlmgmt_nb.client.replays.report import ReplayReport
 
 __all__ = ["CandidateTraffic", "ServiceTraffic"]
 
@@ -49,6 +50,9 @@ class ServiceTraffic(ServiceReplays, ServiceChanges):
 
     def mirror_report(self, candidate: Candidate, tolerance: float = 0.0) -> ReplayReport:
         """Compare the answers of the mirror of a candidate; see `ProposedChange.mirror_report`."""
+        from mlmgmt_nb.client.replays.pairs import Pairs  # not needed to deploy
+        from mlmgmt_nb.client.replays.report import ReplayReport
+
         check_options({"tolerance": tolerance})
         service = self._get(candidate.service_id or "")
         mirror, found = candidate.mirror, list(self._mirrored(service.id or ""))

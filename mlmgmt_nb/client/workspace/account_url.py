@@ -6,7 +6,7 @@ import os
 from typing import NamedTuple
 from urllib.parse import quote
 
-from mlmgmt_nb.client.http.transport import origin
+from mlmgmt_nb.client.http.urls import origin
 from mlmgmt_nb.errors import UsageError
 
 __all__ = ["AccountName"]

@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 import sys
 from functools import partial
-
-from requests.adapters import BaseAdapter
+from typing import TYPE_CHECKING
 
 from mlmgmt_nb import local
-from mlmgmt_nb.client.auth.signin import SignIn, credential_for
-from mlmgmt_nb.client.http.credentials import TokenCredential, TokenFile
 from mlmgmt_nb.client.http.passive import is_passive
-from mlmgmt_nb.client.http.transport import Location, Timeout, Transport
 from mlmgmt_nb.client.workspace.account_url import AccountName
-from mlmgmt_nb.client.workspace.workspace import Workspace
 from mlmgmt_nb.errors import UsageError
+from mlmgmt_nb.imports import many_imports
+
+if TYPE_CHECKING:
+    from requests.adapters import BaseAdapter
+
+    from mlmgmt_nb.client.auth.signin import SignIn
+    from mlmgmt_nb.client.http.credentials import TokenCredential
+    from mlmgmt_nb.client.http.transport import Location, Timeout
+    from mlmgmt_nb.client.workspace.workspace import Workspace
 
 __all__ = ["connect"]
 
@@ -84,17 +88,38 @@ def connect(
                 field=unfit,
                 fix="Give base_url or set MLMGMT_BASE_URL; the embedded service needs no token from you.",
             )
-        locate = partial(_embedded, local.state_folder(home), named)
-        transport = Transport(locate(), timeout=timeout, relocate=locate, adapter=adapter)
-        arguments = named.arguments(home=home, compute=compute)
-        return Workspace(transport, interpreter=sys.executable, arguments=arguments, compute=used_compute)
-    url = named.url(base_url)
-    scope = scope or os.environ.get("MLMGMT_SCOPE")
-    location = Location(url, credential_for(url, token=token, credential=credential, sign_in=sign_in, scope=scope))
-    arguments = named.arguments(base_url=base_url, compute=compute)
-    return Workspace(Transport(location, timeout=timeout, adapter=adapter), arguments=arguments, compute=used_compute)
+        relocate = partial(_embedded, local.state_folder(home), named)
+        location = relocate()
+    else:
+        relocate = None
+        _import_client()
+        from mlmgmt_nb.client.auth.signin import credential_for
+        from mlmgmt_nb.client.http.transport import Location
+
+        url = named.url(base_url)
+        scope = scope or os.environ.get("MLMGMT_SCOPE")
+        location = Location(url, credential_for(url, token=token, credential=credential, sign_in=sign_in, scope=scope))
+    from mlmgmt_nb.client.http.transport import Transport
+    from mlmgmt_nb.client.workspace.workspace import Workspace
+
+    return Workspace(
+        Transport(location, timeout=timeout, relocate=relocate, adapter=adapter),
+        interpreter=sys.executable if relocate else None,
+        arguments=named.arguments(home=home, base_url=base_url, compute=compute),
+        compute=used_compute,
+    )
 
 
 def _embedded(home: str | os.PathLike[str], account: AccountName) -> Location:
-    endpoint = local.resume(home) if is_passive() else local.ensure(home)
+    endpoint = local.resume(home) if is_passive() else local.ensure(home, meanwhile=_import_client)
+    _import_client()
+    from mlmgmt_nb.client.http.credentials import TokenFile
+    from mlmgmt_nb.client.http.transport import Location
+
     return Location(account.url(endpoint.base_url), TokenFile(endpoint.token_file), endpoint.certificate)
+
+
+def _import_client() -> None:
+    """Import the rest of the client, unless it is imported already."""
+    with many_imports():
+        import mlmgmt_nb.client.workspace.workspace  # noqa: F401

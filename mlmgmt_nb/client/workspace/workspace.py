@@ -12,7 +12,6 @@ from mlmgmt_nb.client.applications.application import Source
 from mlmgmt_nb.client.audit import Audit
 from mlmgmt_nb.client.auth.identity import Identity, whoami
 from mlmgmt_nb.client.bodies import ServiceSettings
-from mlmgmt_nb.client.changes.difference import Difference
 from mlmgmt_nb.client.computes import ComputeList, Computes
 from mlmgmt_nb.client.deploying.arguments import DeployArguments, SourceArguments, source_of
 from mlmgmt_nb.client.deploying.flow import DeployFlow, IfExists
@@ -33,6 +32,7 @@ from mlmgmt_nb.contract import Manifest, Model
 from mlmgmt_nb.contract.extensions import Service
 
 if TYPE_CHECKING:
+    from mlmgmt_nb.client.changes.difference import Difference
     from mlmgmt_nb.packaging import Package
 
 __all__ = ["Workspace"]
@@ -61,10 +61,10 @@ class Workspace(metaclass=NamesReplacements):
         self._arguments = dict(arguments or {})
         self.compute = compute
         uploader = Uploader(transport)
-        self.models = Models(transport, uploader)
-        self.manifests = Manifests(transport, uploader, interpreter)
+        self.models: Models = Models(transport, uploader)
+        self.manifests: Manifests = Manifests(transport, uploader, interpreter)
         self.operations = Operations(transport)
-        self.images = Images(transport, self.operations, compute)
+        self.images: Images = Images(transport, self.operations, compute)
         self._computes = Computes(transport, interpreter)
         self.services: AccountServices = AccountServices(self, transport, self.operations, self._computes, compute)
         self.deployments: Deployments = Deployments(transport, self.services)

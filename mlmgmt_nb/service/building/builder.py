@@ -118,8 +118,6 @@ class Builder:
             thread.join(_STOP_SECONDS)
 
     def _work(self) -> None:
-        # Do this now: a user waits for the first build.
-        compile_runtime()
         while not self._stopping:
             self._sweep()
             try:
@@ -143,11 +141,13 @@ class Builder:
                 self._wake.wait(timeout=1.0)
 
     def _sweep(self) -> None:
-        """Remove leftovers of earlier builds before the next build starts."""
+        """Remove leftovers of earlier builds before the next build starts, and create missing byte code."""
         with self._claiming:
             if not self._has_leftovers:
                 return
             self._has_leftovers = False
+            # Do this now: a user waits for the first build.
+            compile_runtime()
             try:
                 self._steps.remove_leftovers()
             except PASSING as error:

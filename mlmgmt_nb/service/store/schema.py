@@ -119,8 +119,11 @@ class UtcTime(TypeDecorator[dt.datetime]):
 
 
 def _partial_index(sqlite: str, postgresql: str) -> dict[str, Any]:
-    """Return the condition of a partial index, in both dialects."""
-    return {"sqlite_where": text(sqlite), "postgresql_where": text(postgresql)}
+    """Return the condition of a partial index, in both dialects.
+
+    `create` adds the condition for PostgreSQL, since as an argument it would import that dialect, also for SQLite.
+    """
+    return {"sqlite_where": text(sqlite), "info": {"postgresql_where": text(postgresql)}}
 
 
 metadata = MetaData()
@@ -317,6 +320,8 @@ def create(db: Connection) -> None:
     for table in metadata.sorted_tables:
         db.execute(CreateTable(table, if_not_exists=True))
         for index in sorted(table.indexes, key=_order_of):
+            if db.dialect.name == "postgresql":
+                index.dialect_kwargs.update(index.info)
             db.execute(CreateIndex(index, if_not_exists=True))
 
 

@@ -206,6 +206,13 @@ def test_a_spare_is_used_once_and_only_for_its_runtime_and_python(
     died.close()
 
 
+def test_a_deployment_does_not_wait_for_the_delay_of_the_next_spare(spares: Spares) -> None:
+    spares.prepare(Preparation(sys.executable), delay=10 * SECONDS)
+    assert not living()
+    spares.prepare(Preparation(sys.executable))
+    wait_for_spare(imported="libc")
+
+
 @pytest.mark.parametrize("seconds", [0.0, 0.5])
 def test_spares_end_with_their_time_and_can_be_turned_off(tmp_path: Path, seconds: float) -> None:
     spares = Spares(tmp_path / "scratch", {}, seconds)

@@ -25,6 +25,7 @@ def head(call: Call) -> Reply:
     Returns 200 with `Content-Location` and `X-Content-Size`; or 404 with `Upload-Offset`, the number of bytes uploaded.
     """
     digest = _digest(call)
+    call.backend.prepare_replica()  # clients ask this first when they deploy
     if path := call.backend.artifacts.path(digest):
         call.backend.artifacts.touch(digest)
         return Reply(200, headers={"content-location": _url(call, digest), "x-content-size": str(path.stat().st_size)})

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
-import yaml
 
 from mlmgmt_nb.contract import Manifest
 from mlmgmt_nb.contract.conda import CondaFile
@@ -89,6 +88,8 @@ class RequestedPackages(msgspec.Struct, kw_only=True):
 
     def write_environment(self, folder: Path) -> None:
         """Write the part that conda installs: the whole file except the pip section, which pip installs afterwards."""
+        import yaml  # few images have conda packages
+
         assert self.conda is not None
         check_python(self.conda)
         packages: list[object] = [*self.conda.packages]

@@ -6,12 +6,15 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from mlmgmt_nb.errors import LocalServiceError
 from mlmgmt_nb.service.cluster_settings import ClusterSettings, ClusterSettingsError, fields_file, read_clusters
-from mlmgmt_nb.service.compute.kubernetes.cluster import KubernetesCluster
+
+if TYPE_CHECKING:
+    from mlmgmt_nb.service.compute.kubernetes.cluster import KubernetesCluster
 
 __all__ = ["Clusters"]
 

@@ -160,7 +160,8 @@ class Spares:
                 if spare.preparation == preparation:
                     spare.until = self._until(preparation)
                     return
-            self._wanted.setdefault(preparation, self._clock() + delay)
+            at = self._clock() + delay
+            self._wanted[preparation] = min(at, self._wanted.get(preparation, at))
             self._condition.notify()
             if not self._thread.is_alive():
                 self._thread.start()
