@@ -58,6 +58,7 @@ class Answers(Wire, frozen=True, kw_only=True):
 
     requests: Annotated[int, Meta(description="Number of requests.")] = 0
     errors: Annotated[int, Meta(description="Number of those with a status of 500 or above, or without an answer.")] = 0
+    abandoned: Annotated[int, Meta(description="Number of those whose callers disconnected before the answer.")] = 0
     p95: Annotated[float | None, Meta(description="95th percentile of the latencies in seconds.")] = None
     latencies: Annotated[
         dict[str, int], Meta(description="Number of answers by latency: the upper bound of each bucket in seconds.")
@@ -114,8 +115,8 @@ class Mirror(MirrorRequest, frozen=True, kw_only=True):
     """A mirror and its state.
 
     Attributes:
-        state: `Running`; `Ended`, after its time or its number of copies; `Stopped`, by a request or because the
-            service changed.
+        state: `Running`; `Ended`, after its time or its number of copies; `Stopping` for a few seconds, and then
+            `Stopped`, by a request or because the service changed.
         since: start time.
         pairs: number of copies that were answered, and whose pairs of answers are kept.
         dropped: number of requests that were not copied because the candidate had not answered earlier copies yet.
@@ -124,7 +125,9 @@ class Mirror(MirrorRequest, frozen=True, kw_only=True):
         reason: the reason why it ended.
     """
 
-    state: Annotated[Literal["Running", "Ended", "Stopped"], Meta(description="State of the mirror.")] = "Running"
+    state: Annotated[Literal["Running", "Ended", "Stopping", "Stopped"], Meta(description="State of the mirror.")] = (
+        "Running"
+    )
     since: Annotated[UtcTime | None, Meta(description="Start of the mirror.")] = None
     pairs: Annotated[int, Meta(description="Number of kept pairs of answers.")] = 0
     dropped: Annotated[int, Meta(description="Requests without a copy, because the candidate was busy.")] = 0
@@ -136,6 +139,11 @@ class Mirror(MirrorRequest, frozen=True, kw_only=True):
     def is_active(self) -> bool:
         """Whether requests are copied."""
         return self.state == "Running"
+
+    @property
+    def has_results(self) -> bool:
+        """Whether further pairs may follow."""
+        return self.state in {"Running", "Stopping"}
 
 
 class MirroredPair(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

@@ -7,8 +7,9 @@ applies: it is reconciled, reserves its share of the compute, and survives crash
 from __future__ import annotations
 
 import datetime as dt
+import time
 import uuid
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from sqlalchemy import Connection, Row, insert, update
@@ -42,6 +43,8 @@ __all__ = [
 ]
 
 _MOST_MINUTES = 1440
+_STOP_SECONDS, _LOOK_SECONDS = 8.0, 0.02
+"""Seconds to wait for the last results of a mirror, and between two looks. The router waits less for answers."""
 
 
 def propose(call: Call) -> Reply:
@@ -176,22 +179,37 @@ def _check_passes(call: Call, service: Row[Any]) -> None:
 
 def stop_canary(call: Call) -> Reply:
     """Stop sending requests of a service to its candidate."""
-    return _stop(call)
+    _stop(call, "canary")
+    return get(call)
 
 
 def stop_mirror(call: Call) -> Reply:
-    """Stop sending copies of requests to the candidate of a service. The recorded pairs stay."""
-    return _stop(call)
+    """Stop sending copies of requests to the candidate of a service. The recorded pairs stay.
+
+    The response waits for the answers to copies that were sent before, so that a report has them.
+    """
+    _stop(call, "mirror")
+    until = time.monotonic() + _STOP_SECONDS
+    while _is_stopping(call) and time.monotonic() < until:
+        time.sleep(_LOOK_SECONDS)
+    return get(call)
 
 
-def _stop(call: Call) -> Reply:
-    """Stop the canary or the mirror of a candidate, whichever is active."""
+def _is_stopping(call: Call) -> bool:
+    """Return whether the mirror of a service waits for its last results."""
+    with call.backend.store.reading() as db:
+        traffic: Traffic | None = _candidate_of(db, service_of(db, call)).traffic
+    return traffic is not None and traffic.mirror is not None and traffic.mirror.state == "Stopping"
+
+
+def _stop(call: Call, kind: Literal["canary", "mirror"]) -> None:
+    """Stop the canary or the mirror of a candidate, if it is active."""
     with call.backend.store.writing() as db:
         row = _candidate_of(db, service_of(db, call))
-        if row.traffic is not None and row.traffic.is_active:
+        active = getattr(row.traffic, kind, None)
+        if active is not None and active.is_active:
             _set_traffic(db, row.id, stopped_traffic(row.traffic, f"stopped by {call.principal.name}"))
     call.backend.services_changed()
-    return get(call)
 
 
 def mirrored(call: Call) -> Reply:
