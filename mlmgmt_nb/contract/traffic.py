@@ -6,6 +6,7 @@ copies of requests, and keeps both answers for a comparison.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import msgspec
@@ -16,18 +17,22 @@ from mlmgmt_nb.contract.resolving import resolve
 from mlmgmt_nb.contract.resources import UtcTime, Wire
 
 __all__ = [
-    *("Answers", "Canary", "CanaryRequest", "CanaryStep"),
+    *("MOST_MINUTES", "Answers", "Canary", "CanaryRequest", "CanaryStep", "falling_step"),
     *("Mirror", "MirrorRequest", "MirroredPair", "MirroredPairs"),
 ]
 
 Percent = Annotated[float, Meta(ge=0.01, le=100, description="Percentage of the requests.")]
 
 
+MOST_MINUTES = 525_600
+"""Maximum minutes of a step of a canary: a year."""
+
+
 class CanaryStep(Wire, frozen=True, kw_only=True):
     """A step of a canary."""
 
     share: Percent
-    minutes: Annotated[float, Meta(ge=0, description="Minutes until the next step, at least.")] = 0
+    minutes: Annotated[float, Meta(ge=0, le=MOST_MINUTES, description="Minutes until the next step, at least.")] = 0
 
 
 class CanaryRequest(Wire, frozen=True, kw_only=True):
@@ -51,6 +56,12 @@ class CanaryRequest(Wire, frozen=True, kw_only=True):
         Meta(description="Least share of the candidate's answers that the current one gives too; null for any."),
     ] = None
     tolerance: Annotated[float, Meta(ge=0, description="Difference up to which two numbers are the same.")] = 0.0
+
+
+def falling_step(steps: Sequence[CanaryStep]) -> int | None:
+    """Return the number of the first step with a smaller share than the step before it, from 0; None without one."""
+    shares = [step.share for step in steps]
+    return next((number for number in range(1, len(shares)) if shares[number] < shares[number - 1]), None)
 
 
 class Answers(Wire, frozen=True, kw_only=True):

@@ -43,8 +43,8 @@ def advance(canary: Canary, now: dt.datetime) -> Canary:
         return _with(canary, "TakenBack", verdict.reason)
     if canary.state == "Passed":
         return canary
-    time = dt.timedelta(minutes=canary.steps[canary.step].minutes)
-    if now - (canary.step_since or now) < time:
+    elapsed = (now - (canary.step_since or now)).total_seconds() / 60
+    if elapsed < canary.steps[canary.step].minutes:
         return _with(canary, "Running", verdict.reason)
     if verdict.outcome == "unknown":
         return _with(canary, "Waiting", verdict.reason)

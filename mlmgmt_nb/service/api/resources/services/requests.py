@@ -132,7 +132,10 @@ def _served_before(db: Connection, service: Row[Any]) -> Row[Any]:
     served = select(deployments).where(deployments.c.service_id == service.id, deployments.c.status == "Expired")
     found = db.execute(served.order_by(deployments.c.seq.desc()).limit(1)).one_or_none()
     if found is None:
-        raise conflict("NothingToRollBackTo", "Only the current deployment of this service has served; update it.")
+        raise conflict(
+            "NothingToRollBackTo",
+            "Only the current deployment of this service has served, so nothing can be restored; update it.",
+        )
     return found
 
 
