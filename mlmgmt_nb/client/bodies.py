@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
+import math
+import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypedDict, TypeVar
 
 import msgspec
@@ -14,7 +17,7 @@ from mlmgmt_nb.contract.limits import exceeded
 from mlmgmt_nb.contract.recording import Recording
 from mlmgmt_nb.errors import UsageError
 
-__all__ = ["ServiceSettings", "checked", "is_uuid", "settings_fields"]
+__all__ = ["ServiceSettings", "check_keywords", "checked", "is_uuid", "settings_fields"]
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -28,6 +31,15 @@ _FIXES = {
     "sample": "Give a share above 0 and at most 1.",
     "maxAgeInSeconds": "Give an age from 1m to 3650d.",
     "maxBytes": "Give a size from 1MB to 10GB.",
+    "steps": "Give 1 to 20 percentages, such as `[5, 25, 100]`.",
+    "share": "Give a percentage from 0.01 to 100.",
+    "minutes": "Give minutes, such as 10.",
+    "requests": "Give a whole number from 1 to 100,000.",
+    "header": "Give the name of a header, such as `X-Customer`.",
+    "maxErrors": "Give a share from 0 to 1, such as 0.01, or None for any.",
+    "maxP95": "Give a multiple such as 2, or None for any.",
+    "minAgree": "Give a share from 0 to 1, such as 0.95, or None for any.",
+    "tolerance": "Give 0 or a small number such as 1e-6.",
 }
 _RECORDING = {"enabled", "sample", "redact", "max_age", "max_size"}
 
@@ -102,14 +114,30 @@ def settings_fields(
     }
 
 
+def check_keywords(function: str, given: Mapping[str, Any], known: Iterable[str]) -> None:
+    """Check the names of keyword arguments that a function passes on as a dict. Misspelled names must not be ignored.
+
+    Raises:
+        TypeError: a name is unknown, as for any other function.
+    """
+    names = sorted(known)
+    for name in given:
+        if name not in names:
+            similar = difflib.get_close_matches(name, names, 1)
+            hint = f". Did you mean {similar[0]!r}?" if similar else ""
+            raise TypeError(f"{function}() got an unexpected keyword argument {name!r}{hint}")
+
+
 def checked(type_: type[T], **fields: Any) -> T:
     """Return the body of a request with these properties (None: not set), checked against the limits of the contract.
 
     Raises:
         UsageError: a property exceeds a limit; the message has its JSON path.
     """
+    given: Any = None
     try:
-        body = msgspec.convert(msgspec.to_builtins(type_(**fields)), type_)
+        given = msgspec.to_builtins(type_(**fields))
+        body = msgspec.convert(given, type_)
     except (ValueError, TypeError) as error:  # msgspec.ValidationError is a ValueError
         problem, _, path = str(error).partition(" - at ")
         path = path.strip("`")
@@ -118,12 +146,39 @@ def checked(type_: type[T], **fields: Any) -> T:
             problem = "not valid"
         where = f"{path.removeprefix('$.')}: " if path else ""
         raise UsageError(
-            f"{where}{problem}{_given(type_, fields, field)}", field=field or None, fix=_FIXES.get(field)
+            f"{where}{problem}{_given(type_, fields, field) or _number_at(given, path)}",
+            field=field or None,
+            fix=_FIXES.get(field),
         ) from error
+    if infinite := next(_infinite(given), None):
+        field = infinite.rpartition(".")[2]
+        raise UsageError(f"{infinite}: infinity is not a valid number", field=field, fix=_FIXES.get(field))
     if too_long := exceeded(body):
         path, problem = too_long
         raise UsageError(f"{path.removeprefix('$.')}: {problem}", field=path.rpartition(".")[2], fix="Shorten it.")
     return body
+
+
+def _infinite(value: Any, path: str = "") -> Iterator[str]:
+    """Yield the paths of infinite numbers, which JSON does not have: they would be sent as null."""
+    if isinstance(value, float) and math.isinf(value):
+        yield path
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _infinite(inner, f"{path}.{name}" if path else str(name))
+    elif isinstance(value, list):
+        for place, inner in enumerate(value):
+            yield from _infinite(inner, f"{path}[{place}]")
+
+
+def _number_at(value: Any, path: str) -> str:
+    """Return the number at a path such as `$.steps[0].share`, to show it; other values may be secret."""
+    for name, place in re.findall(r"\.(\w+)|\[(\d+)\]", path):
+        try:
+            value = value[name or int(place)]
+        except (KeyError, IndexError, TypeError):
+            return ""
+    return f" (given: {value!r})" if isinstance(value, int | float) else ""
 
 
 def is_uuid(text: str) -> bool:

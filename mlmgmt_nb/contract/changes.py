@@ -19,12 +19,18 @@ from mlmgmt_nb.contract.resolving import resolve
 from mlmgmt_nb.contract.resources import ErrorResponse, UtcTime
 from mlmgmt_nb.contract.traffic import Canary, CanaryRequest, Mirror, MirroredPairs, MirrorRequest
 
-__all__ = ["CANDIDATES", "CHANGE_OPERATIONS", "CHANGE_TAG", "Candidate"]
+__all__ = ["CANDIDATES", "CANDIDATE_ID", "CHANGE_OPERATIONS", "CHANGE_TAG", "MOST_WARM_MINUTES", "Candidate"]
 
 CANDIDATES = "candidates"
 """Name of the extension, in the list that `GET .../extensions` returns."""
 
 CHANGE_TAG = "Changes"
+
+CANDIDATE_ID = "candidateId"
+"""Name of the parameter with the id of a candidate."""
+
+MOST_WARM_MINUTES = 1440
+"""Maximum minutes to keep the replicas that a promotion replaces."""
 
 
 class Candidate(Service, frozen=True, kw_only=True):
@@ -51,6 +57,9 @@ resolve(Candidate)
 
 _NOT_FOUND = Answer("There is no such service, or it has no candidate.", ErrorResponse)
 _CONFLICT = Answer("Another operation is running, or the image or the compute does not permit it.", ErrorResponse)
+
+
+_THIS_CANDIDATE = Parameter(CANDIDATE_ID, "Id of the candidate: the request is refused if another one replaced it.")
 
 
 def _accepted(what: str) -> Mapping[int, Answer]:
@@ -80,6 +89,7 @@ _TABLE = (
         method="GET",
         path="/services/{id}/candidate",
         summary="Get the candidate of a service",
+        query=(_THIS_CANDIDATE,),
         answers={200: Answer("The candidate.", Candidate), 404: _NOT_FOUND},
     ),
     Operation(
@@ -88,6 +98,7 @@ _TABLE = (
         method="DELETE",
         path="/services/{id}/candidate",
         summary="Discard the candidate of a service",
+        query=(_THIS_CANDIDATE,),
         answers={200: Answer("Discarded."), 204: Answer("There is no such service, or it has no candidate.")},
     ),
     Operation(
@@ -103,6 +114,7 @@ _TABLE = (
         body=CanaryRequest,
         body_name="canaryRequest",
         body_description="The steps and the conditions.",
+        query=(_THIS_CANDIDATE,),
         answers={200: Answer("The candidate.", Candidate), 404: _NOT_FOUND, 409: _CONFLICT},
     ),
     Operation(
@@ -112,6 +124,7 @@ _TABLE = (
         path="/services/{id}/candidate/canary",
         summary="Stop the canary of a service",
         description="The candidate stays and gets no further requests.",
+        query=(_THIS_CANDIDATE,),
         answers={200: Answer("The candidate.", Candidate), 404: _NOT_FOUND},
     ),
     Operation(
@@ -128,6 +141,7 @@ _TABLE = (
         body=MirrorRequest,
         body_name="mirrorRequest",
         body_description="The share of the requests, and when it ends.",
+        query=(_THIS_CANDIDATE,),
         answers={200: Answer("The candidate.", Candidate), 404: _NOT_FOUND, 409: _CONFLICT},
     ),
     Operation(
@@ -137,6 +151,7 @@ _TABLE = (
         path="/services/{id}/candidate/mirror",
         summary="Stop the mirror of a service",
         description="The candidate stays and gets no further copies; the pairs of answers stay too.",
+        query=(_THIS_CANDIDATE,),
         answers={200: Answer("The candidate.", Candidate), 404: _NOT_FOUND},
     ),
     Operation(
@@ -163,6 +178,7 @@ _TABLE = (
             Parameter("reason", "Reason of the change, for its record."),
             Parameter("evidence", "Location of the evidence, for the record of the change."),
             Parameter("keepWarm", "Minutes to keep the replicas that it replaces, for a rollback at once."),
+            _THIS_CANDIDATE,
         ),
         answers=_accepted("the promotion"),
     ),

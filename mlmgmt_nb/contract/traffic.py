@@ -4,6 +4,7 @@ A canary routes a share of the requests to the candidate, in steps, with conditi
 copies of requests, and keeps both answers for a comparison.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import msgspec
@@ -14,18 +15,22 @@ from mlmgmt_nb.contract.resolving import resolve
 from mlmgmt_nb.contract.resources import UtcTime, Wire
 
 __all__ = [
-    *("Answers", "Canary", "CanaryRequest", "CanaryStep"),
+    *("MOST_MINUTES", "Answers", "Canary", "CanaryRequest", "CanaryStep", "falling_step"),
     *("Mirror", "MirrorRequest", "MirroredPair", "MirroredPairs"),
 ]
 
 Percent = Annotated[float, Meta(ge=0.01, le=100, description="Percentage of the requests.")]
 
 
+MOST_MINUTES = 525_600
+"""Maximum minutes of a step of a canary: a year."""
+
+
 class CanaryStep(Wire, frozen=True, kw_only=True):
     """A step of a canary."""
 
     share: Percent
-    minutes: Annotated[float, Meta(ge=0, description="Minutes until the next step, at least.")] = 0
+    minutes: Annotated[float, Meta(ge=0, le=MOST_MINUTES, description="Minutes until the next step, at least.")] = 0
 
 
 class CanaryRequest(Wire, frozen=True, kw_only=True):
@@ -51,11 +56,18 @@ class CanaryRequest(Wire, frozen=True, kw_only=True):
     tolerance: Annotated[float, Meta(ge=0, description="Difference up to which two numbers are the same.")] = 0.0
 
 
+def falling_step(steps: Sequence[CanaryStep]) -> int | None:
+    """Return the number of the first step with a smaller share than the step before it, from 0; None without one."""
+    shares = [step.share for step in steps]
+    return next((number for number in range(1, len(shares)) if shares[number] < shares[number - 1]), None)
+
+
 class Answers(Wire, frozen=True, kw_only=True):
     """The answers of a deployment during a canary."""
 
     requests: Annotated[int, Meta(description="Number of requests.")] = 0
     errors: Annotated[int, Meta(description="Number of those with a status of 500 or above, or without an answer.")] = 0
+    abandoned: Annotated[int, Meta(description="Number of those whose callers disconnected before the answer.")] = 0
     p95: Annotated[float | None, Meta(description="95th percentile of the latencies in seconds.")] = None
     latencies: Annotated[
         dict[str, int], Meta(description="Number of answers by latency: the upper bound of each bucket in seconds.")
@@ -112,8 +124,8 @@ class Mirror(MirrorRequest, frozen=True, kw_only=True):
     """A mirror and its state.
 
     Attributes:
-        state: `Running`; `Ended`, after its time or its number of copies; `Stopped`, by a request or because the
-            service changed.
+        state: `Running`; `Ended`, after its time or its number of copies; `Stopping` for a few seconds, and then
+            `Stopped`, by a request or because the service changed.
         since: start time.
         pairs: number of copies that were answered, and whose pairs of answers are kept.
         dropped: number of requests that were not copied because the candidate had not answered earlier copies yet.
@@ -122,7 +134,9 @@ class Mirror(MirrorRequest, frozen=True, kw_only=True):
         reason: the reason why it ended.
     """
 
-    state: Annotated[Literal["Running", "Ended", "Stopped"], Meta(description="State of the mirror.")] = "Running"
+    state: Annotated[Literal["Running", "Ended", "Stopping", "Stopped"], Meta(description="State of the mirror.")] = (
+        "Running"
+    )
     since: Annotated[UtcTime | None, Meta(description="Start of the mirror.")] = None
     pairs: Annotated[int, Meta(description="Number of kept pairs of answers.")] = 0
     dropped: Annotated[int, Meta(description="Requests without a copy, because the candidate was busy.")] = 0
@@ -134,6 +148,11 @@ class Mirror(MirrorRequest, frozen=True, kw_only=True):
     def is_active(self) -> bool:
         """Whether requests are copied."""
         return self.state == "Running"
+
+    @property
+    def has_results(self) -> bool:
+        """Whether further pairs may follow."""
+        return self.state in {"Running", "Stopping"}
 
 
 class MirroredPair(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

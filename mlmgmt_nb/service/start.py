@@ -44,7 +44,7 @@ def serve(settings: Settings, on_ready: Callable[[str], None] = lambda _: None) 
         gc.freeze()  # the modules stay, so that the collector need not look at them
         run(settings, home, spares, on_ready)
     finally:
-        spares.clear()
+        spares.close()
         home.close()
 
 

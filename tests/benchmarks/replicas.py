@@ -1,8 +1,8 @@
 """Measure two replicas beside one, and after one of them was killed and replaced, with callers that keep connections.
 
 Run it with `python -m tests.benchmarks.replicas`. The driver waits instead of computing, so that the processors of the
-machine do not limit the rate. The first ratio is that of two replicas to one, 2.0 at best and at least 1.8. After the kill
-all connections are at the other replica; the second ratio is that of the rates after it and before it: 1.0 if both
+machine do not limit the rate. The first ratio is that of two replicas to one: 2.0 at best, the target is 1.8. After the
+kill all connections are at the other replica; the second ratio is that of the rates after it and before it: 1.0 if both
 replicas work, 0.5 if one does.
 """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Unpack
 
-from mlmgmt_nb.client.bodies import ServiceSettings
+from mlmgmt_nb.client.bodies import ServiceSettings, check_keywords
 from mlmgmt_nb.client.computes import Computes
 from mlmgmt_nb.client.deploying.account import Account
 from mlmgmt_nb.client.deploying.arguments import DeployArguments, SourceArguments, source_of
@@ -63,6 +63,7 @@ class AccountServices(Services):
             OperationFailed: the build failed, or the candidate did not start.
             NotFoundError: the service does not exist.
         """
+        check_keywords("propose", arguments, DeployArguments.__annotations__)
         settings: Any = {key: arguments[key] for key in ServiceSettings.__annotations__ if key in arguments}  # type: ignore[literal-required]
         source: Any = {key: arguments[key] for key in SourceArguments.__annotations__ if key in arguments}  # type: ignore[literal-required]
         found = self.get(self.id_of(service))

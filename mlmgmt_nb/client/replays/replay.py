@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypedDict, Unpack
 
+from mlmgmt_nb.client.bodies import check_keywords
 from mlmgmt_nb.client.replays.pairs import Pairs
 from mlmgmt_nb.client.replays.report import ReplayReport
 from mlmgmt_nb.client.scoring_tests.options import check_options
@@ -84,6 +85,7 @@ def replay(
         UsageError: the list of bodies is empty, or an option is out of range. Nothing was sent.
         MlmgmtError: the requests could not be sent at all.
     """
+    check_keywords("replay", options, ReplayOptions.__annotations__)
     check_options(options)
     if not bodies:
         raise UsageError(

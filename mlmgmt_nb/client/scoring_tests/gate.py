@@ -179,6 +179,8 @@ def judged(
     """
     if isinstance(condition, str):
         return Gate(condition, names).judge(numbers, requests)
+    if not callable(condition):
+        raise _refusal(f"{condition!r} is neither a condition nor a function", names)
     name = getattr(condition, "__name__", type(condition).__name__)
     if requests < FEWEST:
         return Verdict(name, "inconclusive", requests, numbers, f"at least {FEWEST} requests are needed")

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Unpack
 
+from mlmgmt_nb.client.bodies import check_keywords
 from mlmgmt_nb.client.http.forks import renew_after_fork
 from mlmgmt_nb.client.scoring import Scorer
 from mlmgmt_nb.client.scoring_tests.cases import Cases
@@ -69,6 +70,7 @@ class ScoringTest:
         expect: str | None = None,
         **options: Unpack[LoadOptions],
     ) -> None:
+        check_keywords("test", options, LoadOptions.__annotations__)
         check_options(options)
         if check is not None and against is not None:
             raise UsageError("check and against cannot be combined", field="against", fix="Give one of them.")

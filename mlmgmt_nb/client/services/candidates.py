@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import numbers
+import time
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -13,8 +15,10 @@ from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.services.support import check_candidates
 from mlmgmt_nb.client.services.traffic import CandidateTraffic, ServiceTraffic
 from mlmgmt_nb.contract import Image, ServiceResponse
-from mlmgmt_nb.contract.changes import Candidate
+from mlmgmt_nb.contract.changes import CANDIDATE_ID, MOST_WARM_MINUTES, Candidate
 from mlmgmt_nb.contract.extensions import Service, ServiceUpdate
+from mlmgmt_nb.contract.limits import MAX_CHARACTERS, OTHERWISE
+from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.short_repr import cut
 
 if TYPE_CHECKING:
@@ -28,6 +32,9 @@ if TYPE_CHECKING:
     from mlmgmt_nb.client.scoring_tests.report import ScoringReport
 
 __all__ = ["ProposedChange", "ServiceCandidates"]
+
+_LOOK_SECONDS = 1.0
+"""Seconds between two looks at the candidate during a replay that misses answers."""
 
 
 class ProposedChange(CandidateTraffic):
@@ -79,9 +86,9 @@ class ProposedChange(CandidateTraffic):
         """Get the candidate from the server again.
 
         Raises:
-            NotFoundError: it was promoted or discarded, or its time is over.
+            NotFoundError: it was promoted, discarded or replaced by another proposal, or its time is over.
         """
-        self.candidate = self._services.change(self._service_id).candidate
+        self.candidate = self._services.change(self._service_id, candidate=self._candidate_id).candidate
         return self
 
     def run(self, data: Any, *, timeout: float = 60.0) -> Any:
@@ -107,6 +114,7 @@ class ProposedChange(CandidateTraffic):
         cases: pd.DataFrame | Sequence[Any] | None = None,
         *,
         last: int = 1000,
+        on_progress: Callable[[ReplayReport], None] | None = None,
         **options: Unpack[ReplayOptions],
     ) -> ReplayReport:
         """Send recorded requests of the service, or cases, to the service and the candidate, and compare the answers
@@ -115,12 +123,33 @@ class ProposedChange(CandidateTraffic):
         Args:
             cases: as for `services.replay` (default: the requests that the service recorded).
             last: maximum number of recorded requests; the newest are used.
+            on_progress: called several times a second with the report so far.
             **options: see `ReplayOptions`.
 
         Raises:
             UsageError: the cases are empty, or nothing was recorded. Nothing was sent.
+            NotFoundError: the candidate was promoted, discarded or replaced, or its time is over; also if that happens
+                during the replay.
         """
-        return self._services.replay(self._service_id, self.candidate.id or "", cases=cases, last=last, **options)
+        self.refresh()
+        looked_at = time.monotonic()
+
+        def look(report: ReplayReport) -> None:
+            """End the replay if the candidate no longer exists: missing answers are not its fault then."""
+            nonlocal looked_at
+            if time.monotonic() - looked_at > _LOOK_SECONDS:
+                looked_at = time.monotonic()
+                if report.summary["lost"]:
+                    self.refresh()
+            if on_progress is not None:
+                on_progress(report)
+
+        report = self._services.replay(
+            self._service_id, self.candidate.id or "", cases=cases, last=last, on_progress=look, **options
+        )
+        if report.summary["lost"]:
+            self.refresh()
+        return report
 
     def mirror_report(self, *, tolerance: float = 0.0) -> ReplayReport:
         """Compare the answers of the mirror so far, pair by pair, as a replay does.
@@ -132,7 +161,7 @@ class ProposedChange(CandidateTraffic):
 
         Raises:
             UsageError: no request has been mirrored.
-            NotFoundError: the candidate was promoted or discarded, or its time is over.
+            NotFoundError: the candidate was promoted, discarded or replaced, or its time is over.
         """
         return self._services.mirror_report(self.refresh().candidate, tolerance)
 
@@ -185,11 +214,13 @@ class ProposedChange(CandidateTraffic):
                 cluster or a change of secrets.
             NotFoundError: it was promoted or discarded before, or its time is over.
         """
-        return self._services.promote(self._service_id, reason=reason, evidence=evidence, keep_warm=keep_warm)
+        return self._services.promote(
+            self._service_id, reason=reason, evidence=evidence, keep_warm=keep_warm, candidate=self._candidate_id
+        )
 
     def discard(self) -> bool:
         """Remove the candidate and its data. Return False if it no longer exists."""
-        return self._services.discard(self._service_id)
+        return self._services.discard(self._service_id, candidate=self._candidate_id)
 
     def __repr__(self) -> str:
         return f"ProposedChange({self.name!r}, state={self.candidate.state!r}, url={cut(repr(self.url), 110)})"
@@ -224,7 +255,7 @@ class ServiceCandidates(ServiceTraffic):
         service_id = self.id_of(service)
         check_candidates(self._transport)
         answer = self._transport.call("candidate_propose", id=service_id, body=body)
-        return self._operations.started(answer, lambda _: self.change(service_id))
+        return self._operations.started(answer, lambda candidate: self.change(service_id, candidate=candidate))
 
     def check_candidates(self) -> None:
         """Check that the server supports candidates.
@@ -234,19 +265,21 @@ class ServiceCandidates(ServiceTraffic):
         """
         check_candidates(self._transport)
 
-    def change(self, service: ServiceResponse | str) -> ProposedChange:
+    def change(self, service: ServiceResponse | str, *, candidate: str | None = None) -> ProposedChange:
         """Return the change that is proposed for a service.
 
         Args:
             service: the service.
+            candidate: id of the candidate (default: the current one).
 
         Raises:
-            NotFoundError: the service does not exist, or it has no candidate.
+            NotFoundError: the service does not exist, or it does not have this candidate.
             UsageError: the server does not support candidates.
         """
         service_id = self.id_of(service)
         check_candidates(self._transport)
-        return ProposedChange(self, decode(self._transport.call("candidate_get", id=service_id), Candidate))
+        answer = self._transport.call("candidate_get", id=service_id, query={CANDIDATE_ID: candidate})
+        return ProposedChange(self, decode(answer, Candidate))
 
     def promote(
         self,
@@ -255,21 +288,56 @@ class ServiceCandidates(ServiceTraffic):
         reason: str | None = None,
         evidence: str | None = None,
         keep_warm: float | None = None,
+        candidate: str | None = None,
     ) -> Poller[Service]:
         """Promote the candidate of a service; see `ProposedChange.promote`."""
+        texts = {"reason": reason, "evidence": evidence}
+        for name, text in texts.items():
+            _check_length(name, text)
+        minutes = None if keep_warm is None else f"{_minutes(keep_warm):g}"
         service_id = self.id_of(service)
         check_candidates(self._transport)
-        query = {"reason": reason, "evidence": evidence, "keepWarm": None if keep_warm is None else f"{keep_warm:g}"}
+        query = {**texts, "keepWarm": minutes, CANDIDATE_ID: candidate}
         answer = self._transport.call("candidate_promote", id=service_id, query=query)
         return self._operations.started(answer, self._updated)
 
-    def discard(self, service: ServiceResponse | str) -> bool:
-        """Discard the candidate of a service. Return False if it has none."""
+    def discard(self, service: ServiceResponse | str, *, candidate: str | None = None) -> bool:
+        """Discard the candidate of a service. Return False if it does not have it."""
         service_id = self.id_of(service)
         check_candidates(self._transport)
-        return self._transport.call("candidate_discard", id=service_id).status_code != 204
+        answer = self._transport.call("candidate_discard", id=service_id, query={CANDIDATE_ID: candidate})
+        return answer.status_code != 204
 
     def _updated(self, service_id: str) -> Service:
         # A kept-alive connection may still lead to an old replica, which answers its last request.
         self._transport.close()
         return self._get(service_id)
+
+
+def _check_length(name: str, text: str | None) -> None:
+    """Check a text of a promotion.
+
+    Raises:
+        UsageError: it is too long.
+    """
+    most = MAX_CHARACTERS.get(name, MAX_CHARACTERS[OTHERWISE])
+    if text is not None and len(str(text)) > most:
+        raise UsageError(
+            f"{name}: has {len(str(text)):,} characters; the maximum is {most:,}", field=name, fix="Shorten it."
+        )
+
+
+def _minutes(keep_warm: Any) -> float:
+    """Return the minutes for which replicas are kept.
+
+    Raises:
+        UsageError: they are not valid.
+    """
+    is_number = isinstance(keep_warm, numbers.Real) and not isinstance(keep_warm, bool)
+    if is_number and 0 < float(keep_warm) <= MOST_WARM_MINUTES:
+        return float(keep_warm)
+    raise UsageError(
+        f"keep_warm: {keep_warm!r} is not a number of minutes",
+        field="keep_warm",
+        fix=f"Give minutes above 0, at most {MOST_WARM_MINUTES:,}.",
+    )

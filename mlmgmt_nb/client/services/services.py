@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Unpack
 
-from mlmgmt_nb.client.bodies import ServiceSettings, checked, settings_fields
+from mlmgmt_nb.client.bodies import ServiceSettings, check_keywords, checked, settings_fields
 from mlmgmt_nb.client.computes import Computes
 from mlmgmt_nb.client.http.transport import Transport
 from mlmgmt_nb.client.kernel_versions import warn_of_versions
@@ -63,6 +63,7 @@ class Services(ServiceCandidates):
             UsageError: a property exceeds a limit. Nothing was sent.
             ConflictError: another service has the name.
         """
+        check_keywords("create", settings, ServiceSettings.__annotations__)
         of_image = image.compute_resource_id if isinstance(image, Image) else None
         body = _create_request(name, _image_id(image), compute_resource_id or of_image or self._compute, settings)
         check_variables(self._transport, body)
@@ -139,6 +140,7 @@ class Services(ServiceCandidates):
             UsageError: a property exceeds a limit. Nothing was sent.
             NotFoundError: the service does not exist.
         """
+        check_keywords("update", settings, ServiceSettings.__annotations__)
         body = checked(
             ServiceUpdate,
             image_id=None if image is None else _image_id(image),

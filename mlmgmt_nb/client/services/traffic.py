@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Self
+import numbers
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 from mlmgmt_nb.client.bodies import checked
 from mlmgmt_nb.client.http.responses import decode
@@ -12,8 +13,15 @@ from mlmgmt_nb.client.services.changes import ServiceChanges
 from mlmgmt_nb.client.services.replaying import ServiceReplays
 from mlmgmt_nb.client.services.support import check_candidates
 from mlmgmt_nb.contract import ServiceResponse
-from mlmgmt_nb.contract.changes import Candidate
-from mlmgmt_nb.contract.traffic import CanaryRequest, CanaryStep, MirroredPair, MirroredPairs, MirrorRequest
+from mlmgmt_nb.contract.changes import CANDIDATE_ID, Candidate
+from mlmgmt_nb.contract.traffic import (
+    CanaryRequest,
+    CanaryStep,
+    MirroredPair,
+    MirroredPairs,
+    MirrorRequest,
+    falling_step,
+)
 from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.load_generator.messages import Outcome
 
@@ -26,27 +34,38 @@ __all__ = ["CandidateTraffic", "ServiceTraffic"]
 class ServiceTraffic(ServiceReplays, ServiceChanges):
     """Start and stop canaries and mirrors."""
 
-    def start_canary(self, service: ServiceResponse | str, canary: CanaryRequest) -> Candidate:
+    def start_canary(
+        self, service: ServiceResponse | str, canary: CanaryRequest, *, candidate: str | None = None
+    ) -> Candidate:
         """Start the canary of a service; see `ProposedChange.canary`."""
-        check_candidates(self._transport)
-        answer = self._transport.call("candidate_canary", id=self.id_of(service), body=canary)
-        return decode(answer, Candidate)
+        return self._change_traffic("candidate_canary", service, candidate, canary)
 
-    def stop_canary(self, service: ServiceResponse | str) -> Candidate:
+    def stop_canary(self, service: ServiceResponse | str, *, candidate: str | None = None) -> Candidate:
         """Stop the canary of a service; see `ProposedChange.stop_canary`."""
-        check_candidates(self._transport)
-        return decode(self._transport.call("candidate_stop_canary", id=self.id_of(service)), Candidate)
+        return self._change_traffic("candidate_stop_canary", service, candidate)
 
-    def start_mirror(self, service: ServiceResponse | str, mirror: MirrorRequest) -> Candidate:
+    def start_mirror(
+        self, service: ServiceResponse | str, mirror: MirrorRequest, *, candidate: str | None = None
+    ) -> Candidate:
         """Start the mirror of a service; see `ProposedChange.mirror`."""
-        check_candidates(self._transport)
-        answer = self._transport.call("candidate_mirror", id=self.id_of(service), body=mirror)
-        return decode(answer, Candidate)
+        return self._change_traffic("candidate_mirror", service, candidate, mirror)
 
-    def stop_mirror(self, service: ServiceResponse | str) -> Candidate:
+    def stop_mirror(self, service: ServiceResponse | str, *, candidate: str | None = None) -> Candidate:
         """Stop the mirror of a service; see `ProposedChange.stop_mirror`."""
+        return self._change_traffic("candidate_stop_mirror", service, candidate)
+
+    def _change_traffic(
+        self, operation: str, service: ServiceResponse | str, candidate: str | None, body: Any = None
+    ) -> Candidate:
+        """Start or stop a canary or a mirror.
+
+        Args:
+            candidate: id of the candidate; None for the current one, whichever it is.
+        """
+        service_id = self.id_of(service)
         check_candidates(self._transport)
-        return decode(self._transport.call("candidate_stop_mirror", id=self.id_of(service)), Candidate)
+        answer = self._transport.call(operation, id=service_id, query={CANDIDATE_ID: candidate}, body=body)
+        return decode(answer, Candidate)
 
     def mirror_report(self, candidate: Candidate, tolerance: float = 0.0) -> ReplayReport:
         """Compare the answers of the mirror of a candidate; see `ProposedChange.mirror_report`."""
@@ -132,24 +151,30 @@ class CandidateTraffic:
         Raises:
             UsageError: an argument is wrong. Nothing was sent.
             ConflictError: the candidate does not run, or another operation on the service is running.
-            NotFoundError: it was promoted or discarded, or its time is over.
+            NotFoundError: it was promoted, discarded or replaced, or its time is over.
         """
-        shares = [share] if isinstance(share, int | float) else share
+        steps = [CanaryStep(share=one, minutes=minutes) for one in _shares(share)]
         body = checked(
             CanaryRequest,
-            steps=[CanaryStep(share=one, minutes=minutes) for one in shares],
+            steps=steps,
             header=header,
             max_errors=max_errors,
             max_p95=max_p95,
             min_agree=min_agree,
             tolerance=tolerance,
         )
-        self.candidate = self._services.start_canary(self._service_id, body)
+        if (place := falling_step(body.steps)) is not None:
+            raise UsageError(
+                f"steps[{place}].share: {body.steps[place].share:g} is less than in the step before it",
+                field="share",
+                fix="Give percentages in ascending order, such as `[5, 25, 100]`.",
+            )
+        self.candidate = self._services.start_canary(self._service_id, body, candidate=self._candidate_id)
         return self
 
     def stop_canary(self) -> Self:
         """Stop the canary: the candidate answers no further requests of the service."""
-        self.candidate = self._services.stop_canary(self._service_id)
+        self.candidate = self._services.stop_canary(self._service_id, candidate=self._candidate_id)
         return self
 
     def mirror(self, minutes: float = 10, *, share: float = 100, requests: int = 10_000) -> Self:
@@ -174,17 +199,39 @@ class CandidateTraffic:
         Raises:
             UsageError: an argument is wrong. Nothing was sent.
             ConflictError: the candidate does not run, it has a canary, or another operation on the service is running.
-            NotFoundError: it was promoted or discarded, or its time is over.
+            NotFoundError: it was promoted, discarded or replaced, or its time is over.
         """
         body = checked(MirrorRequest, minutes=minutes, share=share, requests=requests)
-        self.candidate = self._services.start_mirror(self._service_id, body)
+        self.candidate = self._services.start_mirror(self._service_id, body, candidate=self._candidate_id)
         return self
 
     def stop_mirror(self) -> Self:
         """Stop the mirror: the candidate gets no further copies. Results so far are kept."""
-        self.candidate = self._services.stop_mirror(self._service_id)
+        self.candidate = self._services.stop_mirror(self._service_id, candidate=self._candidate_id)
         return self
 
     @property
     def _service_id(self) -> str:
         return self.candidate.service_id or ""
+
+    @property
+    def _candidate_id(self) -> str | None:
+        """The id that the server compares: another proposal may have replaced this candidate."""
+        return self.candidate.id
+
+
+def _shares(share: Any) -> Sequence[Any]:
+    """Return the shares of the steps.
+
+    Raises:
+        UsageError: it is neither a number nor a sequence.
+    """
+    if isinstance(share, numbers.Real):
+        return [share]
+    if isinstance(share, Iterable) and not isinstance(share, str | bytes):
+        return list(share)
+    raise UsageError(
+        f"share: {share!r} is not a percentage",
+        field="share",
+        fix="Give a percentage from 0.01 to 100, or a list of them, such as `[5, 25, 100]`.",
+    )

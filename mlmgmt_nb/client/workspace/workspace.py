@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from mlmgmt_nb.client.applications.application import Source
 from mlmgmt_nb.client.audit import Audit
 from mlmgmt_nb.client.auth.identity import Identity, whoami
-from mlmgmt_nb.client.bodies import ServiceSettings
+from mlmgmt_nb.client.bodies import ServiceSettings, check_keywords
 from mlmgmt_nb.client.computes import ComputeList, Computes
 from mlmgmt_nb.client.deploying.arguments import DeployArguments, SourceArguments, source_of
 from mlmgmt_nb.client.deploying.flow import DeployFlow, IfExists
@@ -178,6 +178,7 @@ class Workspace(metaclass=NamesReplacements):
             OperationFailed: the build failed or the service did not start.
             OperationTimeout: an operation takes longer than `timeout`; it continues.
         """
+        check_keywords("deploy", settings, DeployArguments.__annotations__)
         source = source_of(
             {
                 "driver": driver,
@@ -228,6 +229,7 @@ class Workspace(metaclass=NamesReplacements):
             PackagingError: the answers of the package differ from those of the object.
             NotFoundError: the service does not exist.
         """
+        check_keywords("diff", arguments, DeployArguments.__annotations__)
         settings: Any = {key: arguments[key] for key in ServiceSettings.__annotations__ if key in arguments}  # type: ignore[literal-required]
         source: Any = {key: arguments[key] for key in SourceArguments.__annotations__ if key in arguments}  # type: ignore[literal-required]
         flow = DeployFlow(self, name, compute_resource_id=self.compute)

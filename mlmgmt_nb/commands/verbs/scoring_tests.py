@@ -10,7 +10,7 @@ from mlmgmt_nb.commands.flags import ServiceArguments, api_arguments
 from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.verbs.services import sample
-from mlmgmt_nb.commands.verbs.services.cases import cases_in, file_to_write
+from mlmgmt_nb.commands.verbs.services.cases import cases_in, file_to_write, write_file
 from mlmgmt_nb.errors import UsageError
 
 __all__ = ["COMMANDS"]
@@ -80,7 +80,7 @@ def _test(session: Session, arguments: _Test) -> object:
     report = session.testing(test)
     verdict = None if gate is None else report.gate(gate)
     if junit is not None:
-        junit.write_text(report.to_junit(verdict), encoding="utf-8")
+        write_file(junit, report.to_junit(verdict), "junit")
     if gate is not None:
         session.tell(str(report.assert_gate(gate)))
     if arguments.assert_ok:

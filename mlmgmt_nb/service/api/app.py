@@ -28,6 +28,7 @@ from mlmgmt_nb.service.access.audit_entry import AuditContext
 from mlmgmt_nb.service.access.guard import Guard
 from mlmgmt_nb.service.access.permissions import METRICS_ACTION, action_of
 from mlmgmt_nb.service.access.principals import EVERY_ACCOUNT, Principal
+from mlmgmt_nb.service.api.health import HealthChecks
 from mlmgmt_nb.service.backend import Backend
 from mlmgmt_nb.service.gateway.gateway import PREFIX, Gateway
 from mlmgmt_nb.service.http.framing import check_head, host_of_origin
@@ -103,6 +104,7 @@ class App:
         for pattern, methods in extensions.items():
             self._routes.setdefault(pattern, {}).update({method: (None, h) for method, h in methods.items()})
         self.gateway = Gateway(backend.store, backend.settings.service_host, backend.handover_channel)
+        self._health = HealthChecks(backend.store.responds)
         self._threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="request")
         # Separate threads: reads continue while writes wait for a busy store.
         self._writers = ThreadPoolExecutor(max_workers=32, thread_name_prefix="change")
@@ -113,7 +115,11 @@ class App:
         request = Request(scope, receive)
         audit_context = AuditContext(request)
         try:
-            self._check_host(request, check_head(scope))
+            host = check_head(scope)
+            if self._health.knows(scope["path"]):
+                await self._send_health(request, scope, send)
+                return
+            self._check_host(request, host)
             if request.segments[:-1][:3] == PREFIX:
                 # Scoring requests: replicas check their keys.
                 await self.gateway(request.segments[3:], scope, receive, send)
@@ -131,6 +137,14 @@ class App:
         if request.ends_connection:
             reply.headers["connection"] = "close"
         audit_context.record(self._backend.audit, reply)
+        await reply.send(send, head=request.method == "HEAD")
+
+    async def _send_health(self, request: Request, scope: Scope, send: Send) -> None:
+        """Answer a health check. It is not recorded in the audit log."""
+        try:
+            reply = await self._health.answer(request.method, scope["path"])
+        except Problem as problem:
+            reply = Reply.of(problem)
         await reply.send(send, head=request.method == "HEAD")
 
     async def _answer(self, request: Request, audit_context: AuditContext) -> Reply:

@@ -9,7 +9,7 @@ from mlmgmt_nb.service.gateway.upstream import ConnectionLostError, Head, Respon
 from mlmgmt_nb.service.http.framing import connection_options
 from mlmgmt_nb.service.http.messages import Receive, Scope, Send
 
-__all__ = ["Exchange"]
+__all__ = ["CallerLeftError", "Exchange"]
 
 _WATCH_SECONDS = 0.05
 _LINGER_SECONDS = 10.0
@@ -22,6 +22,19 @@ _HOP_BY_HOP = frozenset(
 """Hop-by-hop headers."""
 _OWN = _HOP_BY_HOP | {b"date"}
 """Response headers that the API server sets itself."""
+
+
+class CallerLeftError(Exception):
+    """The caller disconnected before its response was complete.
+
+    Args:
+        has_asked: whether the request was complete.
+        has_response: whether the response has begun.
+    """
+
+    def __init__(self, *, has_asked: bool, has_response: bool = False) -> None:
+        super().__init__()
+        self.has_asked, self.has_response = has_asked, has_response
 
 
 class Exchange:
@@ -45,6 +58,7 @@ class Exchange:
         self._chunked = any(name == b"transfer-encoding" for name, _ in scope["headers"])
         self._sent = asyncio.Event()
         self._feeding: asyncio.Task[None] | None = None
+        self._caller_left = False
         self.response_started = False
         self.complete = False
 
@@ -52,12 +66,13 @@ class Exchange:
         """Forward both directions concurrently: a replica may respond before it has read the whole body.
 
         Raises:
+            CallerLeftError: the caller disconnected; the replica has been notified.
             ConnectionLostError: the replica ended before its response did.
         """
         self._upstream.begin(head_only=self._scope["method"] == "HEAD")
         first = await self._receive()
         if first["type"] == "http.disconnect":
-            raise ConnectionLostError
+            raise CallerLeftError(has_asked=False)
         if not first.get("more_body", False):
             self._sent.set()
         await self._upstream.write(
@@ -68,6 +83,10 @@ class Exchange:
         watching = asyncio.get_running_loop().call_later(delay, self._start_feeding, first)
         try:
             await self._relay()
+        except ConnectionLostError:
+            if self._caller_left:
+                raise CallerLeftError(has_asked=self._sent.is_set(), has_response=self.response_started) from None
+            raise
         finally:
             watching.cancel()
             if self._feeding is not None:
@@ -82,14 +101,19 @@ class Exchange:
             while message.get("more_body", False):
                 message = await self._receive()
                 if message["type"] == "http.disconnect":
-                    self._upstream.close()
+                    self._leave()
                     return
                 await self._upstream.write(self._framed(message))
             self._sent.set()
             await self._receive()
-            self._upstream.close()
+            self._leave()
         except ConnectionLostError:
             return  # the other direction notices and handles it
+
+    def _leave(self) -> None:
+        """End the connection to the replica, because the caller has disconnected."""
+        self._caller_left = True
+        self._upstream.close()
 
     def _framed(self, message: Any) -> bytes:
         body: bytes = message.get("body", b"")

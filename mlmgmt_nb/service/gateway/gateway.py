@@ -15,7 +15,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, func, select
 
 from mlmgmt_nb.scoring.handover.heads import plain_head
-from mlmgmt_nb.service.gateway.exchange import Exchange
+from mlmgmt_nb.service.gateway.exchange import CallerLeftError, Exchange
 from mlmgmt_nb.service.gateway.handover import Handover, HandoverChannel, Offer
 from mlmgmt_nb.service.gateway.pool import UpstreamPool
 from mlmgmt_nb.service.gateway.upstream import ConnectionLostError, Upstream
@@ -96,6 +96,8 @@ class Gateway:
         exchange = Exchange(upstream, _target(scope, address), scope, receive, send)
         try:
             await exchange.run()
+        except CallerLeftError:
+            return  # nobody reads a response
         except ConnectionLostError:
             if not exchange.response_started:
                 raise Problem(

@@ -7,14 +7,19 @@ are slower than callers, further requests are counted instead of copied.
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import logging
+import threading
+import time
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 from typing import Any, NamedTuple
 
 from mlmgmt_nb.contract.recording import COPY_HEADER
 from mlmgmt_nb.contract.traffic import MirroredPair
 from mlmgmt_nb.scoring.recording.redaction import Redactor
+from mlmgmt_nb.service.gateway.upstream import ConnectionLostError
 from mlmgmt_nb.service.http.messages import Receive, Scope, Send
 
 __all__ = ["Copier", "Copy", "Mirrored"]
@@ -30,14 +35,40 @@ _AT_ONCE = 4
 _MOST_WAITING, _MOST_WAITING_BYTES = 100, 16 * 2**20
 _COPY_SECONDS = 60.0
 _FIRST_ERROR, _NO_KEY = 400, 401
+_SHORT = 4096
+"""Bytes of an answer that is redacted at once. Longer ones can take up to a second, so a thread does it."""
+_NODES_AT_ONCE, _PAUSE_SECONDS = 200, 0.0002
 
 
 class Mirrored(NamedTuple):
-    """Results of copies: pairs of answers, and the number of requests without a pair."""
+    """Results of copies: pairs of answers, and the number of requests without a pair.
+
+    Attributes:
+        is_final: whether no further results follow.
+    """
 
     pairs: Sequence[MirroredPair] = ()
     dropped: int = 0
     skipped: int = 0
+    is_final: bool = False
+
+    def plus(self, later: Mirrored) -> Mirrored:
+        """Return these results and later ones."""
+        return Mirrored(
+            [*self.pairs, *later.pairs], self.dropped + later.dropped, self.skipped + later.skipped, later.is_final
+        )
+
+
+class _PatientRedactor(Redactor):
+    """Redacts in a thread, and pauses often, so that the event loop of the router does not wait for the interpreter."""
+
+    _nodes = 0
+
+    def _cleaned(self, value: Any) -> Any:
+        self._nodes += 1
+        if self._nodes % _NODES_AT_ONCE == 0:
+            time.sleep(_PAUSE_SECONDS)
+        return super()._cleaned(value)
 
 
 class _Taken:
@@ -104,11 +135,21 @@ class Copier:
     Args:
         forward: sends a request to the other deployment.
         redact: names of the fields whose values are replaced in kept answers.
+        since: start of the mirror; None for the copies of a canary.
+
+    Attributes:
+        since: start of the mirror.
     """
 
-    def __init__(self, forward: Forward, redact: Sequence[str]) -> None:
+    def __init__(self, forward: Forward, redact: Sequence[str], since: dt.datetime | None = None) -> None:
+        self.since = since
         self._forward = forward
         self._redactor = Redactor(redact) if redact else None
+        self._patient_redactor = _PatientRedactor(redact) if redact else None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="mirror-redaction")
+        self._lock = threading.Lock()  # of the results and the number of copies without one
+        self._open = 0
+        self._is_finishing = False
         self._waiting: asyncio.Queue[Copy] = asyncio.Queue(_MOST_WAITING)
         self._waiting_bytes = 0
         self._pairs: list[MirroredPair] = []
@@ -117,46 +158,77 @@ class Copier:
 
     def offer(self, copy: Copy) -> None:
         """Send a copy of an answered request, now or later, if there is room for it."""
-        if not copy.is_answered:
+        if not copy.is_answered or self._is_finishing:
             return
-        if copy.is_too_large:
-            self._skipped += 1
-        elif self._waiting.full() or self._waiting_bytes > _MOST_WAITING_BYTES:
-            self._dropped += 1
-        else:
-            self._waiting_bytes += copy.size
-            self._waiting.put_nowait(copy)
+        with self._lock:
+            if copy.is_too_large:
+                self._skipped += 1
+            elif self._waiting.full() or self._waiting_bytes > _MOST_WAITING_BYTES:
+                self._dropped += 1
+            else:
+                self._open += 1
+                self._waiting_bytes += copy.size
+                self._waiting.put_nowait(copy)
 
     def take(self) -> Mirrored:
         """Return the results of copies since the last call."""
-        taken = Mirrored(self._pairs, self._dropped, self._skipped)
-        self._pairs, self._dropped, self._skipped = [], 0, 0
+        with self._lock:
+            taken = Mirrored(self._pairs, self._dropped, self._skipped, self._is_finishing and not self._open)
+            self._pairs, self._dropped, self._skipped = [], 0, 0
         return taken
 
+    def finish(self, seconds: float) -> None:
+        """Accept no further copies, and wait this long for answers to those that were accepted."""
+        self._is_finishing = True
+        asyncio.get_running_loop().call_later(seconds, self.stop)
+        if not self._open:
+            self.stop()
+
     def stop(self) -> None:
-        """Send no further copies."""
+        """Send no further copies. Those without an answer are dropped."""
+        self._is_finishing = True
         for worker in self._workers:
             worker.cancel()
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        with self._lock:
+            self._dropped, self._open = self._dropped + self._open, 0
 
     async def _work(self) -> None:
         while True:
             copy = await self._waiting.get()
             self._waiting_bytes -= copy.size
-            answer, seconds = await self._answered(copy)
-            old, new = self._kept(copy.answer), self._kept(answer)
-            if answer.is_too_large or old is None or new is None:
+            self._add(await self._pair(copy))
+
+    def _add(self, pair: MirroredPair | None) -> None:
+        """Add the result of a copy; None for a pair that cannot be kept."""
+        with self._lock:
+            self._open -= 1
+            if pair is None:
                 self._skipped += 1
-                continue
-            pair = MirroredPair(
-                request_id=copy.answer.request_id,
-                status=answer.status,
-                answer=new,
-                seconds=seconds,
-                old_status=copy.answer.status,
-                old_answer=old,
-                old_seconds=copy.seconds,
-            )
-            self._pairs.append(pair)
+            else:
+                self._pairs.append(pair)
+        if self._is_finishing and not self._open:
+            self.stop()
+
+    async def _pair(self, copy: Copy) -> MirroredPair | None:
+        answer, seconds = await self._answered(copy)
+        try:
+            old, new = await self._kept(copy.answer), await self._kept(answer)
+        except Exception:
+            # Answers that cannot be redacted must not end the worker: no further request would be copied.
+            log.exception("the answers to a copy of a request cannot be redacted")
+            return None
+        if answer.is_too_large or old is None or new is None:
+            return None
+        return MirroredPair(
+            request_id=copy.answer.request_id,
+            status=answer.status,
+            answer=new,
+            seconds=seconds,
+            old_status=copy.answer.status,
+            old_answer=old,
+            old_seconds=copy.seconds,
+        )
 
     async def _answered(self, copy: Copy) -> tuple[_Taken, float]:
         """Return the answer to a copy, and its latency."""
@@ -179,6 +251,8 @@ class Copier:
         try:
             async with asyncio.timeout(_COPY_SECONDS):
                 await self._forward(scope, receive, send)
+        except ConnectionLostError:
+            answer.fail("the replica ended during its answer")
         except TimeoutError:
             answer.fail(f"no answer within {_COPY_SECONDS:g} seconds")
         except Exception as error:
@@ -187,10 +261,14 @@ class Copier:
             answer.fail(str(error))
         return answer, perf_counter() - began
 
-    def _kept(self, answer: _Taken) -> bytes | None:
+    async def _kept(self, answer: _Taken) -> bytes | None:
         """Return the part of an answer that is kept; None if its fields cannot be redacted."""
         content = bytes(answer.body)
-        if self._redactor is None or not answer.status:
+        if self._redactor is None or self._patient_redactor is None or not answer.status:
             return content
-        # Messages of errors quote values, so only the status of an error is kept.
-        return b"" if answer.status >= _FIRST_ERROR else self._redactor.redact(content)[0]
+        if answer.status >= _FIRST_ERROR:
+            return b""  # messages of errors quote values, so only the status of an error is kept
+        if len(content) <= _SHORT:
+            return self._redactor.redact(content)[0]
+        redact, loop = self._patient_redactor.redact, asyncio.get_running_loop()
+        return (await loop.run_in_executor(self._thread, redact, content))[0]

@@ -9,6 +9,7 @@ also go to the candidate. Services without a canary or mirror do not use it. See
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import socket
 import threading
 import zlib
@@ -23,7 +24,7 @@ from mlmgmt_nb.scoring.errors import RequestError
 from mlmgmt_nb.scoring.histogram import Histogram
 from mlmgmt_nb.scoring.http.connection import Connection
 from mlmgmt_nb.scoring.http.server import ReplicaServer
-from mlmgmt_nb.service.gateway.exchange import Exchange
+from mlmgmt_nb.service.gateway.exchange import CallerLeftError, Exchange
 from mlmgmt_nb.service.gateway.mirror import Copier, Copy, Mirrored
 from mlmgmt_nb.service.gateway.pool import UpstreamPool
 from mlmgmt_nb.service.gateway.upstream import ConnectionLostError
@@ -33,6 +34,12 @@ __all__ = ["Router", "Side", "Split", "choose"]
 
 _PATIENCE_SECONDS = 10.0
 _DRAIN_SECONDS = 30.0
+_COPIES_SECONDS = 5.0
+"""Seconds to wait for the answers to copies at the end of a mirror."""
+_RESULTS_SECONDS = 60.0
+"""Seconds to keep the results of a mirror after its end."""
+_UNDIVIDED = frozenset({"HEAD", "OPTIONS"})
+"""Methods that ask about a service instead of scoring."""
 _HASHES = 2**32
 _COPY_HEADER = COPY_HEADER.encode()
 
@@ -47,6 +54,7 @@ class Split(NamedTuple):
         mirrored: share of the requests whose copies the candidate also answers, from 0 to 1.
         redact: fields whose values are replaced in kept answers.
         compares: whether the deployment that serves also answers copies of the requests of the candidate.
+        mirror_since: start of the mirror, which tells its results from those of earlier ones.
     """
 
     old_port: int
@@ -56,25 +64,34 @@ class Split(NamedTuple):
     mirrored: float = 0.0
     redact: tuple[str, ...] = ()
     compares: bool = False
+    mirror_since: dt.datetime | None = None
 
 
 class Side:
     """The answers of one of the two deployments: their number, those that failed, and their latencies.
 
     Answers to callers without a key of the service are not counted, because they do not depend on the deployment.
+
+    Attributes:
+        requests: number of complete requests.
+        errors: number of those that failed.
+        abandoned: number of those whose callers disconnected before the answer began.
+        latencies: seconds until the answers, or until the callers disconnected.
     """
 
     def __init__(self) -> None:
         self.requests = 0
         self.errors = 0
+        self.abandoned = 0
         self.latencies = Histogram()
 
-    def add(self, status: int, seconds: float) -> None:
-        """Add an answer; a status of 500 or above is an error."""
+    def add(self, status: int | None, seconds: float) -> None:
+        """Add an answer; a status of 500 or above is an error, and None means that the caller did not wait for one."""
         if status == 401:
             return
         self.requests += 1
-        self.errors += status >= 500
+        self.errors += status is not None and status >= 500
+        self.abandoned += status is None
         self.latencies.add(seconds)
 
 
@@ -83,6 +100,7 @@ class Router:
 
     def __init__(self) -> None:
         self._apps: dict[str, _App] = {}
+        self._released: dict[str, _App] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
@@ -125,20 +143,35 @@ class Router:
     def release(self, service_id: str) -> None:
         """Stop accepting the connections of a service. Requests on existing connections go to the same replicas as
         those on new ones."""
-        app, loop = self._apps.pop(service_id, None), self._loop
+        app, loop = self._apps.get(service_id), self._loop
         if app is not None and loop is not None:
+            self._released[service_id] = app
+            del self._apps[service_id]
             app.is_leaving = True
-            loop.call_soon_threadsafe(app.server.drain, _DRAIN_SECONDS)
+            loop.call_soon_threadsafe(self._drain, service_id, app)
+
+    def _drain(self, service_id: str, app: _App) -> None:
+        app.server.drain(_DRAIN_SECONDS)
+        asyncio.get_running_loop().call_later(_RESULTS_SECONDS, self._forget, service_id, app)
+
+    def _forget(self, service_id: str, app: _App) -> None:
+        if self._released.get(service_id) is app:
+            self._released.pop(service_id, None)
 
     def take_counts(self, service_id: str) -> tuple[Side, Side] | None:
         """Return the answers of both deployments since the last call, or None if the service is not routed."""
         app = self._apps.get(service_id)
         return None if app is None else app.take_counts()
 
-    def take_mirrored(self, service_id: str) -> Mirrored | None:
-        """Return the results of copies since the last call, or None if the service is not routed."""
-        app = self._apps.get(service_id)
-        return None if app is None else app.take_mirrored()
+    def take_mirrored(self, service_id: str, since: dt.datetime | None = None) -> Mirrored | None:
+        """Return the results of copies since the last call, also for a moment after the end of a mirror. Return None if
+        none follow.
+
+        Args:
+            since: start of the mirror; None for the copies of a canary.
+        """
+        app = self._apps.get(service_id) or self._released.get(service_id)
+        return None if app is None else app.take_mirrored(since)
 
     def stop(self) -> None:
         """End all connections."""
@@ -204,6 +237,7 @@ class _App:
         self._pool = UpstreamPool("127.0.0.1")
         self._owed = self._owed_copies = 0.0
         self._sides = (Side(), Side())
+        self._sides_lock = threading.Lock()
         self._copier: Copier | None = None
         self._copier_compares = False
 
@@ -213,7 +247,9 @@ class _App:
         if copy is not None:
             receive, send = copy.receive, copy.send
         port = self._port if self.is_leaving else (self.split.old_port, self.split.new_port)[which]
-        began, status = perf_counter(), 502
+        began = perf_counter()
+        status: int | None = 502
+        has_asked = True
 
         async def sent(message: MutableMapping[str, Any]) -> None:
             nonlocal status
@@ -225,10 +261,16 @@ class _App:
 
         try:
             await self._forward(port, scope, receive, sent)
+        except ConnectionLostError:
+            status = 502  # the answer has begun: the only remaining signal is to leave it incomplete
+        except CallerLeftError as error:
+            has_asked = error.has_asked
+            status = status if error.has_response else None
         finally:
             seconds = perf_counter() - began
-            if _is_divided(scope):
-                self._sides[which].add(status, seconds)
+            if has_asked and _is_divided(scope):
+                with self._sides_lock:
+                    self._sides[which].add(status, seconds)
             if copy is not None and self._copier is not None:
                 copy.seconds = seconds
                 self._copier.offer(copy)
@@ -239,11 +281,13 @@ class _App:
         is_mirrored, self._owed_copies = choose(Split(0, 0, share), scope, self._owed_copies)
         if self.is_leaving or not ((is_new and self.split.compares) or is_mirrored):
             return None
-        if self._copier is not None and self._copier_compares != self.split.compares:
+        split = self.split
+        is_same = self._copier_compares == split.compares
+        if self._copier is not None and not (is_same and self._copier.since == split.mirror_since):
             self._copier.stop()
             self._copier = None
         if self._copier is None:
-            self._copier, self._copier_compares = Copier(self._copy, self.split.redact), self.split.compares
+            self._copier, self._copier_compares = Copier(self._copy, split.redact, split.mirror_since), split.compares
         return Copy(scope, receive, send)
 
     async def _copy(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -251,6 +295,12 @@ class _App:
         await self._forward(split.old_port if split.compares else split.new_port, scope, receive, send)
 
     async def _forward(self, port: int, scope: Scope, receive: Receive, send: Send) -> None:
+        """Forward a request.
+
+        Raises:
+            CallerLeftError: the caller disconnected before its answer was complete.
+            ConnectionLostError: the replica ended during its answer.
+        """
         try:
             upstream = await self._pool.take(port)
         except OSError:
@@ -261,28 +311,32 @@ class _App:
         try:
             await exchange.run()
         except ConnectionLostError:
-            if not exchange.response_started:
-                await _refuse(send, 502, "ReplicaLost", "The replica ended before it responded. Try again.")
-            # The response has begun: the only remaining signal is to leave it incomplete.
+            if exchange.response_started:
+                raise
+            await _refuse(send, 502, "ReplicaLost", "The replica ended before it responded. Try again.")
         finally:
             self._pool.release(upstream, port, reusable=exchange.complete)
 
-    def take_mirrored(self) -> Mirrored:
-        """Return the results of copies since the last call."""
-        return Mirrored() if self._copier is None else self._copier.take()
+    def take_mirrored(self, since: dt.datetime | None) -> Mirrored | None:
+        """Return the results of copies since the last call; None if none follow."""
+        copier = self._copier
+        if copier is None or copier.since != since:
+            return None if self.is_leaving else Mirrored()
+        return copier.take()
 
     def take_counts(self) -> tuple[Side, Side]:
         """Return the answers of both deployments since the last call."""
-        counted, self._sides = self._sides, (Side(), Side())
+        with self._sides_lock:
+            counted, self._sides = self._sides, (Side(), Side())
         return counted
 
     # the interface of an application that a server of replicas uses
 
     def drain(self) -> None:
-        """Let each response from now on close its connection. Copies that were not sent yet are not needed."""
+        """Let each response from now on close its connection, and make no further copies."""
         self.draining = True
         if self._copier is not None:
-            self._copier.stop()
+            self._copier.finish(_COPIES_SECONDS)
 
     def abandon(self) -> int:
         """Give up no request: the replicas end theirs in time."""
@@ -313,11 +367,12 @@ def choose(split: Split, scope: Scope, owed: float) -> tuple[bool, float]:
 
 
 def _is_divided(scope: Scope) -> bool:
-    """Return whether it is a scoring request of a caller.
+    """Return whether it is a scoring request of a caller, which one of the two deployments answers.
 
     Copies always go to the current deployment: a replay compares it with the candidate.
     """
-    return scope["path"].endswith("/score") and all(name != _COPY_HEADER for name, _ in scope["headers"])
+    is_scoring = scope["path"].endswith("/score") and scope["method"] not in _UNDIVIDED
+    return is_scoring and all(name != _COPY_HEADER for name, _ in scope["headers"])
 
 
 async def _refuse(send: Send, status: int, code: str, message: str) -> None:

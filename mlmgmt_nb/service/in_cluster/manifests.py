@@ -14,6 +14,7 @@ import msgspec
 from mlmgmt_nb.service.cluster_settings import ClusterSettings
 from mlmgmt_nb.service.compute.kubernetes.api.readiness import needed_permissions
 from mlmgmt_nb.service.compute.kubernetes.declaring.restricted import container_security, pod_security
+from mlmgmt_nb.service.http.health_paths import LIVE, READY
 
 __all__ = ["OwnSettings", "build_manifests"]
 
@@ -23,6 +24,7 @@ _PORT = 8443
 _VOLUME, _HOME, _CLUSTERS, _TLS = "/var/lib/mlmgmt", "/home/mlmgmt", "/etc/mlmgmt", "/etc/mlmgmt-tls"
 _STATE = f"{_VOLUME}/state"
 """The state folder. The root of a volume belongs to the cluster, and a state folder has to belong to the service."""
+_PROBE_SECONDS = 5
 _PROGRAM = ("python3", "-m", "mlmgmt_nb.cli", "serve")
 
 
@@ -159,15 +161,16 @@ def _container(settings: OwnSettings, volumes: Sequence[tuple[str, str, Object]]
         "ports": [{"name": "api", "containerPort": _PORT, "protocol": "TCP"}],
         "resources": {"requests": {"cpu": "250m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}},
         "securityContext": container_security(),
-        "startupProbe": _probe(5, failureThreshold=60),
-        "readinessProbe": _probe(5),
-        "livenessProbe": _probe(20),
+        "startupProbe": _probe(settings, LIVE, 5, failureThreshold=60),
+        "readinessProbe": _probe(settings, READY, 5),
+        "livenessProbe": _probe(settings, LIVE, 20),
         "volumeMounts": mounts,
     }
 
 
-def _probe(seconds: int, **more: int) -> Object:
-    return {"tcpSocket": {"port": _PORT}, "periodSeconds": seconds, **more}
+def _probe(settings: OwnSettings, path: str, seconds: int, **more: int) -> Object:
+    get = {"path": path, "port": _PORT, "scheme": "HTTPS" if settings.tls_secret else "HTTP"}
+    return {"httpGet": get, "periodSeconds": seconds, "timeoutSeconds": _PROBE_SECONDS, **more}
 
 
 def _flags(settings: OwnSettings) -> list[str]:

@@ -43,8 +43,8 @@ def advance(canary: Canary, now: dt.datetime) -> Canary:
         return _with(canary, "TakenBack", verdict.reason)
     if canary.state == "Passed":
         return canary
-    time = dt.timedelta(minutes=canary.steps[canary.step].minutes)
-    if now - (canary.step_since or now) < time:
+    elapsed = (now - (canary.step_since or now)).total_seconds() / 60
+    if elapsed < canary.steps[canary.step].minutes:
         return _with(canary, "Running", verdict.reason)
     if verdict.outcome == "unknown":
         return _with(canary, "Waiting", verdict.reason)
@@ -77,6 +77,7 @@ def judge(canary: Canary) -> Verdict:
 def _verdicts(canary: Canary) -> Iterator[Verdict]:
     if canary.max_errors is not None:
         yield _errors(canary.old, canary.new, canary.max_errors)
+        yield from _abandoned(canary.old, canary.new, canary.max_errors)
     if canary.max_p95 is not None and canary.old.requests >= _FEWEST:
         yield _latencies(canary.old, canary.new, canary.max_p95)
     if canary.min_agree is not None:
@@ -92,6 +93,23 @@ def _errors(old: Answers, new: Answers, most: float) -> Verdict:
     )
     outcome: Outcome = "worse" if low > allowed else "good" if high <= allowed else "unknown"
     return Verdict(outcome, told if outcome != "unknown" else f"{told}: more requests decide")
+
+
+def _abandoned(old: Answers, new: Answers, most: float) -> Iterator[Verdict]:
+    """Yield the verdict `worse` if callers disconnect more often before they have an answer of the candidate.
+
+    They may do that for reasons of their own, so only a difference is a verdict.
+    """
+    if old.requests < _FEWEST or not new.abandoned:
+        return
+    low, _ = intervals.of_share(new.abandoned, new.requests)
+    _, high = intervals.of_share(old.abandoned, old.requests)
+    if low > high + most:
+        shares = [
+            f"{_percent(side.abandoned, side.requests)} of the answers ({side.abandoned:,} of {side.requests:,})"
+            for side in (new, old)
+        ]
+        yield Verdict("worse", f"callers disconnected before {' against '.join(shares)}")
 
 
 def _percent(count: int, total: int) -> str:
@@ -137,7 +155,7 @@ def _ranked(latencies: Mapping[str, int], rank: int) -> float:
     return math.inf
 
 
-def added(answers: Answers, requests: int, errors: int, latencies: Mapping[str, int]) -> Answers:
+def added(answers: Answers, requests: int, errors: int, latencies: Mapping[str, int], abandoned: int = 0) -> Answers:
     """Return the counts of the answers of a deployment, with further answers added."""
     counts = dict(answers.latencies)
     for bound, count in latencies.items():
@@ -145,4 +163,10 @@ def added(answers: Answers, requests: int, errors: int, latencies: Mapping[str, 
             counts[bound] = counts.get(bound, 0) + count
     total = sum(counts.values())
     p95 = _ranked(counts, max(1, math.ceil(total * 0.95))) if total else None
-    return Answers(requests=answers.requests + requests, errors=answers.errors + errors, p95=p95, latencies=counts)
+    return Answers(
+        requests=answers.requests + requests,
+        errors=answers.errors + errors,
+        abandoned=answers.abandoned + abandoned,
+        p95=p95,
+        latencies=counts,
+    )

@@ -25,6 +25,8 @@ from mlmgmt_nb.service.store.transitions import delete_service, traffic_changed
 __all__ = ["CandidateController", "split_of"]
 
 _MOST_BYTES = 100 * 10**6
+_STOPPING_SECONDS = 0.1
+"""Seconds until the next round while the last results of a mirror are awaited."""
 
 
 class CandidateController:
@@ -50,6 +52,7 @@ class CandidateController:
         self._recorder = recorder
         self._mirrors = mirrors
         self._on_change = on_change
+        self._unsaved: dict[str, tuple[dt.datetime | None, Mirrored]] = {}  # by candidate, with the start of the mirror
 
     def run(self, services: Mapping[str, Row[Any]]) -> float:
         """Run a round; return the seconds until the next one if nothing changes.
@@ -57,24 +60,28 @@ class CandidateController:
         Args:
             services: all services by id.
         """
-        moment = now()
+        moment, pause = now(), 1.0
         for row in services.values():
             if row.candidate_of is None or row.deleting:
                 continue
             if row.expires_at is not None and row.expires_at <= moment:
                 self._remove(row)
-            elif row.traffic is not None and row.traffic.is_active:
+            elif row.traffic is not None and row.traffic.has_results:
                 self._look(row, row.traffic)
-        return 1.0
+                pause = pause if row.traffic.is_active else _STOPPING_SECONDS
+        self._unsaved = {known: unsaved for known, unsaved in self._unsaved.items() if known in services}
+        return pause
 
     def _look(self, row: Row[Any], traffic: Traffic) -> None:
         """Count the answers of a candidate since the last round, and update its canary and its mirror."""
         canary, mirror = traffic.canary, traffic.mirror
         pairs: Sequence[MirroredPair] = ()
+        taken = Mirrored()
         if canary is not None and canary.is_active:
             canary = self._advanced(row, canary)
-        if mirror is not None and mirror.is_active:
-            mirror, pairs = self._extended(row, mirror)
+        if mirror is not None and mirror.has_results:
+            taken = self._taken(row, mirror)
+            mirror, pairs = _extended(mirror, taken)
         after = Traffic(canary=canary, mirror=mirror)
         if after == traffic:
             return
@@ -85,7 +92,16 @@ class CandidateController:
                 self._mirrors.append(row.id, pairs)
         if is_changed:
             self._log(row.candidate_of, traffic, after)
+        elif traffic.mirror is not None and (taken.pairs or taken.dropped or taken.skipped):
+            # A request has stopped the mirror meanwhile: the next round adds these results to it.
+            self._unsaved[row.id] = (traffic.mirror.since, taken)
         self._on_change()
+
+    def _taken(self, row: Row[Any], mirror: Mirror) -> Mirrored:
+        """Return the results of a mirror since the last round."""
+        taken = self._router.take_mirrored(row.candidate_of, mirror.since) or Mirrored(is_final=True)
+        since, unsaved = self._unsaved.pop(row.id, (None, Mirrored()))
+        return unsaved.plus(taken) if since == mirror.since else taken
 
     def _advanced(self, row: Row[Any], canary: Canary) -> Canary:
         counted = self._compared(row.candidate_of, self._counted(row.candidate_of, canary))
@@ -105,21 +121,6 @@ class CandidateController:
             same=canary.same + sum(_is_same(pair, canary.tolerance) for pair in answered),
         )
 
-    def _extended(self, row: Row[Any], mirror: Mirror) -> tuple[Mirror, Sequence[MirroredPair]]:
-        """Return a mirror and its pairs since the last round; end it at its limit of time, number or size."""
-        taken = self._router.take_mirrored(row.candidate_of) or Mirrored()
-        pairs = taken.pairs[: mirror.requests - mirror.pairs]
-        after = msgspec.structs.replace(
-            mirror,
-            pairs=mirror.pairs + len(pairs),
-            dropped=mirror.dropped + taken.dropped,
-            skipped=mirror.skipped + taken.skipped,
-            bytes=mirror.bytes + sum(map(size_of, pairs)),
-        )
-        reason = _end_of(after)
-        ended = after if reason is None else msgspec.structs.replace(after, state="Ended", reason=reason)
-        return ended, pairs
-
     def _log(self, service_id: str, before: Traffic, after: Traffic) -> None:
         service_log = self._recorder.log(service_id)
         canary, mirror = after.canary, after.mirror
@@ -127,7 +128,7 @@ class CandidateController:
             service_log.line(f"[mlmgmt] the canary was taken back: {canary.reason}")
         elif canary is not None and before.canary is not None and canary.step != before.canary.step:
             service_log.line(f"[mlmgmt] canary: {canary.share:g} % of the requests ({canary.reason})")
-        if mirror is not None and before.mirror is not None and mirror.state != before.mirror.state:
+        if mirror is not None and before.mirror is not None and before.mirror.has_results and not mirror.has_results:
             service_log.line(f"[mlmgmt] the mirror has ended: {mirror.reason} ({mirror.pairs:,} pairs of answers)")
 
     def _counted(self, service_id: str, canary: Canary) -> Canary:
@@ -156,7 +157,24 @@ class CandidateController:
 
 
 def _added(answers: Any, side: Side) -> Any:
-    return added(answers, side.requests, side.errors, side.latencies.counts())
+    return added(answers, side.requests, side.errors, side.latencies.counts(), side.abandoned)
+
+
+def _extended(mirror: Mirror, taken: Mirrored) -> tuple[Mirror, Sequence[MirroredPair]]:
+    """Return a mirror with further results, and its new pairs; end it at its limit of time, number or size."""
+    pairs = taken.pairs[: mirror.requests - mirror.pairs]
+    after = msgspec.structs.replace(
+        mirror,
+        pairs=mirror.pairs + len(pairs),
+        dropped=mirror.dropped + taken.dropped,
+        skipped=mirror.skipped + taken.skipped,
+        bytes=mirror.bytes + sum(map(size_of, pairs)),
+    )
+    if mirror.state == "Stopping":
+        return (msgspec.structs.replace(after, state="Stopped") if taken.is_final else after), pairs
+    reason = _end_of(after)
+    ended = after if reason is None else msgspec.structs.replace(after, state="Ended", reason=reason)
+    return ended, pairs
 
 
 def _is_same(pair: MirroredPair, tolerance: float) -> bool:
@@ -195,6 +213,7 @@ def split_of(traffic: Traffic, service: Row[Any], old_port: int, new_port: int) 
         canary.share / 100 if canary and is_shared else 0.0,
         canary.header.lower() if canary and canary.header else None,
         mirrored=mirror.share / 100 if mirror and is_mirrored else 0.0,
+        mirror_since=mirror.since if mirror and is_mirrored else None,
         compares=bool(canary and is_shared and canary.min_agree is not None),
         redact=tuple(recording.redact or ()) if recording else (),
     )

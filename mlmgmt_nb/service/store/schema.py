@@ -98,6 +98,11 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Return whether the candidate gets requests or copies."""
         return any(one is not None and one.is_active for one in (self.canary, self.mirror))
 
+    @property
+    def has_results(self) -> bool:
+        """Return whether further results of requests or copies may follow."""
+        return self.is_active or (self.mirror is not None and self.mirror.has_results)
+
 
 resolve(StoredService, Traffic)
 

@@ -170,6 +170,15 @@ class Store:
         with closing(self.engine.raw_connection()) as connection:
             connection.cursor().execute("VACUUM INTO ?", [str(copy)])
 
+    def responds(self) -> bool:
+        """Return whether the database answers a read."""
+        try:
+            with self.reading() as db:
+                db.execute(select(schema.services.c.seq).limit(1))
+        except PASSING:
+            return False
+        return True
+
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         with self._reading.begin() as connection:

@@ -7,6 +7,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.conftest import ServiceProcess, mlmgmt
 from tests.integration.kubernetes.helpers import SAYS, build, serve
 from tests.integration.kubernetes.helpers import configure as configure_clusters
 from tests.support.kubernetes import ClusterProcess
+from tests.support.searches import long_search
 from tests.support.waiting import eventually
 
 Images = Callable[[str], Any]
@@ -250,6 +252,42 @@ def test_the_log_has_the_words_of_earlier_containers_and_events(
     for event in ("Scheduled", "Pulled", "Started", "ScalingReplicaSet", "SuccessfulCreate"):
         assert any(re.search(rf"^ends-\S+: \[kubernetes\] 20\S+Z {event}: ", line) for line in lines), event
     service.request("DELETE", f"/services/{made['id']}")
+
+
+@long_search
+def test_the_log_tells_of_containers_whose_words_are_gone(
+    cluster: ClusterProcess, service: ServiceProcess, images: Images
+) -> None:
+    """The cluster keeps the log of one earlier container. Two of them end while the service is away."""
+    made = serve(service, images(PRINTS), "twice")
+    path = f"/services/{made['id']}/logs"
+    key = service.get(f"/services/{made['id']}/keys")["primaryKey"]
+    port = listed(cluster, "services", made)[0]["spec"]["ports"][0]["nodePort"]
+    url = f"http://127.0.0.1:{port}/api/v1/service/twice/score"
+    service.kill()
+    try:
+        eventually(lambda: _restarts_after_a_call(cluster, made, url, key) >= 2, 120, "two restarts")
+    finally:
+        service.start()
+    told = r"the log of (\d+) earlier containers? is gone: the container restarted (\d+) times between two looks"
+    found = eventually(lambda: re.search(told, service.log(path)), 60, "the line about it")
+    assert int(found[2]) == int(found[1]) + 1 >= 2
+    assert "] line 4\n" in service.log(path), "the words of the last one are there"
+    service.request("DELETE", f"/services/{made['id']}")
+
+
+def _restarts_after_a_call(cluster: ClusterProcess, made: Any, url: str, key: str) -> int:
+    """Let a container end, if one runs; return the number of restarts so far."""
+    with suppress(requests.ConnectionError):
+        requests.post(url, data="5", headers={"authorization": f"Bearer {key}"}, timeout=30)
+    pods = listed(cluster, "pods", made)
+    return max((pod["status"]["containerStatuses"][0]["restartCount"] for pod in pods), default=0)
+
+
+def listed(cluster: ClusterProcess, kind: str, made: Any) -> list[Any]:
+    """Return the objects of a kind that a service has in the cluster."""
+    path = f"/api/v1/namespaces/default/{kind}"
+    return list(cluster.api("GET", path, labelSelector=f"mlmgmt-nb/service={made['id']}")["items"])
 
 
 def ends_unanswered(service: ServiceProcess, made: Any, body: str) -> bool:

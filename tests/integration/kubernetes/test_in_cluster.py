@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import trustme
 
 from mlmgmt_nb import Workspace, connect
@@ -119,7 +120,9 @@ def test_the_service_in_a_pod(
         )
         own = eventually(lambda: ready_pod(cluster, "app.kubernetes.io/name=mlmgmt"), 180, "the start of the service")
         token = volume / "state" / "token"
-        eventually(token.exists, 60, "its token")  # the port accepts connections a moment earlier
+        eventually(token.exists, 60, "its token")
+        for path in ("live", "ready"):  # as its probes ask
+            assert requests.get(f"{url}/health/{path}", timeout=30).json() == {"status": "healthy"}
         account = f"{url}/api/subscriptions/local/resourceGroups/local/accounts/default"
         with connect(base_url=account, token=token.read_text(), compute="kubernetes") as workspace:
             assert {"id": "kubernetes", "state": "ready", "reason": None} in workspace.computes()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -186,3 +188,31 @@ def test_errors_of_a_redacted_candidate_are_counted_and_quote_nothing(
 def _failed(change: ProposedChange) -> Any:
     report = change.mirror_report()
     return report if report.summary["errors"] else None
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.1])
+def test_a_stopped_mirror_has_the_pairs_of_its_last_second(
+    api: Any, name: str, write_driver: Callable[..., Path], seconds: float
+) -> None:
+    """Also those that the candidate has yet to answer. A mirror that follows does not get them."""
+    service, _ = propose(api, name, write_driver, seconds=seconds)
+    change: Any = change_of(api, name)
+    change.mirror(minutes=60)
+    eventually(lambda: _is_routed(api, service, change), what="the first copy")
+    before = change.stop_mirror().candidate.mirror.pairs
+    change.mirror(minutes=60)
+    assert mirror_of(change).pairs == 0
+    eventually(lambda: _is_routed(api, service, change), what="the first copy of the second mirror")
+    assert [api.score(service, '{"n": 2}').json()["n"] for _ in range(12)] == [2] * 12
+    stopped = change.stop_mirror().candidate.mirror
+    assert stopped.state == "Stopped"
+    assert stopped.dropped == stopped.skipped == 0
+    pairs = api.get(f"/services/{service['id']}/candidate/mirror/pairs")["value"]
+    assert len(pairs) == stopped.pairs
+    answers = [json.loads(base64.b64decode(pair["oldAnswer"]))["n"] for pair in pairs]
+    assert answers.count(2) == 12
+    assert before >= 1
+    change.canary(50)
+    assert change.stop_mirror().candidate.canary.is_active, "only the mirror is stopped"
+    assert change.stop_canary().candidate.canary.state == "Stopped"
+    change.discard()

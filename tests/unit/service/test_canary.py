@@ -56,6 +56,21 @@ def test_answers_have_to_agree(compared: int, same: int, outcome: str) -> None:
     assert f"{same:,} of {compared:,} answers are the same" in verdict.reason
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "outcome"),
+    [
+        (0, 300, "worse"),  # they did not wait for the candidate
+        (3000, 300, "good"),  # they never wait
+        (0, 10, "good"),  # a few may have other reasons
+    ],
+)
+def test_callers_that_do_not_wait_for_the_candidate(old: int, new: int, outcome: str) -> None:
+    sides = (added(Answers(), 10_000, 0, {"0.01": 10_000}, old), added(Answers(), 1000, 0, {"0.01": 1000}, new))
+    verdict = judge(canary(sides[1], sides[0]))
+    assert verdict.outcome == outcome, verdict
+    assert ("callers disconnected before 30 % of the answers" in verdict.reason) == (outcome == "worse")
+
+
 def test_limits_can_be_left_out() -> None:
     bad = canary(answers(1000, 900, seconds="5.0"), max_errors=None, max_p95=None)
     assert judge(bad).outcome == "good"

@@ -8,7 +8,7 @@ import pytest
 
 from mlmgmt_nb.service.gateway.router import Side, Split, choose
 
-SCORE = {"path": "/api/v1/service/s/score", "headers": []}
+SCORE = {"method": "POST", "path": "/api/v1/service/s/score", "headers": []}
 
 
 def chosen(split: Split, scopes: list[Any]) -> list[int]:
@@ -38,8 +38,9 @@ def test_a_caller_stays_and_the_share_is_that_of_the_callers(percent: int) -> No
     assert all(after >= before for before, after in zip(which, more, strict=True))
 
 
-def test_only_scoring_requests_count() -> None:
-    assert chosen(Split(1, 2, 1.0), [{"path": "/", "headers": []}, {"path": "/swagger.json", "headers": []}]) == [0, 0]
+@pytest.mark.parametrize("other", [{"path": "/"}, {"path": "/swagger.json"}, {"method": "HEAD"}, {"method": "OPTIONS"}])
+def test_only_scoring_requests_count(other: dict[str, str]) -> None:
+    assert chosen(Split(1, 2, 1.0), [{**SCORE, **other}, SCORE]) == [0, 1]
 
 
 def test_copies_go_to_the_current_deployment() -> None:
@@ -53,3 +54,11 @@ def test_strangers_are_no_evidence() -> None:
     for status in (200, 400, 401, 401, 500, 503):
         side.add(status, 0.01)
     assert (side.requests, side.errors, sum(side.latencies.counts().values())) == (4, 2, 4)
+
+
+def test_a_caller_that_does_not_wait_is_a_request_without_an_error() -> None:
+    """The time until it left counts, or a candidate that never answers would have no latencies."""
+    side = Side()
+    for status in (200, None, None, 500):
+        side.add(status, 0.01)
+    assert (side.requests, side.errors, side.abandoned, sum(side.latencies.counts().values())) == (4, 1, 2, 4)

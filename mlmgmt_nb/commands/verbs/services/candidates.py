@@ -26,7 +26,7 @@ from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.values import Text
 from mlmgmt_nb.commands.verbs.deploy import flow, resumable, source_of
 from mlmgmt_nb.commands.verbs.services.changing import registers, settings_of
-from mlmgmt_nb.commands.verbs.services.replaying import GATE, HTML, JUNIT, TOLERANCE, shown_report
+from mlmgmt_nb.commands.verbs.services.replaying import GATE, HTML, JUNIT, TOLERANCE, checked_gate, shown_report
 from mlmgmt_nb.errors import UsageError
 
 __all__ = ["COMMANDS"]
@@ -90,14 +90,22 @@ class _Mirror(ServiceArguments):
 
 
 def _mirror(session: Session, arguments: _Mirror) -> object:
+    given = {name: getattr(arguments, name) for name in ("minutes", "share", "requests")}
+    started: Any = {name: value for name, value in given.items() if value is not None}
+    wanted = [name for name in ("gate", "junit", "html") if getattr(arguments, name) is not None]
+    if wanted and (arguments.stop or started):
+        raise UsageError(
+            f"--{wanted[0]} cannot be combined with --stop or the flags that start a mirror",
+            field=wanted[0],
+            fix="Give it alone, once requests have been mirrored.",
+        )
+    checked_gate(arguments.gate)
     change = session.workspace.services.change(arguments.service)
     if arguments.stop:
         return change.stop_mirror()
-    given = {name: getattr(arguments, name) for name in ("minutes", "share", "requests")}
-    started: Any = {name: value for name, value in given.items() if value is not None}
     if started:
         return change.mirror(**started)
-    if change.candidate.mirror is None:
+    if change.candidate.mirror is None and not wanted:
         return change
     return shown_report(session, change.mirror_report(tolerance=arguments.tolerance), arguments)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 from mlmgmt_nb.errors import UsageError
 
-__all__ = ["cases_in", "file_to_write"]
+__all__ = ["cases_in", "file_to_write", "write_file"]
 
 
 def cases_in(given: Any) -> Any:
@@ -26,14 +28,37 @@ def file_to_write(given: str | None, field: str) -> Path | None:
     """Return the path of a file to write.
 
     Raises:
-        UsageError: its folder does not exist.
+        UsageError: it cannot be written.
     """
     path = Path(given).expanduser() if given else None
-    if path is not None and not path.parent.is_dir():
-        raise UsageError(
-            f"--{field}: folder {path.parent} does not exist", field=field, fix="Create it, or give another path."
-        )
+    if path is not None and (problem := _unwritable(path)):
+        raise UsageError(f"--{field}: {problem}", field=field, fix="Give another path, or create its folder.")
     return path
+
+
+def _unwritable(path: Path) -> str | None:
+    """Return why a file cannot be written, without changing it; None if it can."""
+    if not path.parent.is_dir():
+        return f"folder {path.parent} does not exist"
+    if path.is_dir():
+        return f"{path} is a folder"
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        return f"{path} cannot be written: {os.strerror(errno.EACCES)}"
+    return None
+
+
+def write_file(path: Path, text: str, field: str) -> None:
+    """Write a file.
+
+    Raises:
+        UsageError: it cannot be written, such as on a full disk.
+    """
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"--{field}: {path} cannot be written: {error.strerror or error}", field=field, fix="Give another path."
+        ) from error
 
 
 def _read(path: Path) -> Any:

@@ -11,7 +11,7 @@ from mlmgmt_nb.commands.flags import SERVICE, ServiceArguments, api_arguments
 from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.variables import referenced
-from mlmgmt_nb.commands.verbs.services.cases import cases_in, file_to_write
+from mlmgmt_nb.commands.verbs.services.cases import cases_in, file_to_write, write_file
 
 __all__ = ["CASES", "COMMANDS", "GATE", "HTML", "JUNIT", "OPTIONS", "TOLERANCE", "checked_gate", "shown_report"]
 
@@ -91,9 +91,9 @@ def shown_report(session: Session, report: ReplayReport, arguments: ReportArgume
     junit, page = file_to_write(arguments.junit, "junit"), file_to_write(arguments.html, "html")
     gate = checked_gate(arguments.gate)
     if page is not None:
-        page.write_text(report.to_page(), encoding="utf-8")
+        write_file(page, report.to_page(), "html")
     if junit is not None:
-        junit.write_text(report.to_junit(None if gate is None else report.gate(gate)), encoding="utf-8")
+        write_file(junit, report.to_junit(None if gate is None else report.gate(gate)), "junit")
     if gate is not None:
         session.tell(str(report.assert_gate(gate)))
     return report

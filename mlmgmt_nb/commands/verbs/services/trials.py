@@ -11,7 +11,7 @@ from mlmgmt_nb.client.services.candidates import ProposedChange
 from mlmgmt_nb.commands.flags import api_arguments
 from mlmgmt_nb.commands.grammar import Flag
 from mlmgmt_nb.commands.session import Session
-from mlmgmt_nb.commands.verbs.services.cases import cases_in, file_to_write
+from mlmgmt_nb.commands.verbs.services.cases import cases_in, file_to_write, write_file
 from mlmgmt_nb.commands.verbs.services.replaying import CASES, JUNIT, OPTIONS, checked_gate
 from mlmgmt_nb.errors import UsageError
 
@@ -73,7 +73,7 @@ class Trial:
             report = change.replay(cases=self.cases, **self.options)
             verdict = report.gate(self.gate)
             if self.junit is not None:
-                self.junit.write_text(report.to_junit(verdict), encoding="utf-8")
+                write_file(self.junit, report.to_junit(verdict), "junit")
             report.assert_gate(self.gate)
         except BaseException:
             change.discard()

@@ -84,6 +84,22 @@ def test_everything_that_is_set_is_there(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(("words", "scheme"), [(LEAST, "HTTP"), (MOST, "HTTPS")], ids=["plain", "tls"])
+def test_probes_ask_for_the_health_of_the_service(tmp_path: Path, words: tuple[str, ...], scheme: str) -> None:
+    """Only readiness depends on the database: a restart of the pod does not repair it."""
+    container = written(tmp_path, *words)["Deployment"]["spec"]["template"]["spec"]["containers"][0]
+    probes = {name: container[f"{name}Probe"] for name in ("startup", "readiness", "liveness")}
+    assert {name: probe["httpGet"]["path"] for name, probe in probes.items()} == {
+        "startup": "/health/live",
+        "readiness": "/health/ready",
+        "liveness": "/health/live",
+    }
+    ports = {port["containerPort"] for port in container["ports"]}
+    assert {(probe["httpGet"]["port"], probe["httpGet"]["scheme"]) for probe in probes.values()} == {
+        (ports.pop(), scheme)
+    }
+
+
 def test_what_is_not_set_is_told_by_flags(tmp_path: Path) -> None:
     """Without TLS and sign-in, the flags that accept this are visible; without a volume, there is none."""
     objects = written(tmp_path, *LEAST, "--storage", "none")

@@ -7,15 +7,16 @@ applies: it is reconciled, reserves its share of the compute, and survives crash
 from __future__ import annotations
 
 import datetime as dt
+import time
 import uuid
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from sqlalchemy import Connection, Row, insert, update
 
-from mlmgmt_nb.contract.changes import Candidate
+from mlmgmt_nb.contract.changes import CANDIDATE_ID, MOST_WARM_MINUTES, Candidate
 from mlmgmt_nb.contract.extensions import ChangeRecord, ServiceCreate, ServiceUpdate
-from mlmgmt_nb.contract.traffic import Canary, CanaryRequest, Mirror, MirrorRequest
+from mlmgmt_nb.contract.traffic import Canary, CanaryRequest, Mirror, MirrorRequest, falling_step
 from mlmgmt_nb.service.api.app import Call
 from mlmgmt_nb.service.api.resources import operations
 from mlmgmt_nb.service.api.resources.services.queries import responses
@@ -41,7 +42,8 @@ __all__ = [
     *("discard", "get", "mirrored", "promote", "propose", "start_canary", "start_mirror", "stop_canary", "stop_mirror"),
 ]
 
-_MOST_MINUTES = 1440
+_STOP_SECONDS, _LOOK_SECONDS = 8.0, 0.02
+"""Seconds to wait for the last results of a mirror, and between two looks. The router waits less for answers."""
 
 
 def propose(call: Call) -> Reply:
@@ -50,6 +52,9 @@ def propose(call: Call) -> Reply:
     with call.backend.store.writing() as db:
         row = service_of(db, call)
         _check_service(row)
+        if row.target_id is not None:
+            # The candidate would have the settings from before that operation, and a promotion would restore them.
+            raise conflict("OperationUnderWay", "Another operation on this service is running; wait until it ends.")
         spec, secrets = changed(row.spec, row.secrets or {}, request)
         check_deployable(db, row, spec)
         if (replaced := candidate_row(db, row)) is not None:
@@ -104,7 +109,7 @@ def _add(
 
 def get(call: Call) -> Reply:
     with call.backend.store.reading() as db:
-        return Reply(200, _response(db, _candidate_of(db, service_of(db, call)), call))
+        return Reply(200, _response(db, _candidate_of(db, service_of(db, call), call), call))
 
 
 def _response(db: Connection, row: Row[Any], call: Call) -> Candidate:
@@ -124,6 +129,10 @@ def _response(db: Connection, row: Row[Any], call: Call) -> Candidate:
 def start_canary(call: Call) -> Reply:
     """Send a share of the requests of a service to its candidate; replace the current canary."""
     request: CanaryRequest = call.body
+    if (place := falling_step(request.steps)) is not None:
+        raise bad_field(
+            f"$.steps[{place}].share", "is less than in the step before it; give shares in ascending order."
+        )
     given = {name: getattr(request, name) for name in request.__struct_fields__}
     return _start(call, "mirror", canary=Canary(**given, step_since=now()))
 
@@ -144,8 +153,9 @@ def _start(call: Call, other: str, **started: Any) -> Reply:
     """
     with call.backend.store.writing() as db:
         service = service_of(db, call)
-        row = _candidate_of(db, service)
+        row = _candidate_of(db, service, call)
         _check_ready(row)
+        _check_replicas(service, row)
         _check_passes(call, service)
         if service.target_id is not None:
             raise conflict("OperationUnderWay", "Another operation on this service is running; wait until it ends.")
@@ -158,6 +168,20 @@ def _start(call: Call, other: str, **started: Any) -> Reply:
         _set_traffic(db, row.id, msgspec.structs.replace(traffic, **started))
     call.backend.services_changed()
     return get(call)
+
+
+def _check_replicas(service: Row[Any], candidate: Row[Any]) -> None:
+    """Refuse to divide or copy requests if one side is scaled to zero: it would refuse them.
+
+    Raises:
+        Problem: 409.
+    """
+    for side, row in (("service", service), ("candidate", candidate)):
+        if replica_bounds(row.spec)[1] == 0:
+            raise conflict(
+                "NoReplicas",
+                f"The {side} is scaled to zero replicas and cannot answer; set numReplicas to 1 or more.",
+            )
 
 
 def _check_passes(call: Call, service: Row[Any]) -> None:
@@ -176,28 +200,43 @@ def _check_passes(call: Call, service: Row[Any]) -> None:
 
 def stop_canary(call: Call) -> Reply:
     """Stop sending requests of a service to its candidate."""
-    return _stop(call)
+    _stop(call, "canary")
+    return get(call)
 
 
 def stop_mirror(call: Call) -> Reply:
-    """Stop sending copies of requests to the candidate of a service. The recorded pairs stay."""
-    return _stop(call)
+    """Stop sending copies of requests to the candidate of a service. The recorded pairs stay.
+
+    The response waits for the answers to copies that were sent before, so that a report has them.
+    """
+    _stop(call, "mirror")
+    until = time.monotonic() + _STOP_SECONDS
+    while _is_stopping(call) and time.monotonic() < until:
+        time.sleep(_LOOK_SECONDS)
+    return get(call)
 
 
-def _stop(call: Call) -> Reply:
-    """Stop the canary or the mirror of a candidate, whichever is active."""
+def _is_stopping(call: Call) -> bool:
+    """Return whether the mirror of a service waits for its last results."""
+    with call.backend.store.reading() as db:
+        traffic: Traffic | None = _candidate_of(db, service_of(db, call), call).traffic
+    return traffic is not None and traffic.mirror is not None and traffic.mirror.state == "Stopping"
+
+
+def _stop(call: Call, kind: Literal["canary", "mirror"]) -> None:
+    """Stop the canary or the mirror of a candidate, if it is active."""
     with call.backend.store.writing() as db:
-        row = _candidate_of(db, service_of(db, call))
-        if row.traffic is not None and row.traffic.is_active:
+        row = _candidate_of(db, service_of(db, call), call)
+        active = getattr(row.traffic, kind, None)
+        if active is not None and active.is_active:
             _set_traffic(db, row.id, stopped_traffic(row.traffic, f"stopped by {call.principal.name}"))
     call.backend.services_changed()
-    return get(call)
 
 
 def mirrored(call: Call) -> Reply:
     """Return pairs of answers of the mirror, after the first `skip` pairs (in the query)."""
     with call.backend.store.reading() as db:
-        row = _candidate_of(db, service_of(db, call))
+        row = _candidate_of(db, service_of(db, call), call)
     return Reply(200, call.backend.mirrors.read(row.id, int(call.query.get("skip", "0"))))
 
 
@@ -210,7 +249,7 @@ def discard(call: Call) -> Reply:
     """Remove the candidate of a service with its replicas."""
     with call.backend.store.writing() as db:
         try:
-            row = _candidate_of(db, service_of(db, call))
+            row = _candidate_of(db, service_of(db, call), call)
         except Problem:
             return Reply(204)
         delete_service(db, row.id)
@@ -223,7 +262,7 @@ def promote(call: Call) -> Reply:
     reason, evidence, minutes = text_of(call, "reason"), text_of(call, "evidence"), _minutes_to_keep(call)
     with call.backend.store.writing() as db:
         service = service_of(db, call)
-        candidate = _candidate_of(db, service)
+        candidate = _candidate_of(db, service, call)
         _check_ready(candidate)
         if minutes is not None:
             _check_keeps(service, candidate)
@@ -256,8 +295,8 @@ def _minutes_to_keep(call: Call) -> float | None:
         minutes = float(given)
     except ValueError:
         minutes = 0.0
-    if not 0 < minutes <= _MOST_MINUTES:
-        raise bad_field("keepWarm", f"is {given!r}; give minutes, at most {_MOST_MINUTES}.")
+    if not 0 < minutes <= MOST_WARM_MINUTES:
+        raise bad_field("keepWarm", f"is {given!r}; give minutes, at most {MOST_WARM_MINUTES}.")
     return minutes
 
 
@@ -291,13 +330,19 @@ def _check_ready(candidate: Row[Any]) -> None:
         raise conflict("CandidateNotReady", f"The candidate does not run{why}")
 
 
-def _candidate_of(db: Connection, service: Row[Any]) -> Row[Any]:
-    """Return the candidate of a service.
+def _candidate_of(db: Connection, service: Row[Any], call: Call) -> Row[Any]:
+    """Return the candidate of a service: the one that the request names, if it names one.
 
     Raises:
         Problem: 404.
     """
-    row = candidate_row(db, service)
+    row, named = candidate_row(db, service), call.query.get(CANDIDATE_ID)
     if row is None:
         raise Problem(404, "NoCandidate", f"The service {service.name!r} has no candidate; propose a change first.")
+    if named is not None and named != row.id:
+        raise Problem(
+            404,
+            "CandidateReplaced",
+            f"The candidate {named!r} of the service {service.name!r} was replaced by another one; get it again.",
+        )
     return row

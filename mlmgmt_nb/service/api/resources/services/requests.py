@@ -132,7 +132,10 @@ def _served_before(db: Connection, service: Row[Any]) -> Row[Any]:
     served = select(deployments).where(deployments.c.service_id == service.id, deployments.c.status == "Expired")
     found = db.execute(served.order_by(deployments.c.seq.desc()).limit(1)).one_or_none()
     if found is None:
-        raise conflict("NothingToRollBackTo", "Only the current deployment of this service has served; update it.")
+        raise conflict(
+            "NothingToRollBackTo",
+            "Only the current deployment of this service has served, so nothing can be restored; update it.",
+        )
     return found
 
 
@@ -185,12 +188,15 @@ def _stop_traffic(db: Connection, service_id: str, reason: str) -> None:
 
 
 def stopped_traffic(traffic: schema.Traffic, reason: str) -> schema.Traffic:
-    """Return the traffic of a candidate after its canary or mirror is stopped."""
+    """Return the traffic of a candidate after its canary or mirror is stopped.
+
+    The mirror gets its last results before it has ended.
+    """
     canary, mirror = traffic.canary, traffic.mirror
     if canary is not None and canary.is_active:
         canary = msgspec.structs.replace(canary, state="Stopped", reason=reason)
     if mirror is not None and mirror.is_active:
-        mirror = msgspec.structs.replace(mirror, state="Stopped", reason=reason)
+        mirror = msgspec.structs.replace(mirror, state="Stopping", reason=reason)
     return schema.Traffic(canary=canary, mirror=mirror)
 
 

@@ -112,12 +112,23 @@ class PodLogs:
             return
         uid = pod["metadata"]["uid"]
         position = self._positions.setdefault(uid, _Position())
-        if status.get("restartCount", 0) > position.restarts:
+        if (restarts := status.get("restartCount", 0) - position.restarts) > 0:
+            self._tell_lost(pod, restarts)
             self._copy_last_words(pod, position, status)
             position.restarts = status["restartCount"]
         position.sure = position.time
         self._unsure[uid] = self._copy_lines(pod, position)
         self._tell_end(pod, position, (status.get("state") or {}).get("terminated"))
+
+    def _tell_lost(self, pod: Object, restarts: int) -> None:
+        """Write that lines are missing, if a container was replaced more than once since its log was last read."""
+        if restarts > 1:
+            lost = "1 earlier container" if restarts == 2 else f"{restarts - 1} earlier containers"
+            text = (
+                f"[kubernetes] the log of {lost} is gone: the container restarted {restarts} times between two looks, "
+                "and Kubernetes keeps only the log of the last one that ended"
+            )
+            self._write(pod, [text.encode()])
 
     def _copy_last_words(self, pod: Object, position: _Position, status: Object) -> None:
         """Copy the rest of the log of a replaced container, or its message if the cluster has no log of it."""

@@ -1,0 +1,59 @@
+"""Health checks of the Model Management service: without a sign-in, and with a database that really goes away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.conftest import ServiceProcess
+from tests.support.postgresql import PostgreSQL
+from tests.support.waiting import eventually
+
+
+@pytest.fixture
+def database() -> Iterator[PostgreSQL]:
+    """Start a PostgreSQL server that the test may stop."""
+    started = PostgreSQL()
+    yield started
+    started.remove()
+
+
+def asked(api: ServiceProcess, path: str, method: str = "GET", **headers: str) -> requests.Response:
+    """Return the response to a request without a token."""
+    return requests.request(method, api.base_url.partition("/api/")[0] + path, headers=headers, timeout=30)
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
+def test_probes_need_neither_a_token_nor_a_known_host(api: Any, path: str) -> None:
+    for headers in ({}, {"host": "10.1.2.3:8443"}):
+        answer = asked(api, path, **headers)
+        assert (answer.status_code, answer.json()) == (200, {"status": "healthy"})
+        assert answer.headers["cache-control"] == "no-store"
+    head = asked(api, path, "HEAD")
+    assert (head.status_code, head.content) == (200, b"")
+    refused = asked(api, path, "POST")
+    assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
+
+
+def test_other_paths_of_health_checks_do_not_exist(api: Any) -> None:
+    assert asked(api, "/health/other").status_code == 401
+    assert asked(api, "/", host="10.1.2.3").status_code == 403
+
+
+def test_a_service_without_its_database_is_alive_and_not_ready(
+    start_service: Callable[..., Any], tmp_path: Path, database: PostgreSQL
+) -> None:
+    api = start_service("--database", database.database("health"), home=tmp_path / "home")
+    assert asked(api, "/health/ready").status_code == 200
+    database.stop()
+    eventually(lambda: asked(api, "/health/ready").status_code == 503, what="the end of readiness")
+    refused = asked(api, "/health/ready")
+    assert (refused.json()["code"], refused.headers["cache-control"]) == ("NotReady", "no-store")
+    assert "postgresql" not in refused.text
+    assert asked(api, "/health/live").status_code == 200
+    database.start()
+    eventually(lambda: asked(api, "/health/ready").status_code == 200, what="readiness")
