@@ -11,7 +11,7 @@ from mlmgmt_nb.contract import AsyncOperationStatus
 
 __all__ = ["WatchedOperation"]
 
-_FIRST_DELAY = 0.01
+_FIRST_DELAY = 0.03
 _BACKOFF = 1.25
 """The end of an operation is noticed late by an eighth of its time on average."""
 _ENDED = frozenset({"Cancelled", "Failed", "Succeeded"})
