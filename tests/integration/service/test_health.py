@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import requests
+import trustme
 
 from tests.conftest import ServiceProcess
 from tests.support.postgresql import PostgreSQL
@@ -57,3 +58,23 @@ def test_a_service_without_its_database_is_alive_and_not_ready(
     assert asked(api, "/health/live").status_code == 200
     database.start()
     eventually(lambda: asked(api, "/health/ready").status_code == 200, what="readiness")
+
+
+def test_probes_over_tls(start_service: Callable[..., Any], tmp_path: Path) -> None:
+    """A kubelet does not verify the certificate, and asks by the address of the pod."""
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
+    for pem in certificate.cert_chain_pems:
+        pem.write_to_path(tmp_path / "cert.pem", append=True)
+    api = start_service(
+        *("--tls-cert", str(tmp_path / "cert.pem"), "--tls-key", str(tmp_path / "key.pem")), home=tmp_path / "home"
+    )
+    url = api.base_url.partition("/api/")[0].replace("127.0.0.1", "localhost")
+    assert url.startswith("https://")
+    for path in ("/health/live", "/health/ready"):
+        answer = requests.get(
+            url + path, headers={"host": "10.1.2.3:8443"}, verify=str(tmp_path / "ca.pem"), timeout=30
+        )
+        assert (answer.status_code, answer.json()) == (200, {"status": "healthy"})
