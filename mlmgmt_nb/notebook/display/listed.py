@@ -15,14 +15,16 @@ _STANDS_FOR = {"image": ("image_id",), "age": ("created_at", "created_time")}
 _WHOLE = ("display.max_colwidth", None, "display.max_columns", None, "display.expand_frame_repr", False)
 _CELL = re.compile("<t([hd])>([^<]+)</t[hd]>")
 _SHORT = 20
-"""Characters of a value that is kept on one line, such as a name."""
+"""Characters of a value that stays on one line unless the page is narrow, such as a name."""
 _STYLE = """\
 <style>
 @media (max-width: 1000px) { td.mlmgmt-listed-url { overflow-wrap: anywhere; min-width: 5em; } }
+@media (max-width: 760px) { .jp-RenderedHTMLCommon [class^="mlmgmt-listed-"] { padding: .5em .25em; } }
+@media (min-width: 761px) { td.mlmgmt-listed-short { white-space: nowrap; } }
 @media (min-width: 1201px) { th.mlmgmt-listed-title wbr { display: none; } }
 </style>
 """
-"""In a narrow page, URLs and titles have as many lines as they need."""
+"""In a narrow page, cells are closer, and URLs and titles have as many lines as they need."""
 
 
 class ListedFrame(pd.DataFrame):
@@ -79,13 +81,13 @@ class ListedFrame(pd.DataFrame):
 
 
 def _styled(cell: re.Match[str]) -> str:
-    """Return a cell as HTML: a short value on one line, a URL and a title with their class."""
+    """Return a cell as HTML: with a class for a title, a URL, a short value or a long one."""
     kind, text = cell.groups()
     if kind == "h":
         return f'<th class="mlmgmt-listed-title">{text.replace("_", "_<wbr>")}</th>'
     if text.startswith(("http://", "https://")):
         return f'<td class="mlmgmt-listed-url">{text}</td>'
-    return f'<td style="white-space:nowrap">{text}</td>' if len(text) <= _SHORT else cell[0]
+    return f'<td class="mlmgmt-listed-{"short" if len(text) <= _SHORT else "long"}">{text}</td>'
 
 
 def _columns_of(item: type) -> list[str]:

@@ -43,8 +43,8 @@ def test_a_display_has_what_matters_and_nothing_is_cut() -> None:
 def test_short_values_stay_on_one_line_and_urls_wrap() -> None:
     markup = services()._repr_html_()
     assert f'<td class="mlmgmt-listed-url">{URL}</td>' in markup
-    assert '<td style="white-space:nowrap">Not serving</td>' in markup
-    assert "<td>2026-01-02 03:04:05 UTC</td>" in markup
+    assert '<td class="mlmgmt-listed-short">Not serving</td>' in markup
+    assert '<td class="mlmgmt-listed-long">2026-01-02 03:04:05 UTC</td>' in markup
     assert '<th class="mlmgmt-listed-title">num_<wbr>replicas</th>' in markup
 
 
