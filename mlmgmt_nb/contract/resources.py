@@ -54,8 +54,10 @@ def _about(description: str, *, read_only: bool = False) -> Meta:
     return Meta(description=description, extra_json_schema={"readOnly": True} if read_only else None)
 
 
-class Wire(Struct, rename="camel", frozen=True):
-    """Base class of wire types: immutable, with camelCase names on the wire."""
+class Wire(Struct, rename="camel", frozen=True, gc=False):
+    """Base class of wire types: immutable, with camelCase names on the wire. They have no reference cycles, so the
+    garbage collector need not visit them: lists have thousands.
+    """
 
 
 class _Resource(ShortRepr):

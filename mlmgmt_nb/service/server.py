@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import gc
 import logging
 import os
 import signal
@@ -59,6 +60,8 @@ def run(settings: Settings, home: Home, spares: Spares, on_ready: Callable[[str]
         # uvicorn raises the signals that ended it again. These handlers ignore them, so that cleanup can run.
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: None)
+        # Loaded modules stay, so the garbage collector need not visit them again.
+        gc.freeze()
         try:
             config = _configured(app, settings)
             announce = partial(_announce, home, base_url, port, backend, on_ready)

@@ -9,7 +9,7 @@ a sleeping service, and an update loses no request. If possible, it hands the co
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select
@@ -22,6 +22,7 @@ from mlmgmt_nb.service.gateway.upstream import ConnectionLostError, Upstream
 from mlmgmt_nb.service.http.messages import Receive, Scope, Send
 from mlmgmt_nb.service.http.problems import Problem
 from mlmgmt_nb.service.store import schema
+from mlmgmt_nb.service.store.conditions import one_of
 from mlmgmt_nb.service.store.store import Store
 
 __all__ = ["CANDIDATE", "PREFIX", "Gateway", "first_of_names"]
@@ -36,12 +37,12 @@ _ADDRESS_SECONDS = 1.0
 """Seconds to cache a port before the store is read again."""
 
 
-def first_of_names(db: Connection, names: Sequence[str]) -> dict[str, str]:
+def first_of_names(db: Connection, names: Iterable[str]) -> dict[str, str]:
     """Return the service (its id) that the front door uses for each name: the oldest, if accounts share a name."""
     services = schema.services
     oldest = (
         select(func.min(services.c.seq))
-        .where(services.c.name.in_(names), ~services.c.deleting)
+        .where(one_of(db, services.c.name, names), ~services.c.deleting)
         .group_by(services.c.name)
     )
     query = select(services.c.name, services.c.id).where(services.c.seq.in_(oldest))

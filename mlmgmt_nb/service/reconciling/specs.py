@@ -46,10 +46,15 @@ class Scaling(msgspec.Struct, frozen=True):
     target: float
 
 
+def _is_scaled(spec: ServiceCreateRequest) -> bool:
+    """Return whether the autoscaler of a service is enabled."""
+    return spec.auto_scaler is not None and bool(spec.auto_scaler.autoscale_enabled)
+
+
 def scaling(spec: ServiceCreateRequest) -> Scaling | None:
     """Return the autoscaler of a service, or None if the number of replicas is fixed."""
     given = spec.auto_scaler
-    if given is None or not given.autoscale_enabled:
+    if given is None or not _is_scaled(spec):
         return None
     minimum = 1 if given.min_replicas is None else given.min_replicas
     maximum = 10 if given.max_replicas is None else given.max_replicas
@@ -72,7 +77,7 @@ def replica_bounds(spec: ServiceCreateRequest) -> tuple[int, int]:
 
 def replica_count(spec: ServiceCreateRequest, scale: int | None) -> int:
     """Return the desired number of replicas. `scale` is the last decision of the autoscaler, if any."""
-    return scale if scaling(spec) and scale is not None else replica_bounds(spec)[0]
+    return scale if scale is not None and _is_scaled(spec) else replica_bounds(spec)[0]
 
 
 def slots(spec: ServiceCreateRequest) -> int:

@@ -83,6 +83,9 @@ class StructText(TypeDecorator[Any]):
 class StoredService(ServiceCreate, frozen=True, kw_only=True):
     """The spec of a deployment, without validation: the request was validated, and lists have thousands of specs."""
 
+    name: str
+    image_id: str
+
     def __post_init__(self) -> None:
         pass
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event, insert
+from sqlalchemy import Connection, event, insert, select
 
 from mlmgmt_nb.contract import OPERATIONS
 from mlmgmt_nb.service.api.resources import HANDLERS, operations
 from mlmgmt_nb.service.store import schema
+from mlmgmt_nb.service.store.conditions import one_of
 from mlmgmt_nb.service.store.store import Store
 from tests.support import postgresql
 
@@ -46,25 +48,32 @@ def _add_service(db: Connection, name: str, **columns: str) -> None:
     db.execute(insert(schema.services).values(id=name, account=ACCOUNT, name=name, **keys, **state, **columns))
 
 
-def plan(store: Store, list_: Any, **query: str) -> str:
-    """Return the plans of the database for the statements of a list, up to that for the page."""
+@contextmanager
+def statements(store: Store) -> Iterator[list[tuple[str, Any]]]:
+    """Yield the list of the statements that are executed meanwhile, with their parameters."""
     said: list[tuple[str, Any]] = []
 
     def note(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
         said.append((statement, parameters))
 
+    event.listen(store.engine, "before_cursor_execute", note)
+    try:
+        yield said
+    finally:
+        event.remove(store.engine, "before_cursor_execute", note)
+
+
+def plan(store: Store, list_: Any, **query: str) -> str:
+    """Return the plans of the database for the statements of a list, up to that for the page."""
     settings = SimpleNamespace(public_url=None, tls=None)
     call: Any = SimpleNamespace(
-        backend=SimpleNamespace(store=store, settings=settings),
+        backend=SimpleNamespace(store=store, settings=settings, computes=SimpleNamespace(is_exposed=bool)),
         account=ACCOUNT,
         query=query,
         base_url="http://x/api/accounts/a",
     )
-    event.listen(store.engine, "before_cursor_execute", note)
-    try:
+    with statements(store) as said:
         list_(call)
-    finally:
-        event.remove(store.engine, "before_cursor_execute", note)
     last = next(place for place, (text, _) in enumerate(said) if "ORDER BY" in text)
     return "\n".join(explained(store, *each) for each in said[: last + 1] if each[0].startswith("SELECT"))
 
@@ -128,3 +137,23 @@ def test_indexes_in_the_order_of_pages_need_no_sorting(
     if not store.is_shared:
         assert index in found
         assert "TEMP B-TREE" not in found
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        ([], set()),
+        (["one"], {"one"}),
+        (["two", "one", "two", "'\"é\\", "null"], {"one", "two"}),
+        ([f"s-{index}" for index in range(100_000)] + ["two"], {"two"}),
+    ],
+    ids=["none", "one", "several", "more than the parameters of a statement"],
+)
+def test_many_values_are_one_parameter_and_use_the_index(store: Store, values: list[str], found: set[str]) -> None:
+    services = schema.services
+    with store.reading() as db, statements(store) as said:
+        assert set(db.scalars(select(services.c.id).where(one_of(db, services.c.id, values)))) == found
+    [(statement, parameters)] = [each for each in said if each[0].startswith("SELECT")]
+    assert len(parameters) == 1
+    # The rows of the parameter itself are read one after another.
+    assert [line for line in scans(explained(store, statement, parameters)) if "VIRTUAL TABLE" not in line] == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -10,15 +10,18 @@ from sqlalchemy import ColumnElement, Select, exists, select
 
 from mlmgmt_nb.contract.extensions import ChangeRecord, DeploymentRecord
 from mlmgmt_nb.service.api.app import Call
-from mlmgmt_nb.service.api.resources.lookup import as_dicts, in_account, row_of
+from mlmgmt_nb.service.api.resources.lookup import in_account, row_of
 from mlmgmt_nb.service.http.messages import Reply
 from mlmgmt_nb.service.store import schema
 from mlmgmt_nb.service.store.store import Store
 
 __all__ = ["DEPLOYMENT_COLUMNS", "deployment_of", "get", "list_"]
 
-DEPLOYMENT_COLUMNS = ("service_name", "image_id", "status", "created_at", "expired_at", "change")
-"""Columns of a response besides its id; the columns that are left out are the largest."""
+DEPLOYMENT_COLUMNS = tuple(
+    schema.deployments.c[name]
+    for name in ("id", "service_name", "image_id", "status", "created_at", "expired_at", "change")
+)
+"""The columns of responses, in the order of `deployment_of`; the columns that are left out are the largest."""
 _ROWS_AT_ONCE = 1000
 
 
@@ -42,8 +45,7 @@ def list_(call: Call) -> Reply:
 
 def _selected() -> Select[Any]:
     """Select the columns of responses."""
-    columns = schema.deployments.c
-    return select(columns.seq, columns.id, *(columns[name] for name in DEPLOYMENT_COLUMNS))
+    return select(*DEPLOYMENT_COLUMNS, schema.deployments.c.seq)
 
 
 def _of_candidate() -> ColumnElement[bool]:
@@ -59,7 +61,7 @@ def _blocks(store: Store, query: Select[Any]) -> Iterator[list[DeploymentRecord]
     while True:
         with store.reading() as db:
             rows = db.execute(further).all()
-        yield [deployment_of(row) for row in as_dicts(rows)]
+        yield [deployment_of(row[:-1]) for row in rows]
         if len(rows) < _ROWS_AT_ONCE:
             return
         further = query.where(schema.deployments.c.seq < rows[-1].seq)
@@ -76,18 +78,19 @@ def _encoded(first: list[DeploymentRecord], others: Iterable[list[DeploymentReco
 
 def get(call: Call) -> Reply:
     with call.backend.store.reading() as db:
-        return Reply(200, deployment_of(row_of(db, call, schema.deployments, _selected())._asdict()))
+        return Reply(200, deployment_of(row_of(db, call, schema.deployments, _selected())[:-1]))
 
 
-def deployment_of(row: Mapping[str, Any]) -> DeploymentRecord:
-    """Return a deployment from the columns of its row, with the record of its change."""
-    record: ChangeRecord | None = row["change"]
+def deployment_of(columns: Sequence[Any]) -> DeploymentRecord:
+    """Return a deployment from the values of `DEPLOYMENT_COLUMNS`, with the record of its change."""
+    id_, service_name, image_id, status, created_at, expired_at, change = columns
+    record: ChangeRecord | None = change
     return DeploymentRecord(
-        id=row["id"],
-        service_name=row["service_name"],
-        image_id=row["image_id"],
-        status=row["status"],
-        created_at=row["created_at"],
-        expired_at=row["expired_at"],
+        id=id_,
+        service_name=service_name,
+        image_id=image_id,
+        status=status,
+        created_at=created_at,
+        expired_at=expired_at,
         **({} if record is None else msgspec.structs.asdict(record)),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any, cast
 
 import msgspec
@@ -15,7 +15,7 @@ from mlmgmt_nb.contract.extensions import ArchivableImage, DetailedImage
 from mlmgmt_nb.service.api.app import Call
 from mlmgmt_nb.service.api.paging import Page, page
 from mlmgmt_nb.service.api.resources import operations
-from mlmgmt_nb.service.api.resources.lookup import as_dicts, in_account, is_listed, next_version, row_of
+from mlmgmt_nb.service.api.resources.lookup import in_account, is_listed, next_version, row_of
 from mlmgmt_nb.service.building.built_image import BuiltImage
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.clock import now
@@ -57,35 +57,38 @@ def create(call: Call) -> Reply:
     return operations.accepted(call, operation_id)
 
 
-def _selected() -> Select[Any]:
-    """Select images with their manifests."""
-    images, manifests = schema.images, schema.manifests
-    return select(images, manifests.c.doc.label("manifest_doc")).join(manifests, manifests.c.id == images.c.manifest_id)
-
-
 IMAGE_COLUMNS = (
-    *("id", "name", "version", "created_at", "state", "description", "error"),
-    *("compute_given", "compute_id", "location", "manifest_id"),
+    *(schema.images.c[name] for name in ("id", "name", "version", "created_at", "state", "description", "error")),
+    *(schema.images.c[name] for name in ("compute_given", "compute_id", "location")),
+    schema.manifests.c.doc,
 )
-"""The columns of an image in responses."""
+"""The columns of an image in responses, in the order of `image_of`."""
 
 
-def image_of(columns: Mapping[str, Any], manifest_doc: bytes, base_url: str) -> Image:
-    """Build the image of a response from a row, given as values by column name. Its manifest is the stored JSON."""
+def image_of(columns: Sequence[Any], base_url: str) -> Image:
+    """Return the image of a response from the values of `IMAGE_COLUMNS`. Its manifest is the stored JSON."""
+    id_, name, version, created_at, state, description, error, compute_given, compute_id, location, manifest = columns
     return Image(
-        id=columns["id"],
-        name=columns["name"],
-        version=columns["version"],
-        created_time=columns["created_at"],
-        creation_state=columns["state"],
-        description=columns["description"],
-        error=columns["error"],
-        compute_resource_id=columns["compute_given"] or columns["compute_id"],
+        id=id_,
+        name=name,
+        version=version,
+        created_time=created_at,
+        creation_state=state,
+        description=description,
+        error=error,
+        compute_resource_id=compute_given or compute_id,
         image_type="Docker",
-        image_location=columns["location"],
-        image_build_log_uri=f"{base_url}/images/{columns['id']}/buildLog",
-        manifest=cast("Manifest", msgspec.Raw(manifest_doc)),
+        image_location=location,
+        image_build_log_uri=f"{base_url}/images/{id_}/buildLog",
+        manifest=cast("Manifest", msgspec.Raw(manifest)),
     )
+
+
+def _selected() -> Select[Any]:
+    """Select the columns of responses, and others after them."""
+    images, manifests = schema.images, schema.manifests
+    query = select(*IMAGE_COLUMNS, images.c.seq, images.c.archived_at)
+    return query.join_from(images, manifests, manifests.c.id == images.c.manifest_id)
 
 
 def list_(call: Call) -> Reply:
@@ -98,13 +101,13 @@ def list_(call: Call) -> Reply:
         query = query.where(manifests.c.account == call.account, manifests.c.name == manifest_name)
     with call.backend.store.reading() as db:
         rows, next_link = page(db, query, schema.images, call.query, f"{call.base_url}/images")
-    return Reply(200, Page([_listed(row, call.base_url) for row in as_dicts(rows)], next_link))
+    return Reply(200, Page([_listed(row, call.base_url) for row in rows], next_link))
 
 
-def _listed(row: Mapping[str, Any], base_url: str) -> Image | ArchivableImage:
+def _listed(row: Row[Any], base_url: str) -> Image | ArchivableImage:
     """Return an image of a list, with the property `archived` if it is archived."""
-    image = image_of(row, row["manifest_doc"], base_url)
-    if row["archived_at"] is None:
+    image = image_of(row[: len(IMAGE_COLUMNS)], base_url)
+    if row.archived_at is None:
         return image
     return ArchivableImage(**msgspec.structs.asdict(image), archived=True)
 
@@ -112,7 +115,7 @@ def _listed(row: Mapping[str, Any], base_url: str) -> Image | ArchivableImage:
 def get(call: Call) -> Reply:
     with call.backend.store.reading() as db:
         row = row_of(db, call, schema.images, _selected())
-    image = image_of(row._asdict(), row.manifest_doc, call.base_url)
+    image = image_of(row[: len(IMAGE_COLUMNS)], call.base_url)
     docker = _docker(call, row) if row.state == "Succeeded" and row.compute_id != LOCAL else None
     is_archived = row.archived_at is not None
     return Reply(200, DetailedImage(**msgspec.structs.asdict(image), docker=docker, archived=is_archived))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -14,7 +13,7 @@ from mlmgmt_nb.service.api.paging import Page, page
 from mlmgmt_nb.service.http.messages import Reply
 from mlmgmt_nb.service.http.problems import not_found
 
-__all__ = ["as_dicts", "document", "documents", "in_account", "is_listed", "next_version", "row_of"]
+__all__ = ["document", "documents", "in_account", "is_listed", "next_version", "row_of"]
 
 
 def row_of(db: Connection, call: Call, table: Table, query: Select[Any] | None = None, hint: str = "") -> Row[Any]:
@@ -32,12 +31,6 @@ def row_of(db: Connection, call: Call, table: Table, query: Select[Any] | None =
     if row is None:
         raise not_found(table.name.removesuffix("s"), call.id, hint=hint)
     return row
-
-
-def as_dicts(rows: Sequence[Row[Any]]) -> Iterator[dict[str, Any]]:
-    """Yield the rows of one result by the names of their columns. `Row._asdict` computes the names for each row."""
-    names = rows[0]._fields if rows else ()
-    return (dict(zip(names, row, strict=True)) for row in rows)
 
 
 def in_account(table: Table, account: str, *, is_filtered: bool) -> ColumnElement[bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -24,6 +25,11 @@ __all__ = ["accepted", "begin", "cancel", "get", "list_"]
 
 _LOGS = {"Image": "images/{id}/buildLog", "Service": "services/{id}/logs"}
 _COLLECTIONS = {"Image": "images", "Service": "services"}
+_COLUMNS = tuple(
+    schema.operations.c[name]
+    for name in ("id", "kind", "resource_id", "state", "created_at", "end_time", "warning", "error")
+)
+"""The columns of an operation in responses, in the order of `_status`."""
 
 
 def begin(db: Connection, account: str, kind: str, resource_id: str, warning: str | None = None) -> str:
@@ -56,7 +62,8 @@ def get(call: Call) -> Reply:
 
 def _row(db: Connection, call: Call) -> Row[Any]:
     days = call.backend.settings.operation_days
-    return row_of(db, call, schema.operations, hint=f"Operations are kept for {days:g} days after they end.")
+    hint = f"Operations are kept for {days:g} days after they end."
+    return row_of(db, call, schema.operations, select(*_COLUMNS), hint)
 
 
 def list_(call: Call) -> Reply:
@@ -68,10 +75,10 @@ def list_(call: Call) -> Reply:
         except msgspec.ValidationError as error:
             raise invalid(error, "count") from None
     table = schema.operations
-    query = select(table).where(table.c.account == call.account)
+    query = select(*_COLUMNS, table.c.seq).where(table.c.account == call.account)
     with call.backend.store.reading() as db:
         rows, next_link = page(db, query, table, given, f"{call.base_url}/operations")
-    return Reply(200, Page([_status(row, call.base_url) for row in rows], next_link))
+    return Reply(200, Page([_status(row[:-1], call.base_url) for row in rows], next_link))
 
 
 def cancel(call: Call) -> Reply:
@@ -102,22 +109,22 @@ def _roll_back(db: Connection, service_id: str, error: ErrorResponse) -> bool:
     return target_id is not None and rollout_failed(db, service_id, target_id, "Cancelled", error)
 
 
-def _status(row: Row[Any], base_url: str) -> OperationStatus:
+def _status(columns: Sequence[Any], base_url: str) -> OperationStatus:
+    """Return an operation from the values of `_COLUMNS`."""
+    id_, kind, resource_id, state, created_at, end_time, warning, error = columns
     return OperationStatus(
-        id=row.id,
-        operation_type=row.kind,
-        state=row.state,
-        created_time=row.created_at,
+        id=id_,
+        operation_type=kind,
+        state=state,
+        created_time=created_at,
         # The system clock may have been set back in the meantime.
-        end_time=row.end_time and max(row.end_time, row.created_at),
-        resource_location=f"{base_url}/{_COLLECTIONS[row.kind]}/{row.resource_id}",
-        warning=row.warning,
-        error=_with_log(row.error, f"{base_url}/{_LOGS[row.kind].format(id=row.resource_id)}"),
+        end_time=end_time and max(end_time, created_at),
+        resource_location=f"{base_url}/{_COLLECTIONS[kind]}/{resource_id}",
+        warning=warning,
+        error=error and _with_log(error, f"{base_url}/{_LOGS[kind].format(id=resource_id)}"),
     )
 
 
-def _with_log(error: ErrorResponse | None, log_uri: str) -> ErrorResponse | None:
+def _with_log(error: ErrorResponse, log_uri: str) -> ErrorResponse:
     """Add the URL of the complete log. Called for each response, since the address of the service may change."""
-    if error is None:
-        return None
     return msgspec.structs.replace(error, details=[*(error.details or ()), ErrorDetail(code="Log", message=log_uri)])

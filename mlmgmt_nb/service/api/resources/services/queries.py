@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, cast
-from urllib.parse import urlsplit
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, Select, false, or_, select
 
 from mlmgmt_nb.contract import ComputeResource, Model
-from mlmgmt_nb.contract.extensions import CandidateSummary, DeploymentRecord, Service, ServiceCreate
+from mlmgmt_nb.contract.extensions import CandidateSummary, Service, ServiceCreate
 from mlmgmt_nb.service.api.app import Call
 from mlmgmt_nb.service.api.paging import Page, page
 from mlmgmt_nb.service.api.resources.deployments import deployment_of
 from mlmgmt_nb.service.api.resources.images import image_of
-from mlmgmt_nb.service.api.resources.lookup import as_dicts, in_account
-from mlmgmt_nb.service.api.resources.services.rows import DEPLOYMENT_LABELS, IMAGE_LABELS, LISTED, selected, service_of
-from mlmgmt_nb.service.gateway.gateway import first_of_names
+from mlmgmt_nb.service.api.resources.lookup import in_account
+from mlmgmt_nb.service.api.resources.services.rows import DEPLOYMENT, IMAGE, SERVICE, listed, selected, service_of
+from mlmgmt_nb.service.api.resources.services.scoring_urls import ScoringUrls
 from mlmgmt_nb.service.http.messages import Reply
 from mlmgmt_nb.service.reconciling.specs import replica_count
 from mlmgmt_nb.service.store import schema
+from mlmgmt_nb.service.store.conditions import one_of
 
 __all__ = ["get", "list_", "responses"]
 
@@ -43,7 +43,7 @@ def _filtered(db: Connection, call: Call) -> Select[Any]:
     # The account has few services of a name; other filters are selective by the indexes of images and models.
     by_others = {"manifestId", "manifestName", "imageId", "modelId", "modelName"} & call.query.keys()
     is_filtered = bool(by_others) and "serviceName" not in call.query
-    query = selected(LISTED).where(in_account(services, call.account, is_filtered=is_filtered))
+    query = listed().where(in_account(services, call.account, is_filtered=is_filtered))
     query = query.where(services.c.candidate_of.is_(None))
     for name, column in columns.items():
         if (value := call.query.get(name)) is not None:
@@ -82,38 +82,42 @@ def get(call: Call) -> Reply:
         return Reply(200, responses(db, [service_of(db, call, or_candidate=True)], call)[0])
 
 
+class _Related(NamedTuple):
+    """What the services of a response have besides their rows.
+
+    Attributes:
+        models: the stored JSON of models, by the id of their manifest.
+        candidates: candidates, by the id of their service.
+        urls: the scoring URLs.
+        base_url: URL of the account.
+    """
+
+    models: Mapping[str, list[msgspec.Raw]]
+    candidates: Mapping[str, CandidateSummary]
+    urls: ScoringUrls
+    base_url: str
+
+
 def responses(db: Connection, rows: Sequence[Row[Any]], call: Call) -> list[Service]:
     """Return services, and candidates as services, from their rows."""
-    models = _models(db, {row.image_manifest_id for row in rows})
-    candidates = _candidates(db, [row.id for row in rows])
-    settings = call.backend.settings
-    # With a TLS certificate, services listen on loopback, and clients use the port that serves TLS.
-    front = settings.public_url or (call.base_url.partition("/api/")[0] if settings.tls else None)
-    names = [row.name.partition("/")[0] for row in rows]
-    first = first_of_names(db, names) if front else {}
-    found = []
-    for name, row in zip(names, as_dicts(rows), strict=True):
-        is_first = first.get(name) == (row["candidate_of"] or row["id"])
-        service = _response(
-            row,
-            models.get(row["image_manifest_id"], []),
-            call.base_url,
-            _scoring_uri(row, call, front, is_first=is_first),
+    urls = ScoringUrls(db, call, (row.name for row in rows))
+    models = _models(db, {row.manifest_id for row in rows})
+    related = _Related(models, _candidates(db, [row.id for row in rows], urls), urls, call.base_url)
+    return [_response(row, related) for row in rows]
+
+
+def _candidates(db: Connection, service_ids: Sequence[str], urls: ScoringUrls) -> dict[str, CandidateSummary]:
+    """Return the candidates of services, by the ids of these services."""
+    rows = db.execute(selected().where(one_of(db, schema.services.c.candidate_of, service_ids))).all()
+    return {
+        row.candidate_of: CandidateSummary(
+            id=row.id,
+            state=row.state,
+            scoring_uri=urls.of(row.candidate_of, row.name, row.compute_id, row.port, row.deployment_status),
+            expires_at=row.expires_at,
         )
-        if (candidate := candidates.get(row["id"])) is not None:
-            uri = _scoring_uri(candidate, call, front, is_first=is_first)
-            summary = CandidateSummary(
-                id=candidate["id"], state=candidate["state"], scoring_uri=uri, expires_at=candidate["expires_at"]
-            )
-            service = msgspec.structs.replace(service, candidate=summary)
-        found.append(service)
-    return found
-
-
-def _candidates(db: Connection, service_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return the rows of the candidates of services, by the ids of these services."""
-    query = selected().where(schema.services.c.candidate_of.in_(service_ids))
-    return {row["candidate_of"]: row for row in as_dicts(db.execute(query).all())}
+        for row in rows
+    }
 
 
 def _models(db: Connection, manifest_ids: set[str]) -> dict[str, list[msgspec.Raw]]:
@@ -121,7 +125,7 @@ def _models(db: Connection, manifest_ids: set[str]) -> dict[str, list[msgspec.Ra
     query = (
         select(links.c.manifest_id, models.c.doc)
         .join(models, models.c.id == links.c.model_id)
-        .where(links.c.manifest_id.in_(manifest_ids))
+        .where(one_of(db, links.c.manifest_id, manifest_ids))
         .order_by(links.c.manifest_id, links.c.position)
     )
     found: dict[str, list[msgspec.Raw]] = {}
@@ -130,55 +134,36 @@ def _models(db: Connection, manifest_ids: set[str]) -> dict[str, list[msgspec.Ra
     return found
 
 
-def _response(values: dict[str, Any], models: list[msgspec.Raw], base_url: str, scoring_uri: str | None) -> Service:
-    spec: ServiceCreate = values["spec"]
-    image = image_of({name: values[label] for name, label in IMAGE_LABELS.items()}, values["manifest_doc"], base_url)
+def _response(row: Row[Any], related: _Related) -> Service:
+    spec: ServiceCreate
+    id_, name, compute_id, compute_given, state, error, port, scale, created, updated, *others = row[SERVICE]
+    candidate_of, spec, secrets, manifest_id, warning = others
+    image = image_of(row[IMAGE], related.base_url)
+    deployment = row[DEPLOYMENT]
+    _, _, _, deployment_status, _, _, change = deployment
     return Service(
-        compute_resource=ComputeResource(id=values["compute_given"] or values["compute_id"], type="Cluster"),
-        id=values["id"],
-        name=values["name"],
-        state=values["state"],
-        created_at=values["created_at"],
-        updated_at=values["updated_at"],
-        scoring_uri=scoring_uri,
+        compute_resource=ComputeResource(id=compute_given or compute_id, type="Cluster"),
+        id=id_,
+        name=name,
+        state=state,
+        created_at=created,
+        updated_at=updated,
+        scoring_uri=related.urls.of(candidate_of or id_, name, compute_id, port, deployment_status),
         image=image,
         manifest=image.manifest,
-        models=cast("list[Model]", models),
-        error=values["error"],
+        models=cast("list[Model]", related.models.get(manifest_id, [])),
+        error=error,
         app_insights_enabled=spec.app_insights_enabled,
         auto_scaler=spec.auto_scaler,
         container_resource_reservation=spec.container_resource_reservation,
         data_collection=spec.data_collection,
         max_concurrent_requests_per_container=spec.max_concurrent_requests_per_container,
-        num_replicas=replica_count(spec, values["scale"]),
+        num_replicas=replica_count(spec, scale),
         environment={name: value for name, value in (spec.environment or {}).items() if value is not None},
-        secrets=sorted(values["secrets"] or ()),
-        warning=values["warning"],
-        last_change=_current_deployment(values),
+        secrets=sorted(secrets or ()),
+        warning=warning,
+        # A deployment of an earlier version has no record of its change.
+        last_change=None if change is None else deployment_of(deployment),
+        candidate=related.candidates.get(id_),
         recording=spec.recording,
     )
-
-
-def _current_deployment(values: dict[str, Any]) -> DeploymentRecord | None:
-    """Return the current deployment; None if it has no record of its change."""
-    if values[DEPLOYMENT_LABELS["change"]] is None:
-        return None
-    columns = {name: values[label] for name, label in DEPLOYMENT_LABELS.items()}
-    return deployment_of({**columns, "id": values["deployment_id"]})
-
-
-def _scoring_uri(row: dict[str, Any], call: Call, front: str | None, *, is_first: bool) -> str | None:
-    """Return the scoring URL: at the cluster itself, if it exposes services; at the front door, if its origin is given;
-    or at the service's own port on the host of the request. At the front door, the first service of a name is addressed
-    by name and others by id. A service whose creation failed does not have a scoring URL.
-    """
-    if row["port"] is None or row["deployment_status"] in {"Failed", "Cancelled"}:
-        return None
-    name, separator, rest = row["name"].partition("/")  # a candidate's name begins with that of its service
-    if call.backend.computes.is_exposed(row["compute_id"]) and not separator:
-        return call.backend.computes.exposed_url(row["compute_id"], row["id"])
-    if front is not None:
-        place = name if is_first else row["candidate_of"] or row["id"]
-        return f"{front}/api/v1/service/{place}{separator}{rest}/score"
-    host = urlsplit(call.base_url).hostname or ""
-    return f"http://{f'[{host}]' if ':' in host else host}:{row['port']}/api/v1/service/{name}/score"

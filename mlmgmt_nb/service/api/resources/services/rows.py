@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, select
@@ -13,52 +12,58 @@ from mlmgmt_nb.service.api.resources.images import IMAGE_COLUMNS
 from mlmgmt_nb.service.api.resources.lookup import row_of
 from mlmgmt_nb.service.store import schema
 
-__all__ = ["DEPLOYMENT_LABELS", "IMAGE_LABELS", "LISTED", "candidate_row", "selected", "service_of"]
+__all__ = ["DEPLOYMENT", "IMAGE", "SERVICE", "SERVICE_COLUMNS", "candidate_row", "listed", "selected", "service_of"]
 
-IMAGE_LABELS = {name: f"image_{name}" for name in IMAGE_COLUMNS}
-"""Labels of the columns of the image, by column."""
-DEPLOYMENT_LABELS = {name: f"deployment_{name}" for name in DEPLOYMENT_COLUMNS}
-"""Labels of the columns of the current deployment, by column."""
+_LAST_WARNING = (
+    select(schema.operations.c.warning)
+    .where(schema.operations.c.resource_id == schema.services.c.id)
+    .order_by(schema.operations.c.seq.desc())
+    .limit(1)
+    .scalar_subquery()
+    .label("warning")
+)
+"""The warning of the last operation of a service."""
 
-LISTED = [
-    schema.services.c[name]
-    for name in (
-        *("seq", "id", "name", "compute_id", "compute_given", "state", "error", "deployment_id", "port", "scale"),
-        *("created_at", "updated_at", "candidate_of"),
-    )
-]
-"""The columns of a service that responses need; its keys, among others, are left out."""
+SERVICE_COLUMNS = (
+    *(schema.services.c[name] for name in ("id", "name", "compute_id", "compute_given", "state", "error", "port")),
+    *(schema.services.c[name] for name in ("scale", "created_at", "updated_at", "candidate_of")),
+    *(schema.deployments.c[name] for name in ("spec", "secrets")),
+    schema.images.c.manifest_id,
+    _LAST_WARNING,
+)
+"""The columns of a service in responses, besides those of its deployment and its image."""
+
+_SIZES = [len(each) for each in (SERVICE_COLUMNS, IMAGE_COLUMNS, DEPLOYMENT_COLUMNS)]
+SERVICE = slice(_SIZES[0])
+IMAGE = slice(_SIZES[0], _SIZES[0] + _SIZES[1])
+DEPLOYMENT = slice(_SIZES[0] + _SIZES[1], sum(_SIZES))
+"""The values of these columns in a row."""
 
 
-def selected(columns: Iterable[Any] = schema.services.c) -> Select[Any]:
-    """Select services with their current deployment, its image and the manifest of that image, and the warning of
-    their last operation.
-
-    Args:
-        columns: columns of services to select.
-    """
+def listed() -> Select[Any]:
+    """Select services with the columns of responses: those of the service, its image, and its current deployment."""
     services, deployments, images, manifests = schema.services, schema.deployments, schema.images, schema.manifests
-    operations = schema.operations
-    image_columns = [images.c[name].label(label) for name, label in IMAGE_LABELS.items()]
-    deployment_columns = [deployments.c[name].label(label) for name, label in DEPLOYMENT_LABELS.items()]
-    last_operation = select(operations.c.warning).where(operations.c.resource_id == services.c.id)
-    warning = last_operation.order_by(operations.c.seq.desc()).limit(1).scalar_subquery()
+    image_columns = [column.label(f"image_{column.name}") for column in IMAGE_COLUMNS]
+    deployment_columns = [column.label(f"deployment_{column.name}") for column in DEPLOYMENT_COLUMNS]
     return (
-        select(
-            *columns,
-            deployments.c.spec,
-            deployments.c.secrets,
-            *deployment_columns,
-            *image_columns,
-            manifests.c.doc.label("manifest_doc"),
-            warning.label("warning"),
-        )
+        select(*SERVICE_COLUMNS, *image_columns, *deployment_columns, services.c.seq)
         # Both columns, so that the services of an image are found from its deployments.
-        .join(deployments, (deployments.c.id == services.c.deployment_id) & (deployments.c.service_id == services.c.id))
+        .join_from(
+            services,
+            deployments,
+            (deployments.c.id == services.c.deployment_id) & (deployments.c.service_id == services.c.id),
+        )
         .join(images, images.c.id == deployments.c.image_id)
         .join(manifests, manifests.c.id == images.c.manifest_id)
         .where(~services.c.deleting)
     )
+
+
+def selected() -> Select[Any]:
+    """Select services with the columns of responses, and the other columns of services after them."""
+    query = listed()
+    known = {*query.selected_columns.keys(), "seq"}
+    return query.add_columns(*(column for column in schema.services.c if column.name not in known))
 
 
 def service_of(db: Connection, call: Call, *, or_candidate: bool = False) -> Row[Any]:
