@@ -5,7 +5,9 @@ from __future__ import annotations
 import collections.abc
 import dataclasses
 import datetime as dt
+import importlib
 import inspect
+import pkgutil
 import types
 import typing
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ import pandas as pd
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
+from mlmgmt_nb import client
 from mlmgmt_nb.client import Pager, Poller, Workspace
 from mlmgmt_nb.client.audit import Audit
 from mlmgmt_nb.client.changes.contents import Contents
@@ -59,7 +62,7 @@ PLAIN = (str, bool, int, float, type(None), dict, list, Path, pd.DataFrame)
 
 def returned() -> set[type]:
     """Return every type that a public method or property returns, by its type hints, and those of items and results."""
-    names = {"Package": Package, "pd": pd}
+    names = {"Package": Package, "pd": pd, **of_client()}
     found = set[type]()
     for cls in PUBLIC:
         for name, member in inspect.getmembers(cls):
@@ -70,6 +73,14 @@ def returned() -> set[type]:
             hint = function.__annotations__["return"]
             found.update(parts(eval(hint, space)))
     return {kind for kind in found if kind not in PLAIN}
+
+
+def of_client() -> dict[str, Any]:
+    """Return the public names of the modules of the client, some of which others import for their type hints only."""
+    modules = [
+        importlib.import_module(found.name) for found in pkgutil.walk_packages(client.__path__, "mlmgmt_nb.client.")
+    ]
+    return {name: getattr(module, name) for module in modules for name in getattr(module, "__all__", ())}
 
 
 def parts(hint: Any) -> Iterator[type]:

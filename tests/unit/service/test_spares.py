@@ -237,6 +237,16 @@ def test_none_is_left_by_a_service_that_ends(tmp_path: Path, moment: float) -> N
     assert not living()
 
 
+@pytest.mark.parametrize("moment", [0.01, 0.03, 0.06, 0.1])
+def test_a_request_while_a_spare_is_made_makes_no_second_one(spares: Spares, moment: float) -> None:
+    spares.prepare(Preparation(sys.executable))
+    time.sleep(moment)  # before, during or after the start of its process
+    spares.prepare(Preparation(sys.executable))
+    wait_for_spare(imported="libc")
+    time.sleep(0.2)  # longer than the start of another one takes
+    assert len(living()) == 1
+
+
 def test_packages_are_imported_in_advance_for_one_service_only(
     tmp_path: Path, spares: Spares, listeners: list[socket.socket]
 ) -> None:

@@ -215,10 +215,7 @@ class Spares:
     def _due(self) -> list[Preparation]:
         with self._condition:
             now = self._clock()
-            due = [preparation for preparation, at in self._wanted.items() if at <= now]
-            for preparation in due:
-                del self._wanted[preparation]
-        return due
+            return [preparation for preparation, at in self._wanted.items() if at <= now]
 
     def _pause(self) -> float | None:
         """Return the seconds until there is something to do, or None."""
@@ -238,6 +235,7 @@ class Spares:
         with self._making:
             if self._is_closed:
                 return
+            spare = None
             try:
                 if self._files is None:
                     shutil.rmtree(self._runtime, ignore_errors=True)
@@ -246,10 +244,12 @@ class Spares:
                 spare = _Spare(preparation, self._runtime, {**inherited_environment(), **self._marks}, mark)
             except OSError as error:
                 log.info("replicas start without preparation: %s", error)
-                return
             with self._condition:
-                spare.until = self._until(preparation)
-                self._spares.append(spare)
+                # Not before: a request meanwhile would make a second one.
+                self._wanted.pop(preparation, None)
+                if spare is not None:
+                    spare.until = self._until(preparation)
+                    self._spares.append(spare)
 
     def _until(self, preparation: Preparation) -> float:
         return self._clock() + (min(self._seconds, _SECONDS_WITH_MODULES) if preparation.modules else self._seconds)
