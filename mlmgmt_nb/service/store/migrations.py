@@ -86,7 +86,16 @@ def _to_7(db: Connection) -> None:
     db.exec_driver_sql("CREATE INDEX services_by_compute_given ON services (account, compute_given, seq)")
 
 
-_STEPS: Mapping[int, Callable[[Connection], None]] = {2: _to_2, 3: _to_3, 4: _to_4, 5: _to_5, 6: _to_6, 7: _to_7}
+def _to_8(db: Connection) -> None:
+    """Add an index of the operations that have a warning."""
+    db.exec_driver_sql(
+        "CREATE INDEX operations_with_warning ON operations (resource_id, seq) WHERE warning IS NOT NULL"
+    )
+
+
+_STEPS: Mapping[int, Callable[[Connection], None]] = dict(
+    enumerate((_to_2, _to_3, _to_4, _to_5, _to_6, _to_7, _to_8), start=2)
+)
 """Steps by the version that they produce."""
 
 

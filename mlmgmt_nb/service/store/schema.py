@@ -57,7 +57,7 @@ __all__ = [
     "services",
 ]
 
-VERSION = 7
+VERSION = 8
 """Version of this schema; earlier databases are migrated (`migrations.py`), later ones are refused."""
 
 
@@ -298,6 +298,8 @@ operations = _resource(
     # Ids of versions that are withdrawn if the operation fails, in the order of their creation.
     Column("made_versions", StructText(list[str])),
     Index("operations_open", "kind", "state", "seq"),
+    # Few operations have a warning.
+    Index("operations_with_warning", "resource_id", "seq", **_partial_index(*["warning IS NOT NULL"] * 2)),
 )
 
 # Aliases of computes in an account, such as the names of clusters in resource ids of 2017.

@@ -44,7 +44,9 @@ def test_a_cluster_of_2017(api: Any, write_driver: Callable[..., Path], name: st
         assert [s["id"] for s in api.get("/services", computeResourceId=given)["value"]] == [service["id"]]
         updated = api.operation(api.request("PUT", f"/services/{service['id']}", json={"imageId": image["id"]}))
         assert updated["state"] == "Succeeded"
-        assert api.get(f"/services/{service['id']}")["computeResource"] == compute
+        after = api.get(f"/services/{service['id']}")
+        assert after["computeResource"] == compute
+        assert (service["warning"], after["warning"]) == (started["warning"], updated["warning"])
     mine = {s["name"] for s in api.get("/services", computeResourceId="local")["value"]}
     assert {f"{name}-u", f"{name}-k"} <= mine
     listed = {each["id"]: each.get("aliasOf") for each in api.get("/computes")["value"]}

@@ -157,7 +157,7 @@ def test_a_database_of_postgresql(tmp_path: Path) -> None:
         db.exec_driver_sql("ALTER TABLE operations DROP COLUMN made_versions")
         for column in ("candidate_of", "expires_at", "traffic", "adopts_id"):
             db.exec_driver_sql(f"ALTER TABLE services DROP COLUMN {column}")
-        for index in ("services_by_compute", "services_by_compute_given"):
+        for index in ("services_by_compute", "services_by_compute_given", "operations_with_warning"):
             db.exec_driver_sql(f"DROP INDEX {index}")
         db.execute(update(schema.schema_version).values(version=3))
     store.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import Connection, Row, Select, exists, select
 
 from mlmgmt_nb.service.api.app import Call
 from mlmgmt_nb.service.api.resources.deployments import DEPLOYMENT_COLUMNS
@@ -14,10 +14,15 @@ from mlmgmt_nb.service.store import schema
 
 __all__ = ["DEPLOYMENT", "IMAGE", "SERVICE", "SERVICE_COLUMNS", "candidate_row", "listed", "selected", "service_of"]
 
+_OPERATIONS, _LATER = schema.operations, schema.operations.alias("later")
 _LAST_WARNING = (
-    select(schema.operations.c.warning)
-    .where(schema.operations.c.resource_id == schema.services.c.id)
-    .order_by(schema.operations.c.seq.desc())
+    select(_OPERATIONS.c.warning)
+    .where(
+        _OPERATIONS.c.resource_id == schema.services.c.id,
+        # First the operations with a warning, which have an index of their own: most services have none.
+        _OPERATIONS.c.warning.is_not(None),
+        ~exists().where(_LATER.c.resource_id == _OPERATIONS.c.resource_id, _LATER.c.seq > _OPERATIONS.c.seq),
+    )
     .limit(1)
     .scalar_subquery()
     .label("warning")
