@@ -30,6 +30,9 @@ python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 80
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
+autodoc_type_aliases = {  # imported for type hints only, where two classes have the name
+    "Difference": "mlmgmt_nb.client.changes.difference.Difference"
+}
 napoleon_use_ivar = True
 napoleon_custom_sections = [("Keys", "params_style")]
 
