@@ -168,12 +168,13 @@ class Models:
         2017 does not have this; the embedded service does.
 
         Example:
-            >>> print(ws.models.archive("flowers"))
-            model 'flowers', 2 versions, are archived. Lists omit archived versions; nothing is deleted.
-            >>> ws.models.list(name="flowers").to_frame().empty
+            >>> model = ws.models.register("iris.pkl", "tulips")
+            >>> print(ws.models.archive(model))
+            model 'tulips' version 1 is archived. Lists omit archived versions; nothing is deleted.
+            >>> ws.models.list(name="tulips").to_frame().empty
             True
-            >>> print(ws.models.unarchive("flowers"))
-            model 'flowers', 2 versions, are in lists again.
+            >>> print(ws.models.unarchive(model))
+            model 'tulips' version 1 is in lists again.
 
         Args:
             model: a version or its id; or a name, for all its versions.

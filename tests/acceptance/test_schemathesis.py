@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -192,12 +193,29 @@ def _variables(refused: Refused) -> bool:
     return refused.path == "$" and isinstance(body, Mapping) and bool(body.get("environment") or body.get("secrets"))
 
 
+def _falling_shares(refused: Refused) -> bool:
+    """Return whether a step of a canary has less than the one before it, which the document cannot express."""
+    step = re.fullmatch(r"\$\.steps\[(\d+)\]\.share", refused.path)
+    if step is None or not refused.case.path.endswith("/canary"):
+        return False
+    body: Any = refused.case.body
+    shares = [each["share"] for each in body["steps"]]
+    return bool(shares[int(step[1])] < shares[int(step[1]) - 1])
+
+
+def _minutes(refused: Refused) -> bool:
+    """Return whether `keepWarm` is not a number of minutes. A pattern could express it, but not with a clear error."""
+    return refused.path == "keepWarm"
+
+
 ALLOWED: tuple[Callable[[Refused], bool], ...] = (
     _empty,
     _foreign_skip_token,
     _no_such_asset,
     _fixed_number_while_autoscaled,
     _variables,
+    _falling_shares,
+    _minutes,
 )
 
 

@@ -76,12 +76,12 @@ class ForkedProcess:
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run a command line of `mlmgmt` to its end, for at most two minutes; return its exit code and output."""
+    """Run a command line of `mlmgmt` to its end, for at most five minutes; return its exit code and output."""
     words = [str(argument) for argument in arguments]
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         process = start(words, output.fileno(), errors.fileno())
         try:
-            code = process.wait(120)
+            code = process.wait(300)
         finally:
             process.kill()
         return subprocess.CompletedProcess(["mlmgmt", *words], code, _text(output), _text(errors))

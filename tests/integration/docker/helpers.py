@@ -33,9 +33,10 @@ def serve(api: ServiceProcess, image: Any, name: str, **more: Any) -> Any:
     return api.service(image["id"], name, computeResource={"id": "docker", "type": "Cluster"}, **more)
 
 
-def containers(engine: Any, api: ServiceProcess, *, ended: bool = True) -> list[Any]:
-    home = (api.home / "id").read_text()
-    found: list[Any] = engine.containers(all=ended, filters={"label": f"mlmgmt-nb.home={home}"})
+def containers(engine: Any, api: ServiceProcess, *, of: str = "", ended: bool = True) -> list[Any]:
+    """Return the containers of a service process, or of one of its services."""
+    labels = [f"mlmgmt-nb.home={(api.home / 'id').read_text()}", *([f"mlmgmt-nb.service={of}"] if of else [])]
+    found: list[Any] = engine.containers(all=ended, filters={"label": labels})
     return found
 
 

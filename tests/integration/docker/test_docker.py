@@ -255,7 +255,7 @@ class TestService:
         assert f"pulling {repository}@{built['digest']}" in service.log(f"/services/{made['id']}/logs")
         assert score(service, made) == ["first", 1000]
         keys = service.get(f"/services/{made['id']}/keys")
-        seen = [engine.inspect_container(one["Id"]) for one in containers(engine, service)]
+        seen = [engine.inspect_container(one["Id"]) for one in containers(engine, service, of=name)]
         assert len(seen) == 2
         for one in seen:
             assert one["HostConfig"]["CpuShares"] == 512
@@ -279,12 +279,12 @@ class TestService:
         assert service.score(made, "1", key=new_key).status_code == 200
         assert service.score(made, "1", key=keys["primaryKey"]).status_code == 401
 
-        before = {one["Id"] for one in containers(engine, service, ended=False)}
+        before = {one["Id"] for one in containers(engine, service, of=name, ended=False)}
         for victim in before:
             engine.kill(victim)
         eventually(
             lambda: (
-                len(alive := {one["Id"] for one in containers(engine, service, ended=False)}) == 2
+                len(alive := {one["Id"] for one in containers(engine, service, of=name, ended=False)}) == 2
                 and not alive & before
             ),
             60,
@@ -297,6 +297,6 @@ class TestService:
         assert float(line.split()[-1]) > 0
 
         assert service.request("DELETE", f"/services/{made['id']}").status_code == 200
-        eventually(lambda: not containers(engine, service), 60, "the end of the containers")
+        eventually(lambda: not containers(engine, service, of=name), 60, "the end of the containers")
         with pytest.raises(requests.ConnectionError):
             requests.post(made["scoringUri"], timeout=5)
