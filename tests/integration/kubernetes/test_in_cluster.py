@@ -122,7 +122,8 @@ def test_the_service_in_a_pod(
         token = volume / "state" / "token"
         eventually(token.exists, 60, "its token")
         for path in ("live", "ready"):  # as its probes ask
-            assert requests.get(f"{url}/health/{path}", timeout=30).json() == {"status": "healthy"}
+            health = f"{url}/health/{path}"
+            assert eventually(lambda: _get(health), 60, "the way to the service") == {"status": "healthy"}  # noqa: B023
         account = f"{url}/api/subscriptions/local/resourceGroups/local/accounts/default"
         with connect(base_url=account, token=token.read_text(), compute="kubernetes") as workspace:
             assert {"id": "kubernetes", "state": "ready", "reason": None} in workspace.computes()
@@ -148,6 +149,14 @@ def test_the_service_in_a_pod(
             assert answer[3] == model["metadata"]["name"], "the same pod"
             workspace.services.delete(made)
             eventually(lambda: not cluster.api("GET", PODS, labelSelector=selector)["items"], 60, "the end of its pods")
+
+
+def _get(url: str) -> Any:
+    """Return the JSON at a URL; None while the cluster does not lead there yet."""
+    try:
+        return requests.get(url, timeout=30).json()
+    except requests.ConnectionError:
+        return None
 
 
 def _answer(workspace: Workspace, made: Service) -> Any:
