@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 from mlmgmt_nb.archives.members import ArchiveError, Member, MemberReader, members_of, tar_members
-from mlmgmt_nb.archives.paths import PATH_BYTES, components, leads_inside, links_in, shown
+from mlmgmt_nb.archives.paths import components, is_target, leads_inside, links_in, shown
 
 __all__ = ["ArchiveError", "Limits", "Member", "extract", "extract_tar", "first_file", "read_tar"]
 
@@ -278,7 +278,7 @@ class _Extraction:
 
     def _make_links(self) -> None:
         for path, target in self._links.items():
-            if "\0" in target or not target or len(os.fsencode(target)) > PATH_BYTES:
+            if not is_target(target):
                 raise ArchiveError(f"has a link {shown('/'.join(path))} whose target is empty or too long")
             where = self._folder.joinpath(*path)
             if os.path.lexists(where):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import os
 from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 
 from mlmgmt_nb.archives.members import ArchiveError
 
-__all__ = ["PATH_BYTES", "components", "leads_inside", "links_in", "shown"]
+__all__ = ["components", "is_target", "leads_inside", "links_in", "shown"]
 
-PATH_BYTES = 1024
+_PATH_BYTES = 1024
 """Maximum length of a path in an archive, and of a link target."""
 _NAME_BYTES, _DEPTH, _HOPS = 255, 64, 40
 
@@ -28,13 +29,25 @@ def components(name: str) -> tuple[str, ...]:
             found.append(part)
     if "\0" in name:
         raise ArchiveError(f"has {shown(name)}, which is not a file name")
-    longest = max((len(os.fsencode(part)) for part in found), default=0)
-    if longest > _NAME_BYTES or len(os.fsencode(name)) > PATH_BYTES or len(found) > _DEPTH:
+    if _longest(found) > _NAME_BYTES or len(os.fsencode(name)) > _PATH_BYTES or len(found) > _DEPTH:
         raise ArchiveError(
-            f"has {shown(name)}, whose name is too long: at most {_NAME_BYTES} bytes in a name, {PATH_BYTES} in a "
+            f"has {shown(name)}, whose name is too long: at most {_NAME_BYTES} bytes in a name, {_PATH_BYTES} in a "
             f"path, and {_DEPTH} levels of folders"
         )
     return tuple(found)
+
+
+def is_target(text: str) -> bool:
+    """Return whether a text can be the target of a link. The system refuses to follow one with a name that is too long,
+    even if nothing has this name."""
+    if not text or "\0" in text:
+        return False
+    return len(os.fsencode(text)) <= _PATH_BYTES and _longest(text.split("/")) <= _NAME_BYTES
+
+
+def _longest(names: Iterable[str]) -> int:
+    """Return the length of the longest name in bytes."""
+    return max((len(os.fsencode(name)) for name in names), default=0)
 
 
 def links_in(folder: Path) -> list[tuple[str, ...]]:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from mlmgmt_nb.client.scoring_tests.options import LoadOptions
     from mlmgmt_nb.client.scoring_tests.report import ScoringReport
     from mlmgmt_nb.client.scoring_tests.test import ScoringTest
-    from mlmgmt_nb.client.workspace import Workspace, connect
+    from mlmgmt_nb.client.workspace.connection import connect
+    from mlmgmt_nb.client.workspace.workspace import Workspace
 
 __all__ = [
     "Application",
@@ -51,8 +52,8 @@ _MODULES = {
     "ServiceMetrics": "monitoring.metrics",
     "ServiceSettings": "bodies",
     "SignIn": "auth.signin",
-    "Workspace": "workspace",
-    "connect": "workspace",
+    "Workspace": "workspace.workspace",
+    "connect": "workspace.connection",
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import numbers
 import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +18,7 @@ from mlmgmt_nb.contract.limits import exceeded
 from mlmgmt_nb.contract.recording import Recording
 from mlmgmt_nb.errors import UsageError
 
-__all__ = ["ServiceSettings", "check_keywords", "checked", "is_uuid", "settings_fields"]
+__all__ = ["ServiceSettings", "check_keywords", "checked", "is_number", "is_uuid", "settings_fields"]
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -179,6 +180,11 @@ def _number_at(value: Any, path: str) -> str:
         except (KeyError, IndexError, TypeError):
             return ""
     return f" (given: {value!r})" if isinstance(value, int | float) else ""
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is a finite number; NumPy's numbers are, too."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def is_uuid(text: str) -> bool:

@@ -80,6 +80,12 @@ MAX_ITEMS: Mapping[str, int] = MappingProxyType(
 """Maximum number of items in a list, or of entries in an object with user-defined names, by property name."""
 
 
+def too_long(name: str, text: str) -> str | None:
+    """Return the problem of a text that is too long for a property or parameter of this name; None if it fits."""
+    most = MAX_CHARACTERS.get(name, MAX_CHARACTERS[OTHERWISE])
+    return f"has {len(text):,} characters; the maximum is {most:,}." if len(text) > most else None
+
+
 def exceeded(body: Any) -> tuple[str, str] | None:
     """Return the JSON path of the first value in a body that is too long, and the problem; None if all values fit."""
     return next(_exceeded(body, "$", OTHERWISE), None)
@@ -87,9 +93,8 @@ def exceeded(body: Any) -> tuple[str, str] | None:
 
 def _exceeded(value: Any, path: str, name: str) -> Iterator[tuple[str, str]]:
     if isinstance(value, str):
-        most = MAX_CHARACTERS.get(name, MAX_CHARACTERS[OTHERWISE])
-        if len(value) > most:
-            yield path, f"has {len(value)} characters; the maximum is {most}."
+        if problem := too_long(name, value):
+            yield path, problem
     elif isinstance(value, msgspec.Struct):
         for field in msgspec.structs.fields(value):
             yield from _exceeded(getattr(value, field.name), f"{path}.{field.encode_name}", field.encode_name)

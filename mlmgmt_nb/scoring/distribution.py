@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
-import stat
+import shutil
 import sys
 from pathlib import Path
 
@@ -30,24 +29,5 @@ def copy_runtime(folder: Path) -> None:
     source = Path(__file__).parents[1]
     target = folder / source.name
     target.mkdir(parents=True)
-    _copy_file(source / "__init__.py", target / "__init__.py")
-    _copy_folder(source / "scoring", target / "scoring")
-
-
-def _copy_folder(source: str | Path, target: str | Path) -> None:
-    """Copy a folder of small files, faster than `shutil.copytree`."""
-    os.mkdir(target)
-    with os.scandir(source) as entries:
-        for entry in entries:
-            copy = _copy_folder if entry.is_dir() else _copy_file
-            copy(entry.path, os.path.join(target, entry.name))
-    os.chmod(target, stat.S_IMODE(os.stat(source).st_mode))
-
-
-def _copy_file(source: str | Path, target: str | Path) -> None:
-    """Copy the content, the mode and the times of a file."""
-    with open(source, "rb", buffering=0) as original, open(target, "xb", buffering=0) as copy:
-        found = os.fstat(original.fileno())
-        copy.write(original.read())
-    os.chmod(target, stat.S_IMODE(found.st_mode))
-    os.utime(target, ns=(found.st_atime_ns, found.st_mtime_ns))
+    shutil.copy2(source / "__init__.py", target)
+    shutil.copytree(source / "scoring", target / "scoring")

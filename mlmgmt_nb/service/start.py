@@ -9,7 +9,6 @@ import shutil
 import sys
 from collections.abc import Callable
 
-from mlmgmt_nb.imports import many_imports
 from mlmgmt_nb.service.compute.processes.spares import Preparation, Spares
 from mlmgmt_nb.service.files.home import Home
 from mlmgmt_nb.service.settings import Settings
@@ -32,16 +31,17 @@ def serve(settings: Settings, on_ready: Callable[[str], None] = lambda _: None) 
     """
     home = Home(settings.home)
     home.open(shared=settings.database is not None)
-    for folder in (home.containers, home.exports, home.runtime):
-        shutil.rmtree(folder, ignore_errors=True)
-    _allow_connections()
     spares = Spares(home.runtime, ownership(home.path), settings.warm_start_seconds)
-    if settings.database is None:  # otherwise another process may run the replicas
-        spares.prepare(Preparation(sys.executable))
     try:
-        with many_imports():
-            from mlmgmt_nb.service.server import run
-        gc.freeze()  # the modules stay, so that the collector need not look at them
+        for folder in (home.containers, home.exports, home.runtime):
+            shutil.rmtree(folder, ignore_errors=True)
+        _allow_connections()
+        if settings.database is None:  # otherwise another process may run the replicas
+            spares.prepare(Preparation(sys.executable))
+        gc.disable()  # the many objects of modules stay, and the collector would visit them again and again
+        from mlmgmt_nb.service.server import run
+
+        gc.enable()
         run(settings, home, spares, on_ready)
     finally:
         spares.close()

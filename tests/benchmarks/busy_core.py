@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
+from unittest import mock
 
 from tests.benchmarks.scoring import HEADERS, check_all_answered, serving
 from tests.benchmarks.scoring_load import Load, run_load
@@ -56,21 +57,6 @@ def bound_to(core: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def variables(values: dict[str, str]) -> Iterator[None]:
-    """Set environment variables for processes that are started meanwhile."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-@contextlib.contextmanager
 def busy_process() -> Iterator[None]:
     """Keep the core of the server busy."""
     with bound_to(SERVER_CORE):
@@ -95,7 +81,7 @@ def measure(name: str, folder: Path, seconds: float) -> Round:
         return measured
 
     with contextlib.ExitStack() as stack:
-        with bound_to(SERVER_CORE), variables(settings):
+        with bound_to(SERVER_CORE), mock.patch.dict(os.environ, settings):
             pid, port, _ = stack.enter_context(serving(peer, number, "echo", folder))
         free = load(pid, port)
         with busy_process():

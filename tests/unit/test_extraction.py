@@ -153,6 +153,7 @@ REFUSED: dict[str, tuple[list[Entry], str]] = {
     "a path of 1,025 bytes": ([("/".join(["y" * 40] * 26), FILE, "")], "name is too long"),
     "a path of 65 folders": ([("/".join(["z"] * 65), FILE, "")], "name is too long"),
     "a target of 1,025 bytes": ([("x", LINK, "a/" * 513)], "too long"),
+    "a target with a name of 256 bytes": ([("x", LINK, "nothing/" + "y" * 256)], "too long"),
     "the folder itself": ([(".", FILE, "")], "not a file name"),
 }
 

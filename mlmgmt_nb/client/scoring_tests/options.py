@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-import numbers
 import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypedDict
 
+from mlmgmt_nb.client.bodies import is_number
 from mlmgmt_nb.errors import UsageError
 
 __all__ = ["LoadOptions", "StopCondition", "check_options", "default_processes"]
@@ -59,19 +58,14 @@ def check_options(options: Mapping[str, Any]) -> None:
     """
     for name in ("requests", "concurrency", "duration", "rate", "timeout", "processes"):
         value = options.get(name)
-        if value is not None and not (_is_number(value) and value > 0):
+        if value is not None and not (is_number(value) and value > 0):
             raise UsageError(f"{name} is {value!r}", field=name, fix="Give a number above 0.")
     for name in ("requests", "concurrency", "processes"):
         if isinstance(value := options.get(name), float) and not value.is_integer():
             raise UsageError(f"{name} is {value!r}", field=name, fix="Give a whole number.")
     tolerance = options.get("tolerance", 0.0)
-    if not (_is_number(tolerance) and tolerance >= 0):
+    if not (is_number(tolerance) and tolerance >= 0):
         raise UsageError(f"tolerance is {tolerance!r}", field="tolerance", fix="Give 0 or a small number such as 1e-6.")
-
-
-def _is_number(value: Any) -> bool:
-    """Return whether a value is a finite number; NumPy's numbers are, too."""
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def default_processes(callers: int) -> int:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numbers
 import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Unpack
 
-from mlmgmt_nb.client.bodies import ServiceSettings, checked, settings_fields
+from mlmgmt_nb.client.bodies import ServiceSettings, checked, is_number, settings_fields
 from mlmgmt_nb.client.http.responses import decode
 from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.polling import Poller
@@ -17,7 +16,7 @@ from mlmgmt_nb.client.services.traffic import CandidateTraffic, ServiceTraffic
 from mlmgmt_nb.contract import Image, ServiceResponse
 from mlmgmt_nb.contract.changes import CANDIDATE_ID, MOST_WARM_MINUTES, Candidate
 from mlmgmt_nb.contract.extensions import Service, ServiceUpdate
-from mlmgmt_nb.contract.limits import MAX_CHARACTERS, OTHERWISE
+from mlmgmt_nb.contract.limits import too_long
 from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.short_repr import cut
 
@@ -33,8 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ProposedChange", "ServiceCandidates"]
 
-_LOOK_SECONDS = 1.0
-"""Seconds between two looks at the candidate during a replay that misses answers."""
+_CHECK_SECONDS = 1.0
+"""Seconds between two checks of the candidate during a replay that misses answers."""
 
 
 class ProposedChange(CandidateTraffic):
@@ -132,20 +131,20 @@ class ProposedChange(CandidateTraffic):
                 during the replay.
         """
         self.refresh()
-        looked_at = time.monotonic()
+        checked_at = time.monotonic()
 
-        def look(report: ReplayReport) -> None:
+        def check(report: ReplayReport) -> None:
             """End the replay if the candidate no longer exists: missing answers are not its fault then."""
-            nonlocal looked_at
-            if time.monotonic() - looked_at > _LOOK_SECONDS:
-                looked_at = time.monotonic()
+            nonlocal checked_at
+            if time.monotonic() - checked_at > _CHECK_SECONDS:
+                checked_at = time.monotonic()
                 if report.summary["lost"]:
                     self.refresh()
             if on_progress is not None:
                 on_progress(report)
 
         report = self._services.replay(
-            self._service_id, self.candidate.id or "", cases=cases, last=last, on_progress=look, **options
+            self._service_id, self.candidate.id or "", cases=cases, last=last, on_progress=check, **options
         )
         if report.summary["lost"]:
             self.refresh()
@@ -320,11 +319,8 @@ def _check_length(name: str, text: str | None) -> None:
     Raises:
         UsageError: it is too long.
     """
-    most = MAX_CHARACTERS.get(name, MAX_CHARACTERS[OTHERWISE])
-    if text is not None and len(str(text)) > most:
-        raise UsageError(
-            f"{name}: has {len(str(text)):,} characters; the maximum is {most:,}", field=name, fix="Shorten it."
-        )
+    if text is not None and (problem := too_long(name, str(text))):
+        raise UsageError(f"{name}: {problem}", field=name, fix="Shorten it.")
 
 
 def _minutes(keep_warm: Any) -> float:
@@ -333,8 +329,7 @@ def _minutes(keep_warm: Any) -> float:
     Raises:
         UsageError: they are not valid.
     """
-    is_number = isinstance(keep_warm, numbers.Real) and not isinstance(keep_warm, bool)
-    if is_number and 0 < float(keep_warm) <= MOST_WARM_MINUTES:
+    if is_number(keep_warm) and 0 < keep_warm <= MOST_WARM_MINUTES:
         return float(keep_warm)
     raise UsageError(
         f"keep_warm: {keep_warm!r} is not a number of minutes",

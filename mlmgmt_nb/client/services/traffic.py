@@ -226,7 +226,7 @@ def _shares(share: Any) -> Sequence[Any]:
     Raises:
         UsageError: it is neither a number nor a sequence.
     """
-    if isinstance(share, numbers.Real):
+    if isinstance(share, numbers.Real):  # `checked` refuses those that are not finite
         return [share]
     if isinstance(share, Iterable) and not isinstance(share, str | bytes):
         return list(share)

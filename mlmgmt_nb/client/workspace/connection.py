@@ -11,7 +11,6 @@ from mlmgmt_nb import local
 from mlmgmt_nb.client.http.passive import is_passive
 from mlmgmt_nb.client.workspace.account_url import AccountName
 from mlmgmt_nb.errors import UsageError
-from mlmgmt_nb.imports import many_imports
 
 if TYPE_CHECKING:
     from requests.adapters import BaseAdapter
@@ -121,5 +120,4 @@ def _embedded(home: str | os.PathLike[str], account: AccountName) -> Location:
 
 def _import_client() -> None:
     """Import the rest of the client, unless it is imported already."""
-    with many_imports():
-        import mlmgmt_nb.client.workspace.workspace  # noqa: F401
+    import mlmgmt_nb.client.workspace.workspace  # noqa: F401

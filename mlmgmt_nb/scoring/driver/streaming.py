@@ -36,7 +36,7 @@ class Stream:
         headers: the headers of the answer.
 
     Attributes:
-        ended: all parts have been taken; some may not have arrived in the loop that sends them.
+        ended: all parts have been taken.
         failure: the reason if the answer was broken off.
     """
 
@@ -49,11 +49,13 @@ class Stream:
     ) -> None:
         self.status_code = status_code
         self.headers = [("content-type", _media_type(first))] if headers is None else headers
-        self.ended = self._is_whole = first is _END
+        self.ended = first is _END
         self.failure: RequestError | None = None
         self._parts = parts
         self._first = b"" if first is _END else encode_part(first)
-        self._arrived: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._arrived: asyncio.Queue[bytes | None] = asyncio.Queue()  # None after the last part
+        if self.ended:
+            self._arrived.put_nowait(None)
         self._room = threading.Semaphore(_AHEAD)
         self._is_closed = False
         self._more_room: Callable[[], object] = self._room.release
@@ -101,12 +103,7 @@ class Stream:
         except BaseException as error:  # noqa: BLE001 - whatever the user's code raises at its end
             self.failure = self.failure or _failure(error)
         self.ended = True
-        loop.call_soon_threadsafe(self._arrive_whole)
-
-    def _arrive_whole(self) -> None:
-        """Note, in the loop that sends, that all parts are in the queue: those handed to it before this are."""
-        self._is_whole = True
-        self._arrived.put_nowait(None)
+        loop.call_soon_threadsafe(self._arrived.put_nowait, None)
 
     # called where the stream is sent
 
@@ -120,7 +117,8 @@ class Stream:
             RequestError: the driver failed, or took too long.
         """
         yield self._first
-        while not (self._is_whole and self._arrived.empty()):
+        # Not until `ended`: the driver may have ended before its last parts have arrived here.
+        while True:
             try:
                 part = await asyncio.wait_for(self._arrived.get(), patience)
             except TimeoutError:

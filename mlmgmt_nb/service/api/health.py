@@ -18,9 +18,10 @@ from mlmgmt_nb.service.http.problems import Problem
 __all__ = ["HealthChecks"]
 
 _NO_CACHE: Mapping[str, str] = MappingProxyType({"cache-control": "no-store"})
-_LOOK_SECONDS = 1.0
+_PATHS = frozenset({LIVE, READY})
+_VALID_SECONDS = 1.0
 """Seconds for which an answer of the database is valid, so that frequent checks cost little."""
-_PATIENCE_SECONDS = 3.0
+_TIMEOUT_SECONDS = 3.0
 
 
 class HealthChecks:
@@ -34,13 +35,13 @@ class HealthChecks:
         self._responds = responds
         # A thread of its own: the others may all wait for the database.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="health")
-        self._look: asyncio.Future[bool] | None = None
-        self._looked_at = 0.0
+        self._query: asyncio.Future[bool] | None = None
+        self._queried_at = 0.0
 
     @staticmethod
     def knows(path: str) -> bool:
         """Return whether a path is that of a health check."""
-        return path in {LIVE, READY}
+        return path in _PATHS
 
     async def answer(self, method: str, path: str) -> Reply:
         """Answer a health check.
@@ -59,11 +60,11 @@ class HealthChecks:
         return Reply(200, {"status": "healthy"}, _NO_CACHE)
 
     async def _is_ready(self) -> bool:
-        """Return whether the database answered just now. Concurrent checks share one look."""
+        """Return whether the database answered just now. Concurrent checks share one query."""
         loop = asyncio.get_running_loop()
-        look = self._look
-        if look is None or (look.done() and loop.time() - self._looked_at > _LOOK_SECONDS):
-            look = self._look = loop.run_in_executor(self._thread, self._responds)
-            self._looked_at = loop.time()
-        await asyncio.wait({look}, timeout=_PATIENCE_SECONDS)
-        return look.done() and look.result()
+        query = self._query
+        if query is None or (query.done() and loop.time() - self._queried_at > _VALID_SECONDS):
+            query = self._query = loop.run_in_executor(self._thread, self._responds)
+            self._queried_at = loop.time()
+        await asyncio.wait({query}, timeout=_TIMEOUT_SECONDS)
+        return query.done() and query.result()

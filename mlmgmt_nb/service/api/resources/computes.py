@@ -7,7 +7,7 @@ import sys
 
 from sqlalchemy import delete, func, insert, select
 
-from mlmgmt_nb.contract.limits import MAX_CHARACTERS, MAX_ITEMS, OTHERWISE
+from mlmgmt_nb.contract.limits import MAX_ITEMS, OTHERWISE, too_long
 from mlmgmt_nb.service.api.app import Call
 from mlmgmt_nb.service.compute_ids import LOCAL
 from mlmgmt_nb.service.http.messages import Reply
@@ -38,8 +38,8 @@ def alias(call: Call) -> Reply:
         raise not_found("compute", compute_id, "computeId", f"The computes are: {known}.")
     if call.backend.computes.has(call.id):
         raise bad_field("id", f"{call.id!r} is a compute; choose another name for the alias.")
-    if len(call.id) > MAX_CHARACTERS[OTHERWISE]:
-        raise bad_field("id", f"has {len(call.id)} characters; the maximum is {MAX_CHARACTERS[OTHERWISE]}.", "TooLong")
+    if problem := too_long("id", call.id):
+        raise bad_field("id", problem, "TooLong")
     table = schema.compute_aliases
     own_aliases = table.c.account == call.account
     with call.backend.store.writing() as db:

@@ -23,6 +23,7 @@ from mlmgmt_nb.service.api.resources.services.queries import responses
 from mlmgmt_nb.service.api.resources.services.requests import (
     add_deployment,
     check_deployable,
+    check_idle,
     start_change,
     stopped_traffic,
     text_of,
@@ -42,8 +43,8 @@ __all__ = [
     *("discard", "get", "mirrored", "promote", "propose", "start_canary", "start_mirror", "stop_canary", "stop_mirror"),
 ]
 
-_STOP_SECONDS, _LOOK_SECONDS = 8.0, 0.02
-"""Seconds to wait for the last results of a mirror, and between two looks. The router waits less for answers."""
+_STOP_SECONDS, _POLL_SECONDS = 8.0, 0.02
+"""Seconds to wait for the last results of a mirror, and between two polls. The router waits less for answers."""
 
 
 def propose(call: Call) -> Reply:
@@ -52,9 +53,8 @@ def propose(call: Call) -> Reply:
     with call.backend.store.writing() as db:
         row = service_of(db, call)
         _check_service(row)
-        if row.target_id is not None:
-            # The candidate would have the settings from before that operation, and a promotion would restore them.
-            raise conflict("OperationUnderWay", "Another operation on this service is running; wait until it ends.")
+        # The candidate would have the settings from before another operation, and a promotion would restore them.
+        check_idle(row)
         spec, secrets = changed(row.spec, row.secrets or {}, request)
         check_deployable(db, row, spec)
         if (replaced := candidate_row(db, row)) is not None:
@@ -157,8 +157,7 @@ def _start(call: Call, other: str, **started: Any) -> Reply:
         _check_ready(row)
         _check_replicas(service, row)
         _check_passes(call, service)
-        if service.target_id is not None:
-            raise conflict("OperationUnderWay", "Another operation on this service is running; wait until it ends.")
+        check_idle(service)
         traffic: Traffic = row.traffic or Traffic()
         active = getattr(traffic, other)
         if active is not None and active.is_active:
@@ -212,7 +211,7 @@ def stop_mirror(call: Call) -> Reply:
     _stop(call, "mirror")
     until = time.monotonic() + _STOP_SECONDS
     while _is_stopping(call) and time.monotonic() < until:
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
     return get(call)
 
 

@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import Connection, Row, insert, select, update
 
 from mlmgmt_nb.contract.extensions import ChangeRecord, ServiceCreate, ServiceUpdate
-from mlmgmt_nb.contract.limits import MAX_CHARACTERS, OTHERWISE
+from mlmgmt_nb.contract.limits import too_long
 from mlmgmt_nb.service.api.app import Call
 from mlmgmt_nb.service.api.resources import operations
 from mlmgmt_nb.service.api.resources.services.keys import new_key
@@ -29,7 +29,10 @@ from mlmgmt_nb.service.reconciling.specs import (
 from mlmgmt_nb.service.store import schema
 from mlmgmt_nb.service.store.transitions import delete_service, forget_kept
 
-__all__ = ["add_deployment", "check_deployable", "create", "delete_", "rollback", "start_change", "text_of", "update_"]
+__all__ = [
+    *("add_deployment", "check_deployable", "check_idle", "create", "delete_", "rollback", "start_change", "text_of"),
+    *("stopped_traffic", "update_"),
+]
 
 
 def create(call: Call) -> Reply:
@@ -120,10 +123,20 @@ def text_of(call: Call, name: str) -> str | None:
     Raises:
         Problem: 400: it is too long.
     """
-    given, most = call.query.get(name), MAX_CHARACTERS.get(name, MAX_CHARACTERS[OTHERWISE])
-    if given is not None and len(given) > most:
-        raise bad_field(name, f"has {len(given)} characters; the maximum is {most}.", "TooLong")
+    given = call.query.get(name)
+    if given is not None and (problem := too_long(name, given)):
+        raise bad_field(name, problem, "TooLong")
     return given
+
+
+def check_idle(service: Row[Any]) -> None:
+    """Refuse a change of a service while another operation on it is running.
+
+    Raises:
+        Problem: 409.
+    """
+    if service.target_id is not None:
+        raise conflict("OperationUnderWay", "Another operation on this service is running; wait until it ends.")
 
 
 def _served_before(db: Connection, service: Row[Any]) -> Row[Any]:
@@ -156,8 +169,7 @@ def start_change(
     """
     services = schema.services
     check_deployable(db, row, spec)
-    if row.target_id is not None:
-        raise conflict("OperationUnderWay", "Another operation on this service is running; wait until it ends.")
+    check_idle(row)
     call.backend.admission.check(db, spec, row.compute_id, row.id)
     forget_kept(db, row.id)
     _stop_traffic(db, row.id, f"the service was changed by {change.changed_by}")

@@ -30,7 +30,7 @@ class ScoringUrls:
         host = urlsplit(call.base_url).hostname or ""
         self._host = f"[{host}]" if ":" in host else host
         self._computes = call.backend.computes
-        # Each look checks the settings of the clusters for changes.
+        # Each call checks the settings of the clusters for changes.
         self._is_exposed = cache(self._computes.is_exposed)
 
     def of(self, service_id: str, name: str, compute_id: str, port: int | None, deployment_status: str) -> str | None:
