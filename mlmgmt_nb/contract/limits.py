@@ -105,7 +105,7 @@ def _exceeded(value: Any, path: str, name: str) -> Iterator[tuple[str, str]]:
 def _exceeded_items(value: list[Any] | dict[str, Any], path: str, name: str) -> Iterator[tuple[str, str]]:
     most = MAX_ITEMS.get(name, MAX_ITEMS[OTHERWISE])
     if len(value) > most:
-        yield path, f"has {len(value)} items; the maximum is {most}."
+        yield path, f"has {len(value):,} items; the maximum is {most:,}."
         return
     if isinstance(value, dict):
         for key in value:

@@ -48,7 +48,9 @@ def check_variables(environment: Variables | None, secrets: Variables | None) ->
         raise ValueError(f"environment.{min(both)}: this name is also among the secrets; leave out one of them")
     size = sum(_sizes(environment or {})) + sum(_sizes(secrets or {}))
     if size > MAX_VARIABLES_BYTES:
-        raise ValueError(f"environment: variables and secrets have {size} bytes; the maximum is {MAX_VARIABLES_BYTES}")
+        raise ValueError(
+            f"environment: variables and secrets have {size:,} bytes; the maximum is {MAX_VARIABLES_BYTES:,}"
+        )
 
 
 def hidden(secrets: Variables | None) -> dict[str, Any] | None:

@@ -134,7 +134,7 @@ def _split(
     hidden = _changed(secrets, new_secrets, new_environment)
     for name, found in (("environment", variables), ("secrets", hidden)):
         if len(found) > MAX_ITEMS[name]:
-            raise bad_field(f"$.{name}", f"has {len(found)} items; the maximum is {MAX_ITEMS[name]}.", "TooLong")
+            raise bad_field(f"$.{name}", f"has {len(found):,} items; the maximum is {MAX_ITEMS[name]:,}.", "TooLong")
     try:
         check_variables(variables, hidden)
     except ValueError as error:

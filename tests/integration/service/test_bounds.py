@@ -83,7 +83,7 @@ def test_values_that_are_too_long_are_refused(
     error = answer.json()
     assert (answer.status_code, error["details"][0]["code"]) == (400, "TooLong")
     assert error["details"][0]["message"].startswith(f"{path}: ")
-    assert f" the maximum is {limit}" in error["message"]
+    assert f" the maximum is {limit:,}" in error["message"]
     assert len(answer.content) < 2_000
 
 
@@ -130,7 +130,7 @@ def test_names_of_accounts_are_bounded(api: Any, place: int) -> None:
 
 
 def test_the_client_refuses_it_before_anything_is_sent() -> None:
-    with pytest.raises(UsageError, match=r"description: has 16385 characters; the maximum is 16384"):
+    with pytest.raises(UsageError, match=r"description: has 16,385 characters; the maximum is 16,384"):
         checked(Model, name="m", url="file:///x", mime_type="a/b", description="d" * (TEXT + 1))
 
 

@@ -72,7 +72,7 @@ def prepare(call: Call) -> Reply:
     if unfit := next((name for name in modules if not _MODULE.fullmatch(name)), None):
         raise bad_field("modules", f"{unfit!r} is not the name of a module.")
     if len(modules) > _MOST_MODULES:
-        raise bad_field("modules", f"has {len(modules)} names; the maximum is {_MOST_MODULES}.", "TooLong")
+        raise bad_field("modules", f"has {len(modules):,} names; the maximum is {_MOST_MODULES}.", "TooLong")
     name = call.query.get("serviceName", "")
     if not name:
         raise bad_field("serviceName", "is missing.", "Missing")
