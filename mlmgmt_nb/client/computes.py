@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
+from itertools import islice
 from urllib.parse import quote
 
 from mlmgmt_nb.client.http.transport import Transport
@@ -66,7 +67,7 @@ class Computes:
         """
         if compute != "local" or self._interpreter is None:
             return
-        names = ",".join(sorted(modules)[:_MOST_MODULES])
+        names = ",".join(islice(modules, _MOST_MODULES))
         query = {"serviceName": service, "modules": names, "pythonInterpreter": self._interpreter}
         with contextlib.suppress(MlmgmtError):
             self._transport.send("POST", "/computes/local/prepare", query=query)

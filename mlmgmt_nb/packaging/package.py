@@ -184,7 +184,7 @@ class _PackageWriter:
         given = copied_dependencies(self.given, folder, local_modules.names)
         body = encode_value(dict(self.sample.values)) if self.sample.values else b""
         modules = self._modules(text, local_modules)
-        self.on_modules(_installed({*modules, *modules_named_in(text)}, local_modules))
+        self.on_modules(sorted(_installed({*modules, *modules_named_in(text)}, local_modules)))
         isolated_run = run_isolated(folder, body, modules, local_modules)
         proof = self._proof(isolated_run) if body else None
         self._write_schema(isolated_run.answer if body else None)

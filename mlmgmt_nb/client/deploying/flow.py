@@ -217,7 +217,7 @@ class DeployFlow:
         return self._progress.seconds_left
 
     def _prepare_replica(self, modules: Collection[str]) -> None:
-        """Let the service import the modules of a driver while its package is verified here."""
+        """Let the service import the modules of a driver while the package is verified here, or models are uploaded."""
         self._account.services.prepare(self._name, modules, compute_resource_id=self._compute)
 
     def _start_build(self, manifest: Manifest, description: str | None) -> Poller[Image]:

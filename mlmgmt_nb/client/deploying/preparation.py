@@ -12,6 +12,7 @@ from typing import NamedTuple
 from mlmgmt_nb.client.applications.application import Application
 from mlmgmt_nb.client.bodies import is_uuid
 from mlmgmt_nb.client.deploying.account import Account
+from mlmgmt_nb.client.deploying.driver_imports import imported_modules
 from mlmgmt_nb.client.deploying.made_versions import MadeVersions
 from mlmgmt_nb.client.deploying.packaged_models import (
     TOLERANCE,
@@ -70,24 +71,26 @@ class SourcePreparation:
 
     @contextmanager
     def prepared(
-        self, source: DeploySource, on_modules: Callable[[Collection[str]], None] = lambda _: None
+        self, source: DeploySource, on_modules: Callable[[Collection[str]], None] | None = None
     ) -> Iterator[PreparedSource]:
         """Look up the models. Without a driver, package the model for the block instead.
 
         Args:
             source: the models and files.
-            on_modules: called with the modules of the packaged driver, before it is verified.
+            on_modules: called with the modules that the driver imports; those of a packaged one, before it is verified.
 
         Raises:
             UsageError: a model is neither a file, nor registered, or cannot be packaged.
         """
         if source.driver is not None:
             models = [self._checked_model(model) for model in source.models]
+            if on_modules and (modules := imported_modules(source.application, models)):
+                on_modules(modules)
             yield PreparedSource(models, source.application, source, self._description)
             return
         started = time.perf_counter()
         options: PackageOptions = {**source.packaging, "dependencies": local_dependencies(source.dependencies)}
-        with packaged(source.models[0], options, on_modules) as package:
+        with packaged(source.models[0], options, on_modules or (lambda _: None)) as package:
             if self._progress.events.on_package:
                 self._progress.events.on_package(package.summary, time.perf_counter() - started)
             application = application_of(package, source)

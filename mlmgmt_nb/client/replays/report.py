@@ -162,7 +162,7 @@ class ReplayReport:
                 function of this report that returns True, False, or None if that is not clear.
 
         Raises:
-            UsageError: the condition is not valid, or the function returned something else.
+            UsageError: the condition is not valid, or the function raised an exception or returned something else.
         """
         return judged(condition, self, self.numbers, len(self._pairs), REPLAY_NAMES)
 

@@ -175,7 +175,7 @@ def judged(
         names: the names that a condition can use.
 
     Raises:
-        UsageError: the condition is not valid, or the function returned something else.
+        UsageError: the condition is not valid, or the function raised an exception or returned something else.
     """
     if isinstance(condition, str):
         return Gate(condition, names).judge(numbers, requests)
@@ -188,6 +188,12 @@ def judged(
         holds, reason = condition(report), ""
     except AssertionError as error:
         holds, reason = False, str(error)
+    except Exception as error:
+        raise UsageError(
+            f"gate: {name} raised {type(error).__name__}: {error}{_line_of(error)}",
+            field="gate",
+            fix="Correct the function, and try it with `report.gate(FUNCTION)`.",
+        ) from error
     if holds is not None and type(holds).__name__ not in {"bool", "bool_"}:  # NumPy's booleans are valid too
         raise UsageError(
             f"gate: {name} returned {holds!r}",
@@ -198,6 +204,12 @@ def judged(
     if holds is None:
         outcome, reason = "inconclusive", "the function returned None"
     return Verdict(name, outcome, requests, numbers, reason)
+
+
+def _line_of(error: Exception) -> str:
+    """Return the line of a function that raised, below the frame that called it; "" if it is not written in Python."""
+    frame = error.__traceback__ and error.__traceback__.tb_next
+    return f" (line {frame.tb_lineno} of {frame.tb_frame.f_code.co_filename})" if frame else ""
 
 
 def passed(verdict: Verdict, report: Any) -> Verdict:

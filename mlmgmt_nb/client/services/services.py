@@ -111,7 +111,7 @@ class Services(ServiceCandidates):
 
         Args:
             name: name of the service.
-            modules: modules of installed packages that its driver imports.
+            modules: modules of installed packages that its driver imports, in the order of its imports.
             compute_resource_id: compute that it will run on; only `local` prepares (default: that of the workspace).
         """
         self._computes.prepare(compute_resource_id or self._compute, name, modules)

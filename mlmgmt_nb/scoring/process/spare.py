@@ -18,6 +18,7 @@ from importlib.util import find_spec
 
 import msgspec
 
+from mlmgmt_nb.scoring.compat.table import EXPORTS
 from mlmgmt_nb.scoring.driver.output import capture
 from mlmgmt_nb.scoring.process.lifetime import die_with_parent, end_process
 from mlmgmt_nb.scoring.process.supervised import run_supervised
@@ -77,7 +78,10 @@ def _look_as_started() -> None:
 
 
 def _import(modules: Sequence[str]) -> None:
+    """Import modules of packages; not those that may need a substitute, which the loading of a driver chooses."""
     for name in modules:
+        if name.partition(".")[0] in EXPORTS:
+            continue
         with contextlib.suppress(Exception):  # the driver imports it itself, and reports why it cannot
             importlib.import_module(name)
 

@@ -15,13 +15,18 @@ __all__ = ["BUSY_SECONDS", "postgresql", "postgresql_url", "sqlite"]
 
 BUSY_SECONDS = 5
 """Seconds that a write waits for the write of another program or process: shorter than the timeout of clients."""
+_CACHE_KIB = 8 * 1024
+"""Maximum size of the page cache of a connection to SQLite: that of a page of 1,000 services and its indexes."""
 
 
 def sqlite(path: Path) -> Engine:
     """Return an engine for SQLite in WAL mode with full synchronization: commits survive a crash of the machine."""
     options = {"timeout": BUSY_SECONDS, "check_same_thread": False}
     # Error messages, and so the log, would contain parameters, which include keys and secrets.
-    engine = create_engine(f"sqlite:///{path}", connect_args=options, pool_size=16, hide_parameters=True)
+    # The last connection is used next: its cache has the pages that were read.
+    engine = create_engine(
+        f"sqlite:///{path}", connect_args=options, pool_size=16, pool_use_lifo=True, hide_parameters=True
+    )
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:
@@ -30,6 +35,7 @@ def sqlite(path: Path) -> Engine:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:

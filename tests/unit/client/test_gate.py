@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlmgmt_nb.client.scoring_tests.gate import FEWEST, Gate, Number, exact, percentile_bounds, share
+from mlmgmt_nb.client.scoring_tests.gate import FEWEST, Gate, Number, exact, judged, percentile_bounds, share
 from mlmgmt_nb.errors import UsageError
 
 NUMBERS = {
@@ -107,3 +107,21 @@ def test_percentiles_of_few_values_are_wide() -> None:
     assert percentile_bounds(95, 20)[1] == 100
     low, high = percentile_bounds(95, 10_000)
     assert 94.5 < low < 95 < high < 95.5
+
+
+def test_a_function_that_raises_is_named_with_its_line() -> None:
+    def is_better(report: dict[str, float]) -> bool:
+        return report["agree"] > 1 / report["errors"]
+
+    with pytest.raises(UsageError) as raised:
+        judged(is_better, {"agree": 1.0, "errors": 0.0}, {}, 100)
+    line = f"line {is_better.__code__.co_firstlineno + 1} of {__file__}"
+    assert raised.value.message == f"gate: is_better raised ZeroDivisionError: float division by zero ({line})"
+    with pytest.raises(UsageError) as raised:
+        judged(bool, _NoTruth(), {}, 100)
+    assert raised.value.message.startswith("gate: bool raised TypeError: not clear")
+
+
+class _NoTruth:
+    def __bool__(self) -> bool:
+        raise TypeError("not clear")

@@ -1,0 +1,125 @@
+"""The modules that a driver is going to import, found without running it."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from mlmgmt_nb.client.applications.application import Application
+from mlmgmt_nb.client.http.files import as_source, is_url
+
+__all__ = ["imported_modules", "pickled_modules"]
+
+_PICKLE = b"\x80"
+"""The first byte of pickles since protocol 2."""
+_MOST_BYTES = 2**20
+_MOST_OPCODES = 20_000
+"""How much of a pickle is read: classes come before the data of their objects."""
+_CONFIGURING = frozenset({"environ", "environb", "load_dotenv", "putenv", "sys", "unsetenv"})
+"""Names in a driver that may change what a package does when it is imported."""
+
+
+def imported_modules(application: Application, models: Iterable[Any]) -> list[str]:
+    """Return the modules of packages that a driver imports first, in its order, then those of its pickled models.
+
+    Only the imports at the beginning of the driver count: code after them may change what a later import does. If the
+    driver changes environment variables or imports files of its own, modules of models do not count either. The list
+    is empty if the driver needs an environment of its own.
+
+    Args:
+        application: the driver and its files.
+        models: the sources of its models; those that are not local files are ignored.
+    """
+    driver = as_source(application.driver, "driver")
+    if is_url(driver) or application.runtime != "python" or application.requested() != []:
+        return []
+    try:
+        tree = ast.parse(Path(driver).expanduser().read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return []
+    own = {place.partition("/")[0].partition(".")[0] for _, place, _ in application.files()}
+    names = [*_leading_imports(tree.body, own)]
+    if not _CONFIGURING & set(_identifiers(tree)) and own.isdisjoint(_roots(_imports(ast.walk(tree)))):
+        names += [name for model in models if isinstance(model, str) for name in pickled_modules(model)]
+    left_out = own | sys.stdlib_module_names | {"__main__"}
+    return [name for name in dict.fromkeys(names) if name.partition(".")[0] not in left_out and _is_name(name)]
+
+
+def _is_name(text: str) -> bool:
+    """Return whether text from a pickle is the name of a module."""
+    return text.isascii() and all(map(str.isidentifier, text.split(".")))
+
+
+def _leading_imports(statements: Iterable[ast.stmt], own: set[str]) -> Iterator[str]:
+    """Yield the modules of the imports at the beginning of a driver, up to the first of its own files."""
+    for statement in statements:
+        names = [*_imports([statement])]
+        is_docstring = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+        if not (names or is_docstring) or not own.isdisjoint(_roots(names)):
+            return
+        yield from names
+
+
+def _imports(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    """Yield the full names of modules that import statements name. Some may not exist: `from a import b`."""
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names if alias.name != "*")
+
+
+def _roots(names: Iterable[str]) -> Iterator[str]:
+    return (name.partition(".")[0] for name in names)
+
+
+def _identifiers(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            yield node.id
+        elif isinstance(node, ast.Attribute):
+            yield node.attr
+        elif isinstance(node, ast.alias):
+            yield node.name.partition(".")[0]
+
+
+def pickled_modules(path: str) -> Iterator[str]:
+    """Yield the modules of classes and functions at the beginning of a pickle. Nothing of it is loaded.
+
+    Args:
+        path: a file; one that is not a pickle has none.
+    """
+    try:
+        with Path(path).expanduser().open("rb") as file:
+            content = file.read(_MOST_BYTES) if file.read(1) == _PICKLE else b""
+    except OSError:
+        return
+    if content:
+        yield from _globals(_PICKLE + content)
+
+
+def _globals(content: bytes) -> Iterator[str]:
+    """Yield the modules of globals, up to the end of the content or to what is not a pickle, such as an array."""
+    import pickletools  # only for these models
+
+    memo: dict[Any, str] = {}
+    texts = ["", ""]
+    try:
+        for opcode, argument, _ in islice(pickletools.genops(content), _MOST_OPCODES):
+            if opcode.name == "GLOBAL":
+                yield str(argument).rpartition(" ")[0]
+            elif opcode.name == "STACK_GLOBAL":  # the module and the name are the last two texts
+                yield texts[-2]
+            elif opcode.name == "MEMOIZE":
+                memo[len(memo)] = texts[-1]
+            elif opcode.name in {"BINGET", "LONG_BINGET"}:
+                texts = [texts[-1], memo.get(argument, "")]
+            elif isinstance(argument, str):
+                texts = [texts[-1], argument]
+    except ValueError:
+        return
