@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import platformdirs
-
 try:
     import fcntl
 except ModuleNotFoundError:  # Windows: the service does not run there, so none can have locked a folder
@@ -19,8 +17,13 @@ _LOG_LINES = 15
 
 def state_folder(home: str | os.PathLike[str] | None = None) -> Path:
     """Return the state folder: `home`, else MLMGMT_HOME, else the user's data folder. Create nothing."""
-    chosen = home or os.environ.get("MLMGMT_HOME") or platformdirs.user_data_dir("mlmgmt-nb", appauthor=False)
-    return Path(chosen).expanduser().absolute()
+    return Path(home or os.environ.get("MLMGMT_HOME") or _data_folder()).expanduser().absolute()
+
+
+def _data_folder() -> str:
+    import platformdirs  # only for this
+
+    return platformdirs.user_data_dir("mlmgmt-nb", appauthor=False)
 
 
 def can_serve() -> bool:
