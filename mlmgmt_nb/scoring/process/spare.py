@@ -1,8 +1,8 @@
 """A spare: a process that imports the runtime, waits, and then becomes exactly one replica of a supervisor.
 
 It runs no code of a driver while it waits, and serves no second application. `python -m mlmgmt_nb.scoring.process.spare
-FD [MODULE...]`: the control channel, and further modules to import. The supervisor first sends an assignment with the
-listening sockets; everything after it is as for any other replica.
+FD`: the control channel. The supervisor may send modules to import, and then sends an assignment with the listening
+sockets; everything after it is as for any other replica.
 """
 
 from __future__ import annotations
@@ -21,39 +21,29 @@ import msgspec
 from mlmgmt_nb.scoring.compat.table import EXPORTS
 from mlmgmt_nb.scoring.driver.output import capture
 from mlmgmt_nb.scoring.process.lifetime import die_with_parent, end_process
+from mlmgmt_nb.scoring.process.spare_messages import HEADER_BYTES, Assignment, Modules
 from mlmgmt_nb.scoring.process.supervised import run_supervised
 
-__all__ = ["HEADER_BYTES", "Assignment", "main", "provides_loaded_module"]
+__all__ = ["main", "provides_loaded_module"]
 
-HEADER_BYTES = 4
-"""Length of the header of an assignment: its size in bytes, with the listening sockets."""
 _MOST_LISTENERS = 8
-
-
-class Assignment(msgspec.Struct):
-    """The application that a spare serves.
-
-    Attributes:
-        app: the application folder, which becomes the working directory.
-        environment: variables that the process would have if it had been started for this application.
-    """
-
-    app: str
-    environment: dict[str, str]
 
 
 def main(arguments: Sequence[str]) -> int:
     """Wait for an assignment and serve it; return the exit code."""
-    control_fd, *modules = arguments
+    (control_fd,) = arguments
     if not die_with_parent():
         return 0
     packages = _package_times()
-    _import(["uvloop", *modules])
+    _import(["uvloop"])
     control = socket.socket(fileno=int(control_fd))
-    received = _receive(control)
-    if received is None:  # the supervisor no longer needs it
+    message, listeners = _receive(control)
+    while isinstance(message, Modules):
+        _import(message.names)
+        message, listeners = _receive(control)
+    if message is None:  # the supervisor no longer needs it
         return 0
-    assignment, listeners = received
+    assignment = message
     os.environ.update(assignment.environment)
     os.chdir(assignment.app)
     of_listeners = [text for number in listeners for text in ("--fd", str(number))]
@@ -86,13 +76,13 @@ def _import(modules: Sequence[str]) -> None:
             importlib.import_module(name)
 
 
-def _receive(control: socket.socket) -> tuple[Assignment, list[int]] | None:
-    """Return the assignment and the listening sockets, its own first; None at the end of the channel."""
+def _receive(control: socket.socket) -> tuple[Modules | Assignment | None, list[int]]:
+    """Return a message, None at the end of the channel; and for an assignment the listening sockets, its own first."""
     header, descriptors, _, _ = socket.recv_fds(control, HEADER_BYTES, _MOST_LISTENERS)
     if not header:
-        return None
+        return None, []
     body = control.recv(int.from_bytes(header), socket.MSG_WAITALL)
-    return msgspec.json.decode(body, type=Assignment), descriptors
+    return msgspec.json.decode(body, type=Modules | Assignment), descriptors
 
 
 def _package_times() -> list[int]:

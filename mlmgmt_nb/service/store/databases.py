@@ -15,7 +15,7 @@ __all__ = ["BUSY_SECONDS", "postgresql", "postgresql_url", "sqlite"]
 
 BUSY_SECONDS = 5
 """Seconds that a write waits for the write of another program or process: shorter than the timeout of clients."""
-_CACHE_KIB = 8 * 1024
+_CACHE_KIB = 16 * 1024
 """Maximum size of the page cache of a connection to SQLite: that of a page of 1,000 services and its indexes."""
 
 

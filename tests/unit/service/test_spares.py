@@ -128,7 +128,8 @@ def test_a_warm_replica_sees_what_a_cold_one_sees(
     assert got["environ"]["CHOSEN"] == "by the user"
     assert got["environ"]["AML_APP_ROOT"] == got["cwd"]
     assert "MLMGMT_TOKEN" not in got["environ"]
-    assert set(got["modules"]) - set(cold["modules"]) <= {"mlmgmt_nb.scoring.process.spare"}
+    of_spare = {f"mlmgmt_nb.scoring.process.{name}" for name in ("spare", "spare_messages")}
+    assert set(got["modules"]) - set(cold["modules"]) <= of_spare
     assert {name: got[name] for name in ("cwd", "files", "argv", "umask", "group", "main")} == {
         name: cold[name] for name in ("cwd", "files", "argv", "umask", "group", "main")
     }
@@ -265,6 +266,26 @@ def test_packages_are_imported_in_advance_for_one_service_only(
     got = seen(start, wanted)
     assert "colorsys" in got["modules"]
     assert str(tmp_path / "scratch") in got["path"], "it did not start over"
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_spare_that_waits_is_prepared_further(
+    tmp_path: Path, spares: Spares, listeners: list[socket.socket], ended: bool
+) -> None:
+    wanted = launch(tmp_path / "image", SERVICE_NAME="local")
+    spares.prepare(Preparation(sys.executable))
+    wait_for_spare(imported="libc")
+    (waiting,) = living()
+    if ended:
+        waiting.kill()
+        waiting.wait(SECONDS)
+    spares.prepare(Preparation(sys.executable, "a/local", ("colorsys",)))
+    if not ended:
+        assert living() == [waiting]
+    assert spares.start(msgspec.structs.replace(wanted, account="b"), listeners) is None
+    start = assigned(spares, msgspec.structs.replace(wanted, account="a"), listeners)
+    assert (start.process.pid == waiting.pid) is not ended
+    assert "colorsys" in seen(start, wanted)["modules"]
 
 
 def test_spares_are_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from typing import NamedTuple
 import msgspec
 
 from mlmgmt_nb.scoring.distribution import copy_runtime
+from mlmgmt_nb.scoring.process.spare_messages import HEADER_BYTES, Assignment, Modules
 from mlmgmt_nb.service.compute.base import Launch
 from mlmgmt_nb.service.compute.processes.starting import (
     REPLICA,
@@ -36,7 +37,6 @@ __all__ = ["Preparation", "Spares", "is_read_at_start"]
 
 log = logging.getLogger(__name__)
 
-_HEADER_BYTES = 4  # as `scoring.process.spare` reads it
 _MODULE = "mlmgmt_nb.scoring.process.spare"
 _MOST = 2
 """Maximum number of spares: the oldest one ends when another one is needed."""
@@ -78,18 +78,18 @@ class _Spare:
     """A process that waits for its assignment.
 
     Args:
-        preparation: its Python and modules.
+        interpreter: its Python.
         runtime: the folder of the scoring runtime.
         environment: its variables.
         mark: identifies it and its child processes.
     """
 
-    def __init__(self, preparation: Preparation, runtime: Path, environment: Mapping[str, str], mark: str) -> None:
-        self.preparation = preparation
+    def __init__(self, interpreter: str, runtime: Path, environment: Mapping[str, str], mark: str) -> None:
+        self.preparation = Preparation(interpreter)
         self.mark = mark
         python_path = [str(runtime), *filter(None, [environment.get("PYTHONPATH")])]
         self.process, self.control = spawn(
-            lambda fd: [preparation.interpreter, "-m", _MODULE, str(fd), *preparation.modules],
+            lambda fd: [interpreter, "-m", _MODULE, str(fd)],
             runtime,
             {**environment, REPLICA: mark, "PYTHONPATH": os.pathsep.join(python_path)},
         )
@@ -101,13 +101,23 @@ class _Spare:
         Raises:
             OSError: it has ended.
         """
-        assignment = {"app": str(launch.context / "app"), "environment": launch_environment(launch)}
-        body = msgspec.json.encode(assignment)
-        socket.send_fds(
-            self.control, [len(body).to_bytes(_HEADER_BYTES)], [listener.fileno() for listener in listeners]
-        )
-        self.control.sendall(body)
+        self._send(Assignment(str(launch.context / "app"), launch_environment(launch)), listeners)
         return ReplicaStart(self.process, self.control, self.mark)
+
+    def dedicate(self, preparation: Preparation) -> None:
+        """Let it import modules, for one service.
+
+        Raises:
+            OSError: it has ended.
+        """
+        self._send(Modules(list(preparation.modules)))
+        self.preparation = preparation
+
+    def _send(self, message: Modules | Assignment, listeners: Sequence[socket.socket] = ()) -> None:
+        body = msgspec.json.encode(message)
+        header = len(body).to_bytes(HEADER_BYTES)
+        socket.send_fds(self.control, [header], [listener.fileno() for listener in listeners])
+        self.control.sendall(body)
 
     def end(self) -> None:
         """End it; it has nothing to finish."""
@@ -156,15 +166,31 @@ class Spares:
         with self._condition:
             if self._is_closed:
                 return
-            for spare in self._spares:
-                if spare.preparation == preparation:
-                    spare.until = self._until(preparation)
-                    return
-            at = self._clock() + delay
-            self._wanted[preparation] = min(at, self._wanted.get(preparation, at))
-            self._condition.notify()
-            if not self._thread.is_alive():
-                self._thread.start()
+            if self._has(preparation):
+                return
+            self._want(preparation, delay)
+
+    def _want(self, preparation: Preparation, delay: float) -> None:
+        at = self._clock() + delay
+        self._wanted[preparation] = min(at, self._wanted.get(preparation, at))
+        self._condition.notify()
+        if not self._thread.is_alive():
+            self._thread.start()
+
+    def _has(self, preparation: Preparation) -> bool:
+        """Return whether there is a spare, or one for any service that can be prepared further. It waits anew."""
+        general = Preparation(preparation.interpreter)
+        for wanted in (preparation, general):
+            for spare in [spare for spare in self._spares if spare.preparation == wanted]:
+                try:
+                    if wanted != preparation:
+                        spare.dedicate(preparation)
+                        self._want(general, _NEXT_SECONDS)
+                except OSError:  # it has ended
+                    continue
+                spare.until = self._until(preparation)
+                return True
+        return False
 
     def start(self, launch: Launch, listeners: Sequence[socket.socket]) -> ReplicaStart | None:
         """Start a replica with a suitable spare; return None without one."""
@@ -241,7 +267,10 @@ class Spares:
                     shutil.rmtree(self._runtime, ignore_errors=True)
                     copy_runtime(self._runtime)
                     self._files = _files(self._runtime)
-                spare = _Spare(preparation, self._runtime, {**inherited_environment(), **self._marks}, mark)
+                environment = {**inherited_environment(), **self._marks}
+                spare = _Spare(preparation.interpreter, self._runtime, environment, mark)
+                if preparation.service:
+                    spare.dedicate(preparation)
             except OSError as error:
                 log.info("replicas start without preparation: %s", error)
             with self._condition:

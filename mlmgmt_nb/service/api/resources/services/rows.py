@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, exists, select
@@ -12,7 +13,19 @@ from mlmgmt_nb.service.api.resources.images import IMAGE_COLUMNS
 from mlmgmt_nb.service.api.resources.lookup import row_of
 from mlmgmt_nb.service.store import schema
 
-__all__ = ["DEPLOYMENT", "IMAGE", "SERVICE", "SERVICE_COLUMNS", "candidate_row", "listed", "selected", "service_of"]
+__all__ = [
+    "DEPLOYMENT",
+    "ID",
+    "IMAGE",
+    "MANIFEST_ID",
+    "NAME",
+    "SERVICE",
+    "SERVICE_COLUMNS",
+    "candidate_row",
+    "listed",
+    "selected",
+    "service_of",
+]
 
 _OPERATIONS, _LATER = schema.operations, schema.operations.alias("later")
 _LAST_WARNING = (
@@ -39,12 +52,15 @@ SERVICE_COLUMNS = (
 """The columns of a service in responses, besides those of its deployment and its image."""
 
 _SIZES = [len(each) for each in (SERVICE_COLUMNS, IMAGE_COLUMNS, DEPLOYMENT_COLUMNS)]
+_NAMES = [column.name for column in SERVICE_COLUMNS]
+ID, NAME, MANIFEST_ID = map(_NAMES.index, ("id", "name", "manifest_id"))
 SERVICE = slice(_SIZES[0])
 IMAGE = slice(_SIZES[0], _SIZES[0] + _SIZES[1])
 DEPLOYMENT = slice(_SIZES[0] + _SIZES[1], sum(_SIZES))
-"""The values of these columns in a row."""
+"""The places of these columns in a row."""
 
 
+@cache
 def listed() -> Select[Any]:
     """Select services with the columns of responses: those of the service, its image, and its current deployment."""
     services, deployments, images, manifests = schema.services, schema.deployments, schema.images, schema.manifests
@@ -64,6 +80,7 @@ def listed() -> Select[Any]:
     )
 
 
+@cache
 def selected() -> Select[Any]:
     """Select services with the columns of responses, and the other columns of services after them."""
     query = listed()
