@@ -29,6 +29,7 @@ def serve(settings: Settings, on_ready: Callable[[str], None] = lambda _: None) 
     Raises:
         LocalServiceError: the state folder or the port cannot be used.
     """
+    gc.disable()  # the many objects of modules stay, and the collector would visit them again and again
     home = Home(settings.home)
     home.open(shared=settings.database is not None)
     spares = Spares(home.runtime, ownership(home.path), settings.warm_start_seconds)
@@ -38,7 +39,6 @@ def serve(settings: Settings, on_ready: Callable[[str], None] = lambda _: None) 
         _allow_connections()
         if settings.database is None:  # otherwise another process may run the replicas
             spares.prepare(Preparation(sys.executable))
-        gc.disable()  # the many objects of modules stay, and the collector would visit them again and again
         from mlmgmt_nb.service.server import run
 
         gc.enable()

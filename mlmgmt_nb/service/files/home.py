@@ -85,9 +85,11 @@ class Home:
         self.exports = scratch / "exports"
         self.runtime = scratch / "runtime"
 
+    def _lock_path(self, place: int) -> Path:
+        return self.path / f"service{'' if place == 1 else f'-{place}'}.lock"
+
     def _lock_of(self, place: int) -> FileLock:
-        path = self.path / f"service{'' if place == 1 else f'-{place}'}.lock"
-        return FileLock(path, timeout=0, mode=0o600, thread_local=False)
+        return FileLock(self._lock_path(place), timeout=0, mode=0o600, thread_local=False)
 
     def open(self, *, shared: bool = False) -> None:
         # Make all files of the service and its children private to the user.
@@ -179,11 +181,10 @@ class Home:
 
     def is_taken(self, place: int) -> bool:
         """Return whether another process has a place."""
-        lock = self._lock_of(place)
-        if place == self.place or not Path(lock.lock_file).exists():  # acquiring it would create the file
+        if place == self.place or not self._lock_path(place).exists():  # acquiring it would create the file
             return False
         try:
-            with lock:
+            with self._lock_of(place):
                 return False
         except Timeout:
             return True

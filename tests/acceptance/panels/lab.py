@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 import requests
 from playwright.sync_api import Browser, Locator, Page, ViewportSize
 from playwright.sync_api import Error as PlaywrightError
@@ -212,7 +213,11 @@ class Notebook:
 
     def wait_to_see(self, number: int, text: str) -> str:
         """Wait until a cell's outputs show a text."""
-        return eventually(lambda: _if(text, self.seen(number), self.page), DEADLINE, f"{text!r} in cell {number}")
+        try:
+            return eventually(lambda: _if(text, self.seen(number), self.page), DEADLINE, f"{text!r} in cell {number}")
+        except pytest.fail.Exception:
+            self.screenshot(f"not-seen-{self.path.stem}", number)
+            pytest.fail(f"cell {number} does not show {text!r}, but {self.seen(number)!r}; errors: {self.errors}")
 
     def interrupt(self) -> None:
         self.page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.interrupt()")

@@ -147,6 +147,7 @@ def test_from_python(workspace: Workspace, write_driver: Callable[..., Path], na
 
 
 @long_search
+@pytest.mark.timeout(600)
 def test_a_fitted_object(workspace: Workspace, name: str) -> None:
     """The container has what was measured here, and nothing else, and gives the same answers."""
     import pandas as pd

@@ -231,7 +231,8 @@ class DeployState:
                 raise UsageError(f"{field.replace('_', ' ')}: not valid", field=field, fix=problem)
             self.is_deploying = True
             self.service, self.failure = None, None
-            self.steps = tuple(Step(name, "running" if name == STEPS[0] else "waiting") for name in STEPS)
+            names = STEPS if deploy_form.lines(self.values["models"]) else STEPS[1:]
+            self.steps = tuple(Step(name, "running" if name == names[0] else "waiting") for name in names)
             self._began = self._clock()
 
     def deploy(self) -> None:
@@ -283,8 +284,8 @@ class DeployState:
         poller.add_change_callback(lambda _: self._on_change())
 
     def _step_is_done(self, name: str, seconds: float) -> None:
-        place = STEPS.index(name)
         steps = list(self.steps)
+        place = [step.name for step in steps].index(name)
         progress = steps[place].progress
         if progress is not None:
             progress.poll()  # reads its last lines
