@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import shutil
 import sys
 from pathlib import Path
@@ -18,7 +17,9 @@ _ANY_VERSION = ("werkzeug",)
 
 def pinned_packages() -> list[str]:
     """Return the requirements of the runtime, in the versions that are installed here."""
-    return [*(f"{name}=={importlib.metadata.version(name)}" for name in RUNTIME_PACKAGES), *_ANY_VERSION]
+    from importlib.metadata import version  # not needed to copy the runtime, which the start of a service does first
+
+    return [*(f"{name}=={version(name)}" for name in RUNTIME_PACKAGES), *_ANY_VERSION]
 
 
 def copy_runtime(folder: Path) -> None:

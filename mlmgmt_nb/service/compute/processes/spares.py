@@ -18,13 +18,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from mlmgmt_nb.scoring.distribution import copy_runtime
 from mlmgmt_nb.scoring.process.spare_messages import HEADER_BYTES, Assignment, Modules
-from mlmgmt_nb.service.compute.base import Launch
 from mlmgmt_nb.service.compute.processes.starting import (
     REPLICA,
     ReplicaStart,
@@ -32,6 +31,9 @@ from mlmgmt_nb.service.compute.processes.starting import (
     launch_environment,
     spawn,
 )
+
+if TYPE_CHECKING:
+    from mlmgmt_nb.service.compute.base import Launch
 
 __all__ = ["Preparation", "Spares", "is_read_at_start"]
 

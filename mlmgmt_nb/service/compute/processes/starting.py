@@ -7,10 +7,10 @@ import socket
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from mlmgmt_nb.scoring.recording.settings import FOLDER
-from mlmgmt_nb.service.compute.base import Launch
+if TYPE_CHECKING:  # the first spare starts before the rest of the service is imported
+    from mlmgmt_nb.service.compute.base import Launch
 
 __all__ = ["REPLICA", "ReplicaStart", "inherited_environment", "launch_environment", "spawn", "start_replica"]
 
@@ -98,6 +98,8 @@ def inherited_environment() -> dict[str, str]:
 
 def launch_environment(launch: Launch) -> dict[str, str]:
     """Return the variables of a launch."""
+    from mlmgmt_nb.scoring.recording.settings import FOLDER  # not needed for spares
+
     python_path = [str(launch.context / "runtime"), *filter(None, [os.environ.get("PYTHONPATH")])]
     folders = {"AML_MODEL_DC_STORAGE": str(launch.data)}
     folders |= {} if launch.recordings is None else {FOLDER: str(launch.recordings)}
