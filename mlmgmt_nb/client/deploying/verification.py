@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import shlex
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +32,7 @@ __all__ = ["DeployedService", "Verification"]
 _SECONDS = 60.0
 _BAD_REQUEST = 400
 _LOG_LINES = 100
+_LOG_SECONDS, _LOG_PAUSE_SECONDS = 2.0, 0.05
 
 
 class DeployedService(Service, frozen=True, kw_only=True):
@@ -165,10 +167,18 @@ def _undo(services: Services, before: ServiceResponse | None, service: ServiceRe
 
 
 def _trace(services: Services, service: ServiceResponse, request_id: str) -> str:
-    """Return the traceback of a request in the log of a service, which may be deleted; empty if there is none."""
+    """Return the traceback of a request in the log of a service, which may be deleted; empty if there is none.
+
+    A log may have the lines of a request later than its caller has the response.
+    """
+    until = time.monotonic() + _LOG_SECONDS
     with contextlib.suppress(MlmgmtError):
-        after = services.logs(service, tail=_LOG_LINES).text.partition(request_id)[2].splitlines()[1:]
-        return "".join(f"\n{line}" for line in takewhile(lambda line: line.startswith(("Traceback", " ")), after))
+        while True:
+            after = services.logs(service, tail=_LOG_LINES).text.partition(request_id)[2].splitlines()[1:]
+            trace = [*takewhile(lambda line: line.startswith(("Traceback", " ")), after)]
+            if len(after) > len(trace) > 0 or time.monotonic() > until:
+                return "".join(f"\n{line}" for line in trace)
+            time.sleep(_LOG_PAUSE_SECONDS)
     return ""
 
 

@@ -35,6 +35,8 @@ PANELS = {
     "test": "ws.services.test('heard', cases, expect=lambda given, answer: answer[0] > 1)",
     "operation": "%mlmgmt service update -n heard -z 2 --no-wait",
 }
+ALONE = "for other in [s for s in ws.services.list() if s.name != 'heard']:\n    ws.services.delete(other)"
+"""Removes what other tests of the same JupyterLab left, which the lists would show."""
 STATIC = {"card": "ws", "list": "%mlmgmt service list", "usage": "%mlmgmt service usage -n heard"}
 ALL_CELLS: ViewportSize = {"width": 1100, "height": 6000}
 """JupyterLab takes cells out of the page that are not in sight."""
@@ -60,7 +62,7 @@ _SPOKEN = """cell => {
 @pytest.fixture
 def notebook(open_notebook: Callable[..., Notebook]) -> Notebook:
     """Return a notebook with every panel, after its cells have run: all but those that a test runs."""
-    notebook = open_notebook([SETUP, *PANELS.values(), *STATIC.values()])
+    notebook = open_notebook([f"{SETUP}\n{ALONE}", *PANELS.values(), *STATIC.values()])
     notebook.page.set_viewport_size(ALL_CELLS)
     for number in range(len(PANELS)):
         notebook.run(number)
