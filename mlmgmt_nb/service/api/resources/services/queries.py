@@ -121,7 +121,7 @@ def _candidates(db: Connection, service_ids: Sequence[str], urls: ScoringUrls) -
     """Return the candidates of services, by the ids of these services."""
     candidate_of = schema.services.c.candidate_of
     if len(service_ids) > 1 and db.scalar(select(exists().where(candidate_of.is_not(None)))) == 0:
-        return {}  # as usual
+        return {}  # most databases have none, and this takes a quarter of the time of the query for a page
     rows = db.execute(selected().where(one_of(db, candidate_of, service_ids))).all()
     return {
         row.candidate_of: CandidateSummary(
@@ -149,7 +149,7 @@ def _models(db: Connection, manifest_ids: set[str]) -> dict[str, list[Model]]:
     return cast("dict[str, list[Model]]", found)
 
 
-def _set(variables: Mapping[str, str | None]) -> dict[str, str]:
+def _with_values(variables: Mapping[str, str | None]) -> dict[str, str]:
     """Return the environment variables that have a value."""
     return {name: value for name, value in variables.items() if value is not None}
 
@@ -179,7 +179,7 @@ def _response(row: Row[Any], related: _Related) -> Service:
         data_collection=spec.data_collection,
         max_concurrent_requests_per_container=spec.max_concurrent_requests_per_container,
         num_replicas=replica_count(spec, scale),
-        environment=_set(spec.environment) if spec.environment else {},
+        environment=_with_values(spec.environment) if spec.environment else {},
         secrets=sorted(secrets or ()),
         warning=warning,
         # A deployment of an earlier version has no record of its change.
