@@ -10,10 +10,11 @@ import sysconfig
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from mlmgmt_nb.named_modules import imported_modules
 from mlmgmt_nb.packaging.distributions import InstalledDistributions
 from mlmgmt_nb.packaging.flavours.base import copied
 
-__all__ = ["LocalModules", "imports_of", "modules_named_in"]
+__all__ = ["LocalModules", "imports_of"]
 
 
 class LocalModules:
@@ -65,21 +66,7 @@ def imports_of(source: bytes | str) -> Iterator[str]:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
         return
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module.partition(".")[0]
-
-
-def modules_named_in(source: str) -> Iterator[str]:
-    """Yield the full names of modules that source code may import, such as `skops.io`. Some may not exist."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names if alias.name != "*")
+    yield from (name.partition(".")[0] for name in imported_modules(ast.walk(tree)))
 
 
 def _path_of(name: str) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import platform
 import sys
@@ -11,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from mlmgmt_nb.errors import PackagingError
+from mlmgmt_nb.named_modules import imported_modules
 from mlmgmt_nb.packaging.distributions import InstalledDistributions
 from mlmgmt_nb.packaging.driver import SCHEMA, driver_text
 from mlmgmt_nb.packaging.isolated_run import IsolatedRun, run_isolated
-from mlmgmt_nb.packaging.local_modules import LocalModules, imports_of, modules_named_in
+from mlmgmt_nb.packaging.local_modules import LocalModules, imports_of
 from mlmgmt_nb.packaging.metadata import description, git_commit, tags
 from mlmgmt_nb.packaging.proof import Proof, compare
 from mlmgmt_nb.packaging.requirements import requirements_text
@@ -184,7 +186,7 @@ class _PackageWriter:
         given = copied_dependencies(self.given, folder, local_modules.names)
         body = encode_value(dict(self.sample.values)) if self.sample.values else b""
         modules = self._modules(text, local_modules)
-        self.on_modules(sorted(_installed({*modules, *modules_named_in(text)}, local_modules)))
+        self.on_modules(sorted(_installed({*modules, *imported_modules(ast.walk(ast.parse(text)))}, local_modules)))
         isolated_run = run_isolated(folder, body, modules, local_modules)
         proof = self._proof(isolated_run) if body else None
         self._write_schema(isolated_run.answer if body else None)

@@ -6,7 +6,6 @@ import functools
 import inspect
 import io
 import pickle
-import pickletools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import cloudpickle
 
 from mlmgmt_nb.errors import UsageError
+from mlmgmt_nb.named_modules import pickle_texts
 from mlmgmt_nb.packaging.carried_data import check_carried_data, is_by_value, kind_of, referred
 from mlmgmt_nb.packaging.flavours.base import SavedModel
 
@@ -135,27 +135,9 @@ def modules_in(content: bytes) -> Iterator[str]:
 
     Code by value also names its own module, which it does not need. That text is skipped.
     """
-    for before, text in _texts(content):
+    for _, before, text in pickle_texts(content):
         if before not in _OF_VALUES and len(text) < _LONGEST_NAME:
             yield text
-
-
-def _texts(content: bytes) -> Iterator[tuple[str | None, str]]:
-    """Yield all text of a pickle, each after the text that directly precedes it or None."""
-    memo: dict[int, str | None] = {}
-    before: str | None = None
-    text: str | None = None
-    for code, argument, _ in pickletools.genops(content):
-        if code.name == "MEMOIZE":
-            memo[len(memo)] = text
-            continue
-        if "PUT" in code.name:
-            memo[int(argument or 0)] = text
-            continue
-        before, text = text, memo.get(int(argument or 0)) if "GET" in code.name else argument
-        text = text if isinstance(text, str) else None
-        if text is not None:
-            yield before, text
 
 
 def _find_unpicklable(value: Any, path: str, error: Exception, depth: int) -> tuple[str, Any, str]:

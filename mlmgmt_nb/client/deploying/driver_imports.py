@@ -5,14 +5,14 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from mlmgmt_nb.client.applications.application import Application
 from mlmgmt_nb.client.http.files import as_source, is_url
+from mlmgmt_nb.named_modules import imported_modules, pickle_texts
 
-__all__ = ["imported_modules", "pickled_modules"]
+__all__ = ["pickled_modules", "preloadable_modules"]
 
 _PICKLE = b"\x80"
 """The first byte of pickles since protocol 2."""
@@ -23,7 +23,7 @@ _CONFIGURING = frozenset({"environ", "environb", "load_dotenv", "putenv", "sys",
 """Names in a driver that may change what a package does when it is imported."""
 
 
-def imported_modules(application: Application, models: Iterable[Any]) -> list[str]:
+def preloadable_modules(application: Application, models: Iterable[Any]) -> list[str]:
     """Return the modules of packages that a driver imports first, in its order, then those of its pickled models.
 
     Only the imports at the beginning of the driver count: code after them may change what a later import does. If the
@@ -43,7 +43,7 @@ def imported_modules(application: Application, models: Iterable[Any]) -> list[st
         return []
     own = {place.partition("/")[0].partition(".")[0] for _, place, _ in application.files()}
     names = [*_leading_imports(tree.body, own)]
-    if not _CONFIGURING & set(_identifiers(tree)) and own.isdisjoint(_roots(_imports(ast.walk(tree)))):
+    if not _CONFIGURING & set(_identifiers(tree)) and own.isdisjoint(_roots(imported_modules(ast.walk(tree)))):
         names += [name for model in models if isinstance(model, str) for name in pickled_modules(model)]
     left_out = own | sys.stdlib_module_names | {"__main__"}
     return [name for name in dict.fromkeys(names) if name.partition(".")[0] not in left_out and _is_name(name)]
@@ -57,21 +57,11 @@ def _is_name(text: str) -> bool:
 def _leading_imports(statements: Iterable[ast.stmt], own: set[str]) -> Iterator[str]:
     """Yield the modules of the imports at the beginning of a driver, up to the first of its own files."""
     for statement in statements:
-        names = [*_imports([statement])]
+        names = [*imported_modules([statement])]
         is_docstring = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
         if not (names or is_docstring) or not own.isdisjoint(_roots(names)):
             return
         yield from names
-
-
-def _imports(nodes: Iterable[ast.AST]) -> Iterator[str]:
-    """Yield the full names of modules that import statements name. Some may not exist: `from a import b`."""
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names if alias.name != "*")
 
 
 def _roots(names: Iterable[str]) -> Iterator[str]:
@@ -105,21 +95,11 @@ def pickled_modules(path: str) -> Iterator[str]:
 
 def _globals(content: bytes) -> Iterator[str]:
     """Yield the modules of globals, up to the end of the content or to what is not a pickle, such as an array."""
-    import pickletools  # only for these models
-
-    memo: dict[Any, str] = {}
-    texts = ["", ""]
     try:
-        for opcode, argument, _ in islice(pickletools.genops(content), _MOST_OPCODES):
-            if opcode.name == "GLOBAL":
-                yield str(argument).rpartition(" ")[0]
-            elif opcode.name == "STACK_GLOBAL":  # the module and the name are the last two texts
-                yield texts[-2]
-            elif opcode.name == "MEMOIZE":
-                memo[len(memo)] = texts[-1]
-            elif opcode.name in {"BINGET", "LONG_BINGET"}:
-                texts = [texts[-1], memo.get(argument, "")]
-            elif isinstance(argument, str):
-                texts = [texts[-1], argument]
+        for code, before, text in pickle_texts(content, _MOST_OPCODES):
+            if code == "GLOBAL":
+                yield text.rpartition(" ")[0]
+            elif code == "STACK_GLOBAL" and before is not None:
+                yield before
     except ValueError:
         return

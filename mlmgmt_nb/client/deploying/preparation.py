@@ -12,7 +12,7 @@ from typing import NamedTuple
 from mlmgmt_nb.client.applications.application import Application
 from mlmgmt_nb.client.bodies import is_uuid
 from mlmgmt_nb.client.deploying.account import Account
-from mlmgmt_nb.client.deploying.driver_imports import imported_modules
+from mlmgmt_nb.client.deploying.driver_imports import preloadable_modules
 from mlmgmt_nb.client.deploying.made_versions import MadeVersions
 from mlmgmt_nb.client.deploying.packaged_models import (
     TOLERANCE,
@@ -84,7 +84,7 @@ class SourcePreparation:
         """
         if source.driver is not None:
             models = [self._checked_model(model) for model in source.models]
-            if on_modules and (modules := imported_modules(source.application, models)):
+            if on_modules and (modules := preloadable_modules(source.application, models)):
                 on_modules(modules)
             yield PreparedSource(models, source.application, source, self._description)
             return

@@ -15,7 +15,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from mlmgmt_nb.client.applications.application import Application
-from mlmgmt_nb.client.deploying.driver_imports import imported_modules, pickled_modules
+from mlmgmt_nb.client.deploying.driver_imports import pickled_modules, preloadable_modules
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_imports_of_a_driver(driver: Path, model: str, code: str, expected: list
     Path("folder/part.py").write_text("x = 1\n")
     driver.write_text(code)
     application = Application(driver=driver, dependencies=["helpers.py", "folder"])
-    assert imported_modules(application, [model, "https://example.org/model.pkl", object()]) == expected
+    assert preloadable_modules(application, [model, "https://example.org/model.pkl", object()]) == expected
 
 
 @pytest.mark.parametrize(
@@ -84,14 +84,14 @@ def test_a_driver_whose_imports_are_not_known_or_not_of_this_python(
     driver: Path, model: str, fields: dict[str, Any]
 ) -> None:
     driver.write_text("import numpy\n")
-    assert imported_modules(Application(**{"driver": driver, **fields}), [model]) == []
+    assert preloadable_modules(Application(**{"driver": driver, **fields}), [model]) == []
 
 
 def test_odd_names_in_a_pickle_are_left_out(driver: Path, tmp_path: Path) -> None:
     driver.write_text("import numpy\n")
     path = tmp_path / "model.pkl"
     path.write_bytes(b"\x80\x02c__main__\nModel\ncno module\nX\nctorch.nn\nX\ncm\xc3\xb6del\nX\n.")
-    assert imported_modules(Application(driver=driver), [str(path)]) == ["numpy", "torch.nn"]
+    assert preloadable_modules(Application(driver=driver), [str(path)]) == ["numpy", "torch.nn"]
 
 
 VALUE: Any = [collections.Counter("abca"), Fraction(1, 3), collections.Counter("x"), "os", Path("x")]

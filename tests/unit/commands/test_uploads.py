@@ -36,7 +36,10 @@ def test_what_takes_time_is_shown_to_its_end() -> None:
 
 
 def test_what_is_big_is_shown_from_its_start() -> None:
-    assert [part for _, part in measured([0.01, 0.02, 0.03, 0.04], 1_500_000_000)] == [0.25, 1.0]
+    assert measured([0.01, 0.02, 0.03, 0.04], 1_500_000_000) == [
+        ("upload big.bin: 25% of 1.5 GB", 0.25),
+        ("upload big.bin: 100% of 1.5 GB, 37.5 GB/s", 1.0),  # the rate of the whole, however short it was
+    ]
 
 
 def test_it_is_shown_ten_times_a_second_at_most() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import functools
 import importlib.metadata
@@ -24,11 +25,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from mlmgmt_nb.errors import PackagingError, UsageError
+from mlmgmt_nb.named_modules import imported_modules
 from mlmgmt_nb.packaging import Package, package, pickles
 from mlmgmt_nb.packaging.distributions import InstalledDistributions
 from mlmgmt_nb.packaging.driver import driver_text
 from mlmgmt_nb.packaging.flavours import Call, flavour_of
-from mlmgmt_nb.packaging.local_modules import modules_named_in
 from mlmgmt_nb.packaging.metadata import changed_parameters, description, tags
 from mlmgmt_nb.packaging.package import write_package
 from mlmgmt_nb.packaging.proof import compare
@@ -213,7 +214,13 @@ FILES = {
 
 def test_modules_that_a_service_can_import_in_advance(tmp_path: Path) -> None:
     source = "import os.path, skops.io as io\nfrom pandas import DataFrame\nfrom . import own\nfrom sklearn import *\n"
-    assert [*modules_named_in(source)] == ["os.path", "skops.io", "pandas", "pandas.DataFrame", "sklearn"]
+    assert [*imported_modules(ast.walk(ast.parse(source)))] == [
+        "os.path",
+        "skops.io",
+        "pandas",
+        "pandas.DataFrame",
+        "sklearn",
+    ]
     named: set[str] = set()
 
     def take(found: Collection[str]) -> None:
