@@ -44,7 +44,10 @@ class Meter:
         self._show(f"upload {self._name}: {part:.0%} of {_size(total)}{self._speed(sent, total, now)}", part)
 
     def _speed(self, sent: int, total: int, now: float) -> str:
-        """Return the rate and the remaining time as text; "" until there are enough data for an estimate. The end is no estimate."""
+        """Return the rate and the remaining time as text; "" until there are enough data for an estimate.
+
+        At the end, it is the rate of the whole upload, however short it was.
+        """
         seconds = now - self._started
         if (seconds < _PATIENCE and sent < total) or not (sent and seconds):
             return ""
