@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["REQUIRED_PACKAGES", "RUNTIME_PACKAGES", "copy_runtime", "pinned_packages"]
+__all__ = ["REQUIRED_PACKAGES", "RUNTIME_PACKAGES", "copy_runtime", "pinned_packages", "runtime_files"]
 
 REQUIRED_PACKAGES = ("uvicorn", "httptools", "msgspec")
 RUNTIME_PACKAGES = (*REQUIRED_PACKAGES, *(() if sys.platform == "win32" else ("uvloop",)))
 """The packages of every image. The runtime is slower without uvloop, but works."""
+_SOURCE = Path(__file__).parents[1]
 _ANY_VERSION = ("werkzeug",)
 """Drivers of raw HTTP need these, in any version, since many drivers pin their own."""
 
@@ -27,8 +31,33 @@ def copy_runtime(folder: Path) -> None:
 
     Includes the byte code, which depends on the modification times of the sources.
     """
-    source = Path(__file__).parents[1]
-    target = folder / source.name
+    target = folder / _SOURCE.name
     target.mkdir(parents=True)
-    shutil.copy2(source / "__init__.py", target)
-    shutil.copytree(source / "scoring", target / "scoring")
+    shutil.copy2(_SOURCE / "__init__.py", target)
+    shutil.copytree(_SOURCE / "scoring", target / "scoring")
+
+
+def runtime_files(folder: Path | None = None) -> list[tuple[str, int, int]]:
+    """Return the source files of a runtime with their sizes and modification times, which copies share.
+
+    Args:
+        folder: the folder of a copy (default: the installed package). A folder without a runtime has no files.
+    """
+    root = _SOURCE if folder is None else folder / _SOURCE.name
+    with contextlib.suppress(OSError):
+        return sorted([_identity(root, root / "__init__.py"), *_identities(root, root / "scoring")])
+    return []
+
+
+def _identities(root: Path, folder: Path) -> Iterator[tuple[str, int, int]]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                yield from _identities(root, Path(entry.path))
+            elif entry.name.endswith(".py"):
+                yield _identity(root, entry)
+
+
+def _identity(root: Path, file: Path | os.DirEntry[str]) -> tuple[str, int, int]:
+    found = file.stat()
+    return os.path.relpath(file, root), found.st_size, found.st_mtime_ns

@@ -26,6 +26,7 @@ from mlmgmt_nb.service.compute_ids import LOCAL
 from mlmgmt_nb.service.files.disk import flush
 from mlmgmt_nb.service.files.home import Home
 from mlmgmt_nb.service.files.logs import Log
+from mlmgmt_nb.service.files.runtime_copies import RuntimeCopies
 from mlmgmt_nb.service.store import schema
 from mlmgmt_nb.service.store.store import PASSING, Store
 
@@ -67,6 +68,7 @@ class BuildSteps:
         self._bases = bases
         self._limits = limits
         self._on_interpreter = on_interpreter
+        self._runtimes = RuntimeCopies(home.next_runtime)
 
     def run(
         self, operation: Row[Any], output: Log, cancellation: Cancellation, check_claim: Callable[[], None]
@@ -114,7 +116,7 @@ class BuildSteps:
                 self._on_interpreter(interpreter)
             output.line(f"[4/{steps}] build context")
             cancellation.check()
-            context.finish(requirements, recipe)
+            context.finish(requirements, recipe, self._runtimes)
             if is_container:
                 output.line(f"[5/{steps}] Docker image")
                 built = builder.build(
@@ -139,6 +141,14 @@ class BuildSteps:
         if is_container:
             return {"location": built.reference}
         return {"location": final.as_uri(), "interpreter": interpreter}
+
+    def prepare_next(self) -> None:
+        """Do what the next build would have to do in any case.
+
+        Raises:
+            OSError: the disk is full or cannot be used, as the next build would find.
+        """
+        self._runtimes.prepare()
 
     def remove_leftovers(self) -> None:
         """Remove the leftovers of builds that ended early."""

@@ -138,7 +138,16 @@ class Builder:
                     self._is_unsure = True
                 continue
             with self._wake:
-                self._wake.wait(timeout=1.0)
+                is_idle = not self._wake.wait(timeout=1.0)
+            if is_idle:
+                self._prepare_next()
+
+    def _prepare_next(self) -> None:
+        # Not earlier: while a service starts, this would take the time of its first answer.
+        try:
+            self._steps.prepare_next()
+        except OSError as error:
+            log.info("the next build begins without preparation: %s", error)
 
     def _sweep(self) -> None:
         """Remove leftovers of earlier builds before the next build starts, and create missing byte code."""

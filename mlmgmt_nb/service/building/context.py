@@ -25,7 +25,6 @@ import mlmgmt_nb
 from mlmgmt_nb.archives.extraction import Limits
 from mlmgmt_nb.contract import Asset, Manifest, Model
 from mlmgmt_nb.contract.requirements import PACKAGES
-from mlmgmt_nb.scoring.distribution import copy_runtime
 from mlmgmt_nb.service.building import install
 from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.docker import dockerfile
@@ -33,6 +32,7 @@ from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.fetch import Fetcher, file_name, unpack
 from mlmgmt_nb.service.building.model_layout import link_file, link_tree, model_path, version_folder
 from mlmgmt_nb.service.files.logs import Log
+from mlmgmt_nb.service.files.runtime_copies import RuntimeCopies
 
 __all__ = ["SCHEMA_ASSET", "Context", "compile_runtime"]
 
@@ -162,13 +162,13 @@ class Context:
         names = {"subscriptionId": subscription, "resourceGroupName": group, "accountName": name}
         self._write_json("model_config_map.json", {"accountContext": names, "models": described})
 
-    def finish(self, requirements: str, recipe: dockerfile.Recipe) -> None:
+    def finish(self, requirements: str, recipe: dockerfile.Recipe, runtimes: RuntimeCopies) -> None:
         """Add the runtime, the requirements and the Dockerfile."""
         (self.folder / "requirements.txt").write_text(requirements)
         (self.folder / "Dockerfile").write_text(dockerfile.requirements(recipe) + dockerfile.application(recipe))
         (self.folder / "build").mkdir()
         shutil.copy2(Path(install.__file__), self.folder / "build")
-        copy_runtime(self.folder / "runtime")
+        runtimes.move_to(self.folder / "runtime")
 
     def _write_json(self, name: str, content: object) -> None:
         path = self.app / name

@@ -84,6 +84,7 @@ class Home:
         self.containers = scratch / "containers"
         self.exports = scratch / "exports"
         self.runtime = scratch / "runtime"
+        self.next_runtime = scratch / "next-runtime"
 
     def _lock_path(self, place: int) -> Path:
         return self.path / f"service{'' if place == 1 else f'-{place}'}.lock"

@@ -270,8 +270,9 @@ def test_packages_are_imported_in_advance_for_one_service_only(
 
 @pytest.mark.parametrize("ended", [False, True])
 def test_a_spare_that_waits_is_prepared_further(
-    tmp_path: Path, spares: Spares, listeners: list[socket.socket], ended: bool
+    tmp_path: Path, spares: Spares, listeners: list[socket.socket], ended: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("mlmgmt_nb.service.compute.processes.spares._NEXT_SECONDS", 10 * SECONDS)
     wanted = launch(tmp_path / "image", SERVICE_NAME="local")
     spares.prepare(Preparation(sys.executable))
     wait_for_spare(imported="libc")

@@ -8,7 +8,6 @@ a process of its own: nothing depends on spares.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import logging
 import os
@@ -16,13 +15,13 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from mlmgmt_nb.scoring.distribution import copy_runtime
+from mlmgmt_nb.scoring.distribution import copy_runtime, runtime_files
 from mlmgmt_nb.scoring.process.spare_messages import HEADER_BYTES, Assignment, Modules
 from mlmgmt_nb.service.compute.processes.starting import (
     REPLICA,
@@ -221,7 +220,7 @@ class Spares:
             return None
         with self._condition:
             suitable = [spare for spare in self._spares if spare.preparation.suits(launch)]
-            if not suitable or self._files != _files(launch.context / "runtime"):
+            if not suitable or self._files != runtime_files(launch.context / "runtime"):
                 return None
             spare = max(suitable, key=lambda each: len(each.preparation.modules))
             self._spares.remove(spare)
@@ -268,7 +267,7 @@ class Spares:
                 if self._files is None:
                     shutil.rmtree(self._runtime, ignore_errors=True)
                     copy_runtime(self._runtime)
-                    self._files = _files(self._runtime)
+                    self._files = runtime_files(self._runtime)
                 environment = {**inherited_environment(), **self._marks}
                 spare = _Spare(preparation.interpreter, self._runtime, environment, mark)
                 if preparation.service:
@@ -294,18 +293,3 @@ def is_read_at_start(variable: str) -> bool:
 def _is_ours(variable: str) -> bool:
     """Return whether the service sets a variable for each replica, for the runtime only."""
     return variable.startswith(("SERVICE_", "AML_"))
-
-
-def _files(folder: Path) -> list[tuple[str, int, int]]:
-    """Return the identity of the runtime in a folder: its files with their sizes and times, which copies share."""
-    return sorted(_described(folder, folder))
-
-
-def _described(root: Path, folder: Path) -> Iterator[tuple[str, int, int]]:
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir():
-                yield from _described(root, Path(entry.path))
-            elif entry.name.endswith(".py"):
-                found = entry.stat()
-                yield os.path.relpath(entry.path, root), found.st_size, found.st_mtime_ns
