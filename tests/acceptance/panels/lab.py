@@ -147,7 +147,7 @@ class Notebook:
         """Change the theme, which JupyterLab keeps: for notebooks that are opened later, too."""
         is_set = f"body[data-jp-theme-light='{'true' if theme == 'light' else 'false'}']"
         if not self.page.locator(is_set).count():
-            # JupyterLab shows its splash screen. It removes it 0.2 s later, which fails if it was shown again in between.
+            # JupyterLab shows its splash screen and removes it 0.2 s later: an error if it was shown again in between.
             self.page.wait_for_selector("#jupyterlab-splash", state="detached")
             name = f"JupyterLab {theme.capitalize()}"
             self.page.evaluate(
