@@ -21,19 +21,24 @@ class RuntimeCopies:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._files: list[tuple[str, int, int]] | None = None
+        self._is_due = True
         self._copying = threading.Lock()
 
     def prepare(self) -> None:
-        """Make the next copy, unless there is one or another thread makes it.
+        """Make the copy for the next image, unless another thread makes it. Try once: the disk may be full.
 
         Raises:
             OSError: it cannot be written.
         """
-        if self._files is None and self._copying.acquire(blocking=False):
+        if self._is_due and self._copying.acquire(blocking=False):
             try:
+                self._is_due = False
                 shutil.rmtree(self._folder, ignore_errors=True)
                 copy_runtime(self._folder)
                 self._files = runtime_files(self._folder)
+            except OSError:
+                shutil.rmtree(self._folder, ignore_errors=True)
+                raise
             finally:
                 self._copying.release()
 
@@ -44,7 +49,7 @@ class RuntimeCopies:
             folder: the folder for the copy, which does not exist yet.
         """
         with self._copying:
-            files, self._files = self._files, None
+            files, self._files, self._is_due = self._files, None, True
             if files is not None and files == runtime_files() == runtime_files(self._folder):
                 self._folder.rename(folder)
                 return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import threading
@@ -70,20 +71,27 @@ def test_one_that_a_user_deletes_or_changes_is_not_used(installed: Path, copies:
     assert runtime_files(tmp_path / "first") == runtime_files(tmp_path / "second") == runtime_files()
 
 
-def test_a_disk_without_room_is_tried_again(
+def test_a_disk_without_room_is_tried_once_for_each_image(
     installed: Path, copies: RuntimeCopies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(folder: Path) -> None:
-        (folder / "mlmgmt_nb").mkdir(parents=True)
-        raise OSError(28, os.strerror(28))
+    tries: list[Path] = []
 
+    def full(folder: Path) -> None:
+        tries.append(folder)
+        (folder / "mlmgmt_nb").mkdir(parents=True)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    waiting = tmp_path / "scratch" / "next-runtime"
     with monkeypatch.context() as patched:
         patched.setattr(runtime_copies, "copy_runtime", full)
         with pytest.raises(OSError, match="No space"):
             copies.prepare()
-    copies.prepare()
+        copies.prepare()
+    assert tries == [waiting]
+    assert not waiting.exists(), "it would take the room of others"
     copies.move_to(tmp_path / "image")
-    assert runtime_files(tmp_path / "image") == runtime_files()
+    copies.prepare()
+    assert runtime_files(tmp_path / "image") == runtime_files(waiting) == runtime_files()
 
 
 def test_an_image_waits_for_the_one_that_is_being_made(
