@@ -73,7 +73,7 @@ class MlmgmtError(Exception):
         ...     ws.services.get("no-such-service")
         ... except MlmgmtError as error:
         ...     print(type(error).__name__, error.message, error.fix, sep="; ")
-        NotFoundError; no service has the name 'no-such-service'; `ws.services.list()` has the existing ones.
+        NotFoundError; no service has the name 'no-such-service'; `ws.services.list()` lists the existing services.
 
     Args:
         message: the problem.

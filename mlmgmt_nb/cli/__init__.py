@@ -27,8 +27,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # the terminal's encoding may lack some characters
     if not words or words[0] in {"-h", "--help"}:
-        service_parser().print_help()
-        print()
+        try:
+            service_parser().print_help()
+            print(flush=True)
+        except BrokenPipeError:  # such as `mlmgmt --help | head`
+            sys.stdout = None
+            return 0
     if not words or words[0] not in _OWN:
         # Imported here: `mlmgmt serve` does not need it.
         from mlmgmt_nb.commands import main as run_command

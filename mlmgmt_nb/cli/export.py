@@ -39,7 +39,7 @@ def _add_manifests(kinds: Any) -> None:
     )
     manifests.add_argument("--name", type=_name, default="mlmgmt", help="name of the objects (default: %(default)s)")
     manifests.add_argument(
-        "--namespace", type=_name, default="mlmgmt", help="namespace of everything (default: %(default)s)"
+        "--namespace", type=_name, default="mlmgmt", help="namespace of all objects (default: %(default)s)"
     )
     manifests.add_argument("--url", help="origin at which clients reach it (default: its name in the cluster)")
     manifests.add_argument("--registry-secret", metavar="SECRET", help="Secret with the login for the registry")
@@ -66,7 +66,7 @@ def _add_manifests(kinds: Any) -> None:
         help="target of scoring URLs (default: %(default)s)",
     )
     manifests.add_argument("--host", help="host name of scoring URLs with a load balancer or ingress")
-    manifests.add_argument("--base-image", metavar="IMAGE", help="base image of images of models")
+    manifests.add_argument("--base-image", metavar="IMAGE", help="base image for images of models")
     add_sign_in(manifests)
     manifests.add_argument("-f", "--file", type=Path, metavar="FILE", help="file to write (default: standard output)")
     manifests.set_defaults(run=_manifests)

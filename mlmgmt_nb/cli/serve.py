@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,16 @@ from mlmgmt_nb.errors import MlmgmtError, UsageError
 
 __all__ = ["add_serve"]
 
+_LAST_PORT = 65535
+_REGISTRY = re.compile(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9.-]+)(:[0-9]+)?(/[a-z0-9._/-]+)?")
+
 
 def add_serve(commands: Any) -> None:
     """Add the command and its flags."""
     serve = add_command(commands, "serve", "run the Model Management service in the foreground until Ctrl-C")
     add_home(serve)
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    serve.add_argument("--port", type=int, help="port of the API (default: the last port used, or any free port)")
+    serve.add_argument("--port", type=_port, help="port of the API (default: the last port used, or any free port)")
     serve.add_argument("--account", default="default", help="account in the base URL (default: %(default)s)")
     serve.add_argument(
         "--public-url",
@@ -114,7 +118,10 @@ def _add_docker(serve: argparse.ArgumentParser) -> None:
         ("pip-config", "pip.conf used to install packages in images; not stored in any layer"),
     ):
         variable = f"MLMGMT_{flag.replace('-', '_').upper()}"
-        docker.add_argument(f"--{flag}", default=os.environ.get(variable), help=f"{what}; also {variable}")
+        check = _registry if flag == "registry" else str
+        docker.add_argument(
+            f"--{flag}", type=check, default=os.environ.get(variable) or None, help=f"{what}; also {variable}"
+        )
     docker.add_argument(
         "--clusters",
         metavar="FILE",
@@ -125,9 +132,23 @@ def _add_docker(serve: argparse.ArgumentParser) -> None:
         "--image-builder",
         metavar="auto|engine|daemonless",
         default=os.environ.get("MLMGMT_IMAGE_BUILDER") or "auto",
-        help="build images on a Docker engine, without one, or on one if it responds (default: %(default)s); also "
-        "MLMGMT_IMAGE_BUILDER",
+        help="build images on a Docker engine (engine), without one (daemonless), or on one if it responds (auto) "
+        "(default: %(default)s); also MLMGMT_IMAGE_BUILDER",
     )
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 5 or int(text) > _LAST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port. Use 0 to {_LAST_PORT}")
+    return int(text)
+
+
+def _registry(text: str) -> str:
+    if not _REGISTRY.fullmatch(text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a registry. Use the form HOST[:PORT][/PATH], without https://"
+        )
+    return text
 
 
 def _origin(text: str) -> str:

@@ -45,7 +45,7 @@ def not_found(
         method=answer.method if answer else "",
         url=answer.url if answer else "",
         request_id=answer.request_id if answer else "",
-        fix=(f"Did you mean {similar!r}? " if similar else "") + f"`ws.{kind}s.list()` has the existing ones.",
+        fix=(f"Did you mean {similar!r}? " if similar else "") + f"`ws.{kind}s.list()` lists the existing {kind}s.",
     )
 
 

@@ -79,7 +79,7 @@ APPLICATION = (
     Flag("-i --model-id", "id or name of a registered model (repeatable)", "many", completes="model", api="model"),
     Flag(
         "-m --model-file",
-        "model to register first (repeatable). Without a driver: one file, or in a notebook an object",
+        "model file of the driver (repeatable). Without a driver: one file, or in a notebook an object",
         "many",
         completes="path",
         metavar="PATH",

@@ -274,7 +274,8 @@ class Session:
             hint = _verb_first_hint(words, names) or (nearest(text, groups) if len(words) == 1 else "")
             hint = hint or nearest(text, names) or nearest(words[0], groups)
         return UsageError(
-            f"unknown command `{self.prog} {text}`.{hint}", fix=f"`{' '.join([self.prog, *group])} -h` lists them."
+            f"unknown command `{self.prog} {text}`.{hint}",
+            fix=f"`{' '.join([self.prog, *group])} -h` lists the commands.",
         )
 
 
@@ -331,7 +332,7 @@ def _check_output(setting: Setting) -> None:
         raise UsageError(
             f"output is {setting.value!r} ({setting.source}).{nearest(setting.value or '', OUTPUTS)}",
             field="output",
-            fix=f"Give one of {', '.join(OUTPUTS)}.",
+            fix=f"Use one of {', '.join(OUTPUTS)}, as in `config set output table`.",
         )
 
 

@@ -72,7 +72,8 @@ def main(argv: Sequence[str], stdout: TextIO | None = None, stderr: TextIO | Non
     except MlmgmtError as error:
         if "--debug" in argv:
             err.write(redacted("".join(traceback.format_exception(error))))
-        err.write(f"mlmgmt: {error}\n")
+        text = str(error)
+        err.write(f"{text}\n" if text.startswith("mlmgmt ") else f"mlmgmt: {text}\n")
         return 2 if isinstance(error, UsageError) else 1
     except BrokenPipeError:  # such as `mlmgmt model list | head`
         sys.stdout = None

@@ -64,7 +64,7 @@ def imports_of(source: bytes | str) -> Iterator[str]:
     """Yield the top-level modules that source code imports anywhere."""
     try:
         tree = ast.parse(source)
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return
     yield from (name.partition(".")[0] for name in imported_modules(ast.walk(tree)))
 

@@ -30,11 +30,25 @@ def copy_runtime(folder: Path) -> None:
     """Copy the runtime to a folder for `PYTHONPATH`, without the rest of the installed package.
 
     Includes the byte code, which depends on the modification times of the sources.
+
+    Raises:
+        OSError: a file cannot be copied; further ones are not tried.
     """
     target = folder / _SOURCE.name
     target.mkdir(parents=True)
     shutil.copy2(_SOURCE / "__init__.py", target)
-    shutil.copytree(_SOURCE / "scoring", target / "scoring")
+    _copy_folder(_SOURCE / "scoring", target / "scoring")
+
+
+def _copy_folder(source: Path, target: Path) -> None:
+    """Copy a folder. `shutil.copytree` does not stop at a full disk, and its error does not tell that it is full."""
+    target.mkdir()
+    with os.scandir(source) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                _copy_folder(Path(entry.path), target / entry.name)
+            else:
+                shutil.copy2(entry.path, target / entry.name)
 
 
 def runtime_files(folder: Path | None = None) -> list[tuple[str, int, int]]:

@@ -172,7 +172,7 @@ def stop_replica(scene: Scene, moments: random.Random) -> None:
     with scene.scoring() as callers:
         random_moment(moments, 0.5)
         victim.send_signal(signal.SIGSTOP)
-        eventually(lambda: len(_others(scene, victim)) == 2, HANG_SECONDS + 30, "the next replica")
+        eventually(lambda: len(_others(scene, victim)) == 2, HANG_SECONDS + 90, "the next replica")
         random_moment(moments, 0.5)
     assert not victim.is_running() or victim.status() == psutil.STATUS_ZOMBIE
     assert len(callers.wrong) <= CALLERS, callers.wrong

@@ -218,7 +218,13 @@ class Scene:
         finally:
             store.close()
         # Files in images, environments and the runtime may be readable: the folders above them are not.
-        opened = {self.api.home / "images", self.api.home / "environments", self.api.home / "scratch" / "runtime"}
+        scratch = self.api.home / "scratch"
+        opened = {
+            self.api.home / "images",
+            self.api.home / "environments",
+            scratch / "runtime",
+            scratch / "next-runtime",
+        }
         found = [self.api.home, *filter(Path.exists, opened), *_below(self.api.home, opened)]
         open_to_others = [path for path in found if _mode_of(path) & 0o077]
         assert open_to_others == [], open_to_others

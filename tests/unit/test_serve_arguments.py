@@ -1,4 +1,4 @@
-"""The arguments of `mlmgmt serve` that are times: wrong ones are refused by name, wherever they come from."""
+"""Arguments of `mlmgmt serve`: wrong ones are refused by name, wherever they come from."""
 
 from __future__ import annotations
 
@@ -37,3 +37,34 @@ def test_a_wrong_variable_concerns_nobody_else(
         main(["serve"])
     assert ended.value.code == 2
     assert f"argument {flag}: 'abc' is not a number of" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", ["65536", "99999999999999999999", "-1", "80.0", "http", "٣", ""])
+def test_a_wrong_port_is_refused(given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", f"--port={given}"])
+    assert ended.value.code == 2
+    assert f"argument --port: {given!r} is not a port. Use 0 to 65535" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", ["https://registry.example.org", "registry example.org", "host:port", "host/UPPER"])
+@pytest.mark.parametrize("by_variable", [False, True])
+def test_a_wrong_registry_is_refused(
+    given: str, by_variable: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if by_variable:
+        monkeypatch.setenv("MLMGMT_REGISTRY", given)
+    with pytest.raises(SystemExit) as ended:
+        main(["serve"] if by_variable else ["serve", f"--registry={given}"])
+    assert ended.value.code == 2
+    assert f"argument --registry: {given!r} is not a registry. Use the form HOST" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", ["", "localhost:5000", "[::1]:5000/ml", "registry.example.org/team/ml"])
+def test_other_registries_are_not(
+    given: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLMGMT_REGISTRY", given)
+    with pytest.raises(SystemExit):
+        main(["serve", "--port=none"])
+    assert "--registry" not in capsys.readouterr().err.partition("error:")[2]

@@ -19,6 +19,10 @@ _PICKLE = b"\x80"
 _MOST_BYTES = 2**20
 _MOST_OPCODES = 20_000
 """How much of a pickle is read: classes come before the data of their objects."""
+_FRAMEWORKS = frozenset(
+    {"catboost", "joblib", "lightgbm", "numpy", "pandas", "scipy", "sklearn", "statsmodels", "torch", "xgboost"}
+)
+"""Packages that models may name. Others may change what the driver does, if they are imported before its own code."""
 _CONFIGURING = frozenset({"environ", "environb", "load_dotenv", "putenv", "sys", "unsetenv"})
 """Names in a driver that may change what a package does when it is imported."""
 
@@ -39,19 +43,21 @@ def preloadable_modules(application: Application, models: Iterable[Any]) -> list
         return []
     try:
         tree = ast.parse(Path(driver).expanduser().read_bytes())
-    except (OSError, SyntaxError, ValueError):
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return []
     own = {place.partition("/")[0].partition(".")[0] for _, place, _ in application.files()}
     names = [*_leading_imports(tree.body, own)]
     if not _CONFIGURING & set(_identifiers(tree)) and own.isdisjoint(_roots(imported_modules(ast.walk(tree)))):
-        names += [name for model in models if isinstance(model, str) for name in pickled_modules(model)]
+        named = (name for model in models if isinstance(model, str) for name in pickled_modules(model))
+        names += [name for name in named if _is_of_framework(name)]
     left_out = own | sys.stdlib_module_names | {"__main__"}
-    return [name for name in dict.fromkeys(names) if name.partition(".")[0] not in left_out and _is_name(name)]
+    return [name for name in dict.fromkeys(names) if name.partition(".")[0] not in left_out and name.isascii()]
 
 
-def _is_name(text: str) -> bool:
-    """Return whether text from a pickle is the name of a module."""
-    return text.isascii() and all(map(str.isidentifier, text.split(".")))
+def _is_of_framework(text: str) -> bool:
+    """Return whether text from a pickle is the name of a module of a known framework, and not a program."""
+    parts = text.split(".")
+    return parts[0] in _FRAMEWORKS and "__main__" not in parts and all(map(str.isidentifier, parts))
 
 
 def _leading_imports(statements: Iterable[ast.stmt], own: set[str]) -> Iterator[str]:

@@ -84,8 +84,8 @@ class SourcePreparation:
         """
         if source.driver is not None:
             models = [self._checked_model(model) for model in source.models]
-            if on_modules and (modules := preloadable_modules(source.application, models)):
-                on_modules(modules)
+            if on_modules:  # also without any: those of an earlier deployment are outdated
+                on_modules(preloadable_modules(source.application, models))
             yield PreparedSource(models, source.application, source, self._description)
             return
         started = time.perf_counter()

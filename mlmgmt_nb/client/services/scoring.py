@@ -182,7 +182,7 @@ class ServiceScoring(ServiceKeys):
             raise UsageError(
                 f"service {found.name!r} has no scoring URL: it is {found.state}",
                 field="service",
-                fix="Wait for its operation; `ws.services.get(...)` shows its error.",
+                fix=f"`ws.services.get({found.name!r})` shows its error or its progress.",
             )
         return Scorer(self._transport, found.scoring_uri, self.keys(found).primary_key)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from mlmgmt_nb.client.http.urls import origin
 from mlmgmt_nb.commands.config import SETTINGS
-from mlmgmt_nb.commands.flags import CommonArguments
-from mlmgmt_nb.commands.grammar import Command, Flag
+from mlmgmt_nb.commands.flags import OUTPUTS, CommonArguments
+from mlmgmt_nb.commands.grammar import Command, Flag, nearest
 from mlmgmt_nb.commands.ignored_flags import RESOURCE_GROUP, SKU, ResourceGroupArguments, SkuArguments, report_ignored
 from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.values import Settings
@@ -64,6 +65,15 @@ class _ConfigUnset(CommonArguments):
     key: str
 
 
+def _check_base_url(url: str) -> None:
+    try:
+        origin(url)
+    except UsageError as error:
+        raise UsageError(
+            f"base_url: {error.message}", field="base_url", fix="Give http(s)://HOST/.../accounts/NAME."
+        ) from error
+
+
 def _create(session: Session, arguments: _AccountCreate) -> object:
     if arguments.name in session.config.profiles() and arguments.name != "default":
         raise UsageError(
@@ -74,6 +84,8 @@ def _create(session: Session, arguments: _AccountCreate) -> object:
     named = ("subscription", "resource_group", "account")
     given = {name: getattr(arguments, name) for name in ("home", "base_url", *named)}
     report_ignored(session, arguments, SKU)
+    if arguments.base_url is not None:
+        _check_base_url(arguments.base_url)
     session.config.set(arguments.name, {key: value for key, value in given.items() if value is not None})
     session.config.use(arguments.name)
     return _all_settings(session, {})
@@ -122,7 +134,16 @@ def _config_show(session: Session, _: CommonArguments) -> object:
 
 def _config_set(session: Session, arguments: _ConfigSet) -> object:
     profile, _ = session.config.profile(arguments.profile)
-    session.config.set(profile, {arguments.key.replace("-", "_"): arguments.value})
+    key = arguments.key.replace("-", "_")
+    if key == "output" and arguments.value not in OUTPUTS:
+        raise UsageError(
+            f"output: {arguments.value!r} is not valid.{nearest(arguments.value, OUTPUTS)}",
+            field="output",
+            fix=f"Use one of {', '.join(OUTPUTS)}.",
+        )
+    if key == "base_url":
+        _check_base_url(arguments.value)
+    session.config.set(profile, {key: arguments.value})
     return _all_settings(session, {})
 
 

@@ -139,7 +139,7 @@ def switch_to(session: Session, compute: str) -> Text:
     _check(session, compute)
     profile, _ = session.config.profile()
     session.config.set(profile, {"compute": compute})
-    return Text(f"images are built for and services run on {compute!r} (profile {profile!r})")
+    return Text(f"images and services use compute {compute!r} (profile {profile!r})")
 
 
 def _set(session: Session, arguments: _Named) -> Text:
@@ -159,7 +159,7 @@ def _alias(session: Session, arguments: _Alias) -> Text:
 
 def _delete_alias(session: Session, name: str) -> Text:
     removed = session.workspace.remove_compute_alias(name)
-    return Text(f"alias {name!r} is removed" if removed else f"there was no alias {name!r}")
+    return Text(f"alias {name!r} is removed" if removed else f"alias {name!r} does not exist")
 
 
 def _setup(session: Session, arguments: _Setup) -> Text:

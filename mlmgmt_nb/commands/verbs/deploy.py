@@ -94,7 +94,9 @@ def source_of(session: Session, arguments: DeployArguments) -> DeploySource:
     """
     files = list(arguments.model_file)
     if arguments.driver is None and not files:
-        raise UsageError("--driver is missing", field="driver", fix="Give the driver with -f, such as `-f score.py`.")
+        raise UsageError(
+            "--driver is missing", field="driver", fix="Give a driver with `-f score.py`, or a model file with -m."
+        )
     if arguments.driver is not None:  # a path, never the name of a registered model: that is `--model-id`
         files = [Path(file) if isinstance(file, str) and not is_url(file) else file for file in files]
     return DeploySource(

@@ -51,15 +51,15 @@ def flavour_of(model: Any) -> Flavour:
         found = next((flavour for flavour in flavours() if flavour.takes_file(model)), None)
         if found is None:
             raise UsageError(
-                f"model: the format of {model.name} is not known",
+                f"model: {model.name} is not a file of a known model format",
                 field="model",
-                fix=f"Give the object, a driver, or a file of {_extensions()}.",
+                fix=f"Add a driver, or give the fitted object or a file that its framework saved ({_extensions()}).",
             )
         return found
     found = next((flavour for flavour in flavours() if flavour.takes(model)), None)
     if found is None:
         raise UsageError(
-            f"model: its type {type(model).__name__} has no method `predict` and cannot be called",
+            f"model: an object of type {type(model).__name__} has no method `predict` and cannot be called",
             field="model",
             fix="Give a fitted model, a function or a model file, or add a driver.",
         )

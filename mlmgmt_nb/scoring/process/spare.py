@@ -12,7 +12,7 @@ import importlib
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.machinery import all_suffixes
 from importlib.util import find_spec
 
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     (control_fd,) = arguments
     if not die_with_parent():
         return 0
-    packages = _package_times()
+    packages, variables = _package_times(), dict(os.environ)
     _import(["uvloop"])
     control = socket.socket(fileno=int(control_fd))
     message, listeners = _receive(control)
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
     of_listeners = [text for number in listeners for text in ("--fd", str(number))]
     options = ["--app", assignment.app, *of_listeners, "--control-fd", control_fd]
     if provides_loaded_module(assignment.app) or packages != _package_times():
-        _start_over(options, [*listeners, control.detach()])
+        _start_over(options, [*listeners, control.detach()], {**variables, **assignment.environment})
     sys.path[0] = os.getcwd()
     sys.argv[1:] = options
     _look_as_started()
@@ -68,12 +68,17 @@ def _look_as_started() -> None:
 
 
 def _import(modules: Sequence[str]) -> None:
-    """Import modules of packages; not those that may need a substitute, which the loading of a driver chooses."""
+    """Import modules of packages; not those that may need a substitute, which the loading of a driver chooses.
+
+    `from package import name` may mean a module or another value: a module is imported only if the package has neither.
+    """
     for name in modules:
         if name.partition(".")[0] in EXPORTS:
             continue
-        with contextlib.suppress(Exception):  # the driver imports it itself, and reports why it cannot
-            importlib.import_module(name)
+        package, _, part = name.rpartition(".")
+        with contextlib.suppress(Exception, SystemExit):  # the driver imports it itself, and reports why it cannot
+            if not (package and hasattr(importlib.import_module(package), part)):
+                importlib.import_module(name)
 
 
 def _receive(control: socket.socket) -> tuple[Modules | Assignment | None, list[int]]:
@@ -102,11 +107,12 @@ def provides_loaded_module(app: str) -> bool:
         )
 
 
-def _start_over(options: Sequence[str], descriptors: Sequence[int]) -> None:
-    """Become a process that was started for this application. It keeps its id, its sockets and its variables."""
+def _start_over(options: Sequence[str], descriptors: Sequence[int], variables: Mapping[str, str]) -> None:
+    """Become a process that was started for this application. It keeps its id and its sockets."""
     for descriptor in descriptors:
         os.set_inheritable(descriptor, True)
-    os.execv(sys.executable, [sys.executable, "-m", "mlmgmt_nb.scoring", *options])  # noqa: S606 - our own interpreter
+    command = [sys.executable, "-m", "mlmgmt_nb.scoring", *options]
+    os.execve(sys.executable, command, variables)  # noqa: S606 - our own interpreter
 
 
 if __name__ == "__main__":

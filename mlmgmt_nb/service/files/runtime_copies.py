@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import threading
 from pathlib import Path
@@ -15,7 +16,7 @@ class RuntimeCopies:
     """Copies of the scoring runtime, each for one image. At most one waits for its image.
 
     Args:
-        folder: the folder of the copy that waits, on the file system of the images.
+        folder: the folder of the copy that waits.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -47,10 +48,14 @@ class RuntimeCopies:
 
         Args:
             folder: the folder for the copy, which does not exist yet.
+
+        Raises:
+            OSError: it cannot be written.
         """
         with self._copying:
             files, self._files, self._is_due = self._files, None, True
             if files is not None and files == runtime_files() == runtime_files(self._folder):
-                self._folder.rename(folder)
-                return
+                with contextlib.suppress(OSError):  # images may be on another file system
+                    self._folder.rename(folder)
+                    return
         copy_runtime(folder)

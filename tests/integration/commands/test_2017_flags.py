@@ -22,7 +22,7 @@ def test_environments(shell: Shell, tmp_path: Path) -> None:
     assert "PUT http://127.0.0.1" in made.err
     assert "hunter2" not in made.out + made.err
     chosen = shell("env", "set", "-n", "myenv", "-g", "group")
-    assert chosen.out.startswith("images are built for and services run on 'myenv'")
+    assert chosen.out.startswith("images and services use compute 'myenv'")
     assert chosen.err == "ignored, as they have no meaning here: --resource-group\n"
     shown = shell("env", "show", "-n", "myenv", "-g", "group", "-o", "json").json
     assert (shown[0]["id"], shown[0]["aliasOf"], shown[0]["state"]) == ("myenv", "local", "ready")
@@ -34,7 +34,7 @@ def test_environments(shell: Shell, tmp_path: Path) -> None:
     where = shell("env", "get-credentials", "-g", "group", "--cluster-name", "myenv", "-i")
     assert "`mlmgmt service keys -n NAME`" in where.out
     assert shell("env", "delete", "-n", "myenv", "-g", "group").out == "alias 'myenv' is removed\n"
-    assert shell("env", "delete", "-n", "myenv").out == "there was no alias 'myenv'\n"
+    assert shell("env", "delete", "-n", "myenv").out == "alias 'myenv' does not exist\n"
     assert shell("env", "local", "-v").code == 0
 
 

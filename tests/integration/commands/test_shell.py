@@ -154,7 +154,7 @@ def test_step_by_step(shell: Shell) -> None:
     assert len(deployments) == 2
     assert shell("deployment", "show", "-i", deployments[0]["id"], "-o", "json").json == deployments[0]
     assert shell("service", "delete", "-n", "steps").out == "service steps is deleted\n"
-    assert shell("service", "delete", "-n", "steps").out == "there was no service steps\n"
+    assert shell("service", "delete", "-n", "steps").out == "service steps does not exist\n"
 
 
 def test_what_fails_names_the_command_that_shows_its_log(shell: Shell, tmp_path: Path) -> None:
@@ -386,6 +386,29 @@ def test_a_profile_that_is_chosen_can_be_made(shell: Shell, monkeypatch: pytest.
     assert "`account create -n soon` creates this one" in shell("account", "list").err
     assert shell("account", "create", "-n", "soon").code == 0
     assert '"soon"' in shell("account", "list", "-o", "json").out
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        ("config set output xml", "output: 'xml' is not valid.\nUse one of table, wide, json, tsv, csv."),
+        ("config set base-url nope", "base_url: 'nope' is not an http or https URL\nGive http(s)://HOST/"),
+        (
+            "account create -n wrong --base-url nope",
+            "base_url: 'nope' is not an http or https URL\nGive http(s)://HOST/",
+        ),
+    ],
+)
+def test_a_wrong_setting_is_not_kept(shell: Shell, words: str, error: str) -> None:
+    ran = shell(*words.split())
+    assert ran.code == 2
+    assert ran.err.startswith(f"mlmgmt: {error}")
+    assert "wrong" not in shell("account", "list").out
+    assert "nope" not in shell("config", "show").out
+
+
+def test_the_program_is_named_once(shell: Shell) -> None:
+    assert shell("service", "show").err.startswith("mlmgmt service show: --service is missing\n")
 
 
 def test_accounts_and_settings(shell: Shell, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

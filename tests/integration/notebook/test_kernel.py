@@ -178,7 +178,7 @@ def test_error_stops_run_all(kernel: Kernel) -> None:
     error = next(output for output in ran["outputs"] if output["type"] == "error")
     assert error["traceback"] == [
         "NotFoundError: no model has the name 'nothing-of-this-name'",
-        "`%mlmgmt model list` has the existing ones.",
+        "`%mlmgmt model list` lists the existing models.",
     ]
 
 

@@ -121,7 +121,7 @@ def test_failures_raise_and_are_short(notebook: Notebook) -> None:
     lines = [line for line in cell.out.splitlines() if line]
     assert lines == [
         "NotFoundError: no model has the name 'no-such-model'",
-        "`%mlmgmt model list` has the existing ones.",
+        "`%mlmgmt model list` lists the existing models.",
     ]
     assert "Traceback" in notebook.attempt("%mlmgmt model show -m no-such-model --debug").out
     shown = notebook.run("%mlmgmt last-error").result

@@ -176,7 +176,8 @@ class TestWhoMayAsk:
     def test_the_state_folder_is_private(self, api: Any) -> None:
         assert api.home.stat().st_mode & 0o777 == 0o700
         # Below these, files have the modes of their archives and packages; other users cannot get that far.
-        contents = (api.home / "images", api.home / "environments", api.home / "scratch" / "runtime")
+        scratch = api.home / "scratch"
+        contents = (api.home / "images", api.home / "environments", scratch / "runtime", scratch / "next-runtime")
         for path in api.home.rglob("*"):
             if not any(folder in path.parents for folder in contents):
                 assert path.stat().st_mode & 0o077 == 0, path

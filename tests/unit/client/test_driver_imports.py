@@ -57,6 +57,8 @@ IN_MODEL = "sklearn.linear_model._logistic"
         ("def init():\n    import helpers\n", []),
         ("from . import x\nimport torch\n", [IN_MODEL]),
         ("import not python\n", []),
+        ("x = " + "+".join(["1"] * 20_000), []),
+        ("import numpy\nimport módulo\n", ["numpy", IN_MODEL]),
         ("\0", []),
         ("", [IN_MODEL]),
     ],
@@ -92,6 +94,15 @@ def test_odd_names_in_a_pickle_are_left_out(driver: Path, tmp_path: Path) -> Non
     path = tmp_path / "model.pkl"
     path.write_bytes(b"\x80\x02c__main__\nModel\ncno module\nX\nctorch.nn\nX\ncm\xc3\xb6del\nX\n.")
     assert preloadable_modules(Application(driver=driver), [str(path)]) == ["numpy", "torch.nn"]
+
+
+def test_only_frameworks_are_imported_because_a_pickle_names_them(driver: Path, tmp_path: Path) -> None:
+    """Others may set up logging, draw random numbers or end the process, before the driver's own code runs."""
+    driver.write_text("import logging\nlogging.basicConfig(level='INFO')\n")
+    path = tmp_path / "model.pkl"
+    named = ("team_models", "numpy.f2py.__main__", "sklearn.svm", "sklearnish", "logging.config", "pandas")
+    path.write_bytes(b"\x80\x02" + b"".join(f"c{name}\nX\n".encode() for name in named) + b".")
+    assert preloadable_modules(Application(driver=driver), [str(path)]) == ["sklearn.svm", "pandas"]
 
 
 VALUE: Any = [collections.Counter("abca"), Fraction(1, 3), collections.Counter("x"), "os", Path("x")]

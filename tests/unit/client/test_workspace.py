@@ -76,11 +76,11 @@ def test_name_gives_the_latest_version(server: Server, workspace: Workspace) -> 
     assert workspace.models.get(ID).name == "by-id"
     with pytest.raises(errors.NotFoundError, match="no model has the name 'rose'") as far:
         workspace.models.get("rose")
-    assert far.value.fix == "`ws.models.list()` has the existing ones."
+    assert far.value.fix == "`ws.models.list()` lists the existing models."
     assert [seen.query.get("name") for seen in server.seen] == ["iris", None, "rose", "rose", None]
     with pytest.raises(errors.NotFoundError, match="no model has the name 'irsi'") as near:
         workspace.models.get("irsi")
-    assert near.value.fix == "Did you mean 'iris'? `ws.models.list()` has the existing ones."
+    assert near.value.fix == "Did you mean 'iris'? `ws.models.list()` lists the existing models."
 
 
 def test_service_by_name_or_id(server: Server, workspace: Workspace) -> None:
@@ -102,7 +102,9 @@ def test_service_by_name_or_id(server: Server, workspace: Workspace) -> None:
     assert services.find("rose") is None
     with pytest.raises(errors.NotFoundError, match="no service has the name 'rose'") as caught:
         services.get("rose")
-    assert caught.value.fix == "`ws.services.list()` has the existing ones.", "a name to suggest is not worth an error"
+    assert caught.value.fix == "`ws.services.list()` lists the existing services.", (
+        "a name to suggest is not worth an error"
+    )
     assert caught.value.url.startswith(server.base_url)
     assert services.delete("rose") is False
     assert services.delete("iris") is True

@@ -19,7 +19,7 @@ from mlmgmt_nb.errors import ConflictError, DriverError, ScoringError, UsageErro
         ("Give another name, or `if_exists='update'`.", "Give another name, or `--if-exists update`."),
         ("Give `driver='score.py'`; a function needs none.", "Give `--driver score.py`; a function needs none."),
         ("`schema='a.json'` or `conda='b.yml'`.", "`--schema-file a.json` or `--conda-file b.yml`."),
-        ("`ws.manifests.list()` has the existing ones.", "`mlmgmt manifest list` has the existing ones."),
+        ("`ws.manifests.list()` lists the existing manifests.", "`mlmgmt manifest list` lists the existing manifests."),
         ("Use `unknown='x'`.", "Use `unknown='x'`."),
         ("Give one of update, reuse.", "Give one of update, reuse."),
         (None, None),

@@ -602,7 +602,7 @@ def needs_a_package(data: Any) -> Any:
     ("model", "options", "words"),
     [
         (NoPredict, {}, "is a class, not a fitted object"),
-        (NoPredict(), {}, "its type NoPredict has no method `predict` and cannot be called"),
+        (NoPredict(), {}, "an object of type NoPredict has no method `predict` and cannot be called"),
         (LogisticRegression(), {}, "this LogisticRegression is not fitted"),
         (make_pipeline(LinearRegression()), {}, "this Pipeline is not fitted"),
         (fitted(), {"sample": None}, "a sample is needed"),
@@ -615,7 +615,7 @@ def needs_a_package(data: Any) -> Any:
         (Connected(), {}, r"model\.parts\['store'\] is a sqlite3\.Connection"),
         (needs_a_package, {}, "surely_not_installed"),
         ("no-such-model.pkl", {}, "file not found"),
-        (Path(__file__), {}, r"the format of test_package\.py is not known"),
+        (Path(__file__), {}, r"test_package\.py is not a file of a known model format"),
         (
             lambda age, plan: 1,
             {"sample": {"age": 1, "weight": 2}},

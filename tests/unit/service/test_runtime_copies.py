@@ -94,6 +94,35 @@ def test_a_disk_without_room_is_tried_once_for_each_image(
     assert runtime_files(tmp_path / "image") == runtime_files(waiting) == runtime_files()
 
 
+def test_images_may_be_on_another_file_system(
+    installed: Path, copies: RuntimeCopies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path, target: Path) -> None:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), str(path), None, str(target))
+
+    copies.prepare()
+    monkeypatch.setattr(Path, "rename", refused)
+    copies.move_to(tmp_path / "image")
+    assert runtime_files(tmp_path / "image") == runtime_files()
+
+
+def test_the_first_file_without_room_ends_a_copy(
+    installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its error is that of the disk, so that a build can tell that the disk is full."""
+    tries: list[str] = []
+
+    def full(source: str, target: Path) -> None:
+        tries.append(source)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+
+    monkeypatch.setattr("shutil.copy2", full)
+    with pytest.raises(OSError, match="No space") as raised:
+        distribution.copy_runtime(tmp_path / "image")
+    assert raised.value.errno == errno.ENOSPC
+    assert len(tries) == 1
+
+
 def test_an_image_waits_for_the_one_that_is_being_made(
     installed: Path, copies: RuntimeCopies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -289,6 +289,62 @@ def test_a_spare_that_waits_is_prepared_further(
     assert "colorsys" in seen(start, wanted)["modules"]
 
 
+@pytest.mark.parametrize("modules", [(), ("filecmp",)])
+@pytest.mark.parametrize("is_early", [False, True])
+def test_one_for_other_modules_of_the_service_ends(
+    tmp_path: Path, spares: Spares, listeners: list[socket.socket], modules: tuple[str, ...], is_early: bool
+) -> None:
+    """A deployment that failed prepared modules that the next one does not want."""
+    wanted = msgspec.structs.replace(launch(tmp_path / "image", SERVICE_NAME="local"), account="a")
+    spares.prepare(Preparation(sys.executable, "a/local", ("colorsys",)))
+    if not is_early:  # otherwise it is still being made
+        wait_for_spare(imported="uvloop")
+    spares.prepare(Preparation(sys.executable, "a/another", ("colorsys",)))
+    spares.prepare(Preparation(sys.executable, "a/local", modules))
+    got = seen(assigned(spares, wanted, listeners), wanted)["modules"]
+    assert "colorsys" not in got
+    assert ("filecmp" in got) is bool(modules)
+    another = msgspec.structs.replace(wanted, name="another")
+    assert "colorsys" in seen(assigned(spares, another, listeners), another)["modules"]
+
+
+def test_values_of_a_package_are_not_replaced_by_its_modules(
+    tmp_path: Path, spares: Spares, listeners: list[socket.socket], packages: Path
+) -> None:
+    (packages / "limits").mkdir()
+    (packages / "limits" / "__init__.py").write_text("most = 10\n")
+    for name in ("most", "least"):
+        (packages / "limits" / f"{name}.py").write_text("")
+    wanted = msgspec.structs.replace(launch(tmp_path / "image", SERVICE_NAME="local"), account="a")
+    spares.prepare(Preparation(sys.executable, "a/local", ("limits", "limits.most", "limits.least", "limits.none")))
+    found = [name for name in seen(assigned(spares, wanted, listeners), wanted)["modules"] if name.startswith("limits")]
+    assert found == ["limits", "limits.least"]
+
+
+def test_a_module_that_ends_the_process_does_not(
+    tmp_path: Path, spares: Spares, listeners: list[socket.socket], packages: Path
+) -> None:
+    (packages / "__pycache__").mkdir()  # otherwise the import changes the folder, as an installation does
+    (packages / "ends.py").write_text("import colorsys\nraise SystemExit(3)\n")
+    wanted = msgspec.structs.replace(launch(tmp_path / "image", SERVICE_NAME="local"), account="a")
+    spares.prepare(Preparation(sys.executable, "a/local", ("ends", "filecmp")))
+    assert {"colorsys", "filecmp"} <= set(seen(assigned(spares, wanted, listeners), wanted)["modules"])
+
+
+def test_variables_of_a_package_that_is_hidden_do_not_stay(
+    tmp_path: Path, spares: Spares, listeners: list[socket.socket], packages: Path
+) -> None:
+    """A file of the application has the name of the package, so the replica starts over."""
+    (packages / "sets.py").write_text("import os\nos.environ['OF_PACKAGE'] = 'set'\n")
+    wanted = msgspec.structs.replace(launch(tmp_path / "image", SERVICE_NAME="local"), account="a")
+    (wanted.context / "app" / "sets.py").write_text("")
+    spares.prepare(Preparation(sys.executable, "a/local", ("sets",)))
+    got = seen(assigned(spares, wanted, listeners), wanted)
+    assert "sets" not in got["modules"]
+    assert "OF_PACKAGE" not in got["environ"]
+    assert got["environ"]["SERVICE_NAME"] == "local"
+
+
 def test_spares_are_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The spares of further Pythons end the oldest one."""
     # A link to the Python of an environment does not find its packages by itself, and its spare would end at once.

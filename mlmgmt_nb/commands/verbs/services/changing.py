@@ -167,7 +167,7 @@ def _rollback(session: Session, arguments: _Rollback) -> object:
 
 def _delete(session: Session, arguments: ServiceArguments) -> object:
     deleted = session.workspace.services.delete(arguments.service)
-    return Text(f"service {arguments.service} is deleted" if deleted else f"there was no service {arguments.service}")
+    return Text(f"service {arguments.service} is deleted" if deleted else f"service {arguments.service} does not exist")
 
 
 COMMANDS: tuple[Command[Any], ...] = (

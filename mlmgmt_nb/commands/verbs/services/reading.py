@@ -93,7 +93,11 @@ def _keys(session: Session, arguments: _Keys) -> object:
 def _usage(session: Session, arguments: ServiceArguments) -> object:
     service: ServiceResponse = session.workspace.services.get(arguments.service)
     if not service.scoring_uri:
-        raise UsageError(f"service {service.name!r} has no scoring URL: it is {service.state}", field="service")
+        raise UsageError(
+            f"service {service.name!r} has no scoring URL: it is {service.state}",
+            field="service",
+            fix=f"`ws.services.get({service.name!r})` shows its error or its progress.",
+        )
     swagger_uri = service.scoring_uri.rpartition("/")[0] + "/swagger.json"
     body = first_record(sample(session.workspace, arguments.service))
     return Usage(service.name or "", service.scoring_uri, swagger_uri, body)

@@ -161,15 +161,33 @@ class Spares:
         self._thread = threading.Thread(target=self._run, name="spares", daemon=True)
 
     def prepare(self, preparation: Preparation, delay: float = 0.0) -> None:
-        """Request a spare because a deployment is likely; return immediately."""
+        """Request a spare because a deployment is likely; return immediately.
+
+        One with other modules for the same service ends: it was for a deployment that failed or was given up.
+        """
         if not self._seconds:
             return
         with self._condition:
             if self._is_closed:
                 return
-            if self._has(preparation):
-                return
-            self._want(preparation, delay)
+            outdated = self._take_outdated(preparation)
+            if not preparation.modules:
+                preparation = Preparation(preparation.interpreter)
+            if not self._has(preparation):
+                self._want(preparation, delay)
+        for spare in outdated:
+            spare.end()
+
+    def _take_outdated(self, preparation: Preparation) -> list[_Spare]:
+        """Forget what was prepared for the same service, but with other modules."""
+
+        def is_outdated(other: Preparation) -> bool:
+            return bool(other.service) and other.service == preparation.service and other != preparation
+
+        self._wanted = {wanted: at for wanted, at in self._wanted.items() if not is_outdated(wanted)}
+        outdated = [spare for spare in self._spares if is_outdated(spare.preparation)]
+        self._spares = [spare for spare in self._spares if spare not in outdated]
+        return outdated
 
     def _want(self, preparation: Preparation, delay: float) -> None:
         at = self._clock() + delay
@@ -276,10 +294,12 @@ class Spares:
                 log.info("replicas start without preparation: %s", error)
             with self._condition:
                 # Not before: a request meanwhile would make a second one.
-                self._wanted.pop(preparation, None)
-                if spare is not None:
+                is_wanted = self._wanted.pop(preparation, None) is not None
+                if spare is not None and is_wanted:
                     spare.until = self._until(preparation)
                     self._spares.append(spare)
+            if spare is not None and not is_wanted:
+                spare.end()
 
     def _until(self, preparation: Preparation) -> float:
         return self._clock() + (min(self._seconds, _SECONDS_WITH_MODULES) if preparation.modules else self._seconds)

@@ -125,7 +125,7 @@ class PodLogs:
         if restarts > 1:
             lost = "1 earlier container" if restarts == 2 else f"{restarts - 1} earlier containers"
             text = (
-                f"[kubernetes] the log of {lost} is gone: the container restarted {restarts} times between two looks, "
+                f"[kubernetes] the log of {lost} is gone: the container restarted {restarts} times between two reads, "
                 "and Kubernetes keeps only the log of the last one that ended"
             )
             self._write(pod, [text.encode()])
