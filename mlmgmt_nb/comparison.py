@@ -21,7 +21,15 @@ def same(expected: Any, answer: Any, tolerance: float) -> bool:
         )
     if isinstance(expected, dict) and isinstance(answer, dict):
         return expected.keys() == answer.keys() and all(same(expected[k], answer[k], tolerance) for k in expected)
-    numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in (expected, answer))
-    if numbers:
+    if _are_numbers(expected, answer):
         return math.isclose(expected, answer, rel_tol=tolerance, abs_tol=tolerance)
     return bool(expected == answer)
+
+
+def _are_numbers(one: Any, other: Any) -> bool:
+    return (
+        isinstance(one, (int, float))
+        and isinstance(other, (int, float))
+        and not isinstance(one, bool)
+        and not isinstance(other, bool)
+    )

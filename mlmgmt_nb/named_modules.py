@@ -37,7 +37,7 @@ def pickle_texts(content: bytes, most_opcodes: int | None = None) -> Iterator[tu
     """
     import pickletools  # not for every import of the client
 
-    memo: dict[int, str | None] = {}
+    memo: dict[object, str | None] = {}  # by index
     before: str | None = None
     text: str | None = None
     for code, argument, _ in islice(pickletools.genops(content), most_opcodes):
@@ -45,11 +45,11 @@ def pickle_texts(content: bytes, most_opcodes: int | None = None) -> Iterator[tu
             memo[len(memo)] = text
             continue
         if "PUT" in code.name:
-            memo[int(argument or 0)] = text
+            memo[argument] = text
             continue
         if code.name == "STACK_GLOBAL" and text is not None:
             yield code.name, before, text
-        before, text = text, memo.get(int(argument or 0)) if "GET" in code.name else argument
+        before, text = text, memo.get(argument) if "GET" in code.name else argument
         text = text if isinstance(text, str) else None
         if text is not None:
             yield code.name, before, text

@@ -32,7 +32,7 @@ def chart(title: str, unit: str, series: Sequence[Series], span: str) -> str:
         series: what to draw.
         span: the time that it covers, in words.
     """
-    highest = max((value for one in series for value in one.values if value is not None), default=None)
+    highest = _highest(series)
     tail = f" {unit}" if unit else ""
     now = ", ".join(f"{one.name} {_last(one) or 'none'}{_tail(one, tail)}".strip() for one in series)
     top = "" if highest is None else f"highest {short(highest)}{tail}"
@@ -48,6 +48,10 @@ def chart(title: str, unit: str, series: Sequence[Series], span: str) -> str:
         f"{''.join(_legend(one, tail, place) for place, one in enumerate(series))}"
         f'<span style="opacity:.75;margin-left:auto">{html.escape(span)}</span></div></figure>'
     )
+
+
+def _highest(series: Sequence[Series]) -> float | None:
+    return max((value for one in series for value in one.values if value is not None), default=None)
 
 
 def _last(one: Series) -> str:

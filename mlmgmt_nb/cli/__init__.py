@@ -38,6 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         from mlmgmt_nb.commands import main as run_command
 
         return run_command(words)
+    return _run_own(words)
+
+
+def _run_own(words: Sequence[str]) -> int:
+    """Run a command of the service. Return the exit code as `main` does."""
     arguments = service_parser().parse_args(words)
     try:
         code: int = arguments.run(arguments)

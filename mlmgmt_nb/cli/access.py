@@ -10,6 +10,13 @@ from mlmgmt_nb.errors import UsageError
 
 __all__ = ["add_access", "add_sign_in", "read_access", "sign_in_flags"]
 
+_SIGN_IN_FLAGS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "local": ((), ()),
+    "aad": (("tenant", "audience"), ("authority", "grant")),
+    "oidc": (("issuer", "audience"), ("grant",)),
+}
+"""Flags that each --auth needs, and flags that it also allows."""
+
 
 def add_access(serve: argparse.ArgumentParser) -> None:
     """Add the flags."""
@@ -104,13 +111,12 @@ def _check_sign_in(arguments: argparse.Namespace) -> None:
     """Raise UsageError if the flags for sign-in conflict."""
     from mlmgmt_nb.service.access.principals import parse_grant
 
-    needed = {"local": (), "aad": ("tenant", "audience"), "oidc": ("issuer", "audience")}[arguments.auth]
+    needed, optional = _SIGN_IN_FLAGS[arguments.auth]
     for name in needed:
         if not getattr(arguments, name):
             raise UsageError(f"--auth {arguments.auth} needs --{name}", field=name, fix="See mlmgmt serve --help.")
     for name in ("tenant", "authority", "issuer", "audience", "grant"):
-        fits = name in needed or (name == "grant" and needed) or (name == "authority" and arguments.auth == "aad")
-        if getattr(arguments, name) and not fits:
+        if getattr(arguments, name) and name not in {*needed, *optional}:
             raise UsageError(
                 f"--{name} cannot be combined with --auth {arguments.auth}", field=name, fix="Set --auth to match."
             )

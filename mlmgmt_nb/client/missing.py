@@ -41,12 +41,16 @@ def not_found(
     return NotFoundError(
         f"no {kind} has the {'id' if is_id else 'name'} {id_or_name!r}",
         status_code=404,
-        code=answer.code if answer else "NotFound",
-        method=answer.method if answer else "",
-        url=answer.url if answer else "",
-        request_id=answer.request_id if answer else "",
         fix=(f"Did you mean {similar!r}? " if similar else "") + f"`ws.{kind}s.list()` lists the existing {kind}s.",
+        **_request_of(answer),
     )
+
+
+def _request_of(answer: NotFoundError | None) -> dict[str, Any]:
+    """Return the code and the request of the server's error, if there is one."""
+    if answer is None:
+        return {"code": "NotFound"}
+    return {"code": answer.code, "method": answer.method, "url": answer.url, "request_id": answer.request_id}
 
 
 def check_supported(transport: Transport, extension: str, field: str, what: str, fix: str) -> None:

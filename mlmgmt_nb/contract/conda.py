@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 from mlmgmt_nb.contract.requirements import project_name
 
@@ -180,25 +180,37 @@ class CondaFile(NamedTuple):
         Raises:
             CondaFileError: the content does not have the structure of a conda environment file.
         """
-        if not isinstance(content, dict):
-            raise CondaFileError("the list 'dependencies' is missing")
-        entries, channels = content.get("dependencies") or [], content.get("channels") or []
-        if not isinstance(entries, list) or not isinstance(channels, list):
-            raise CondaFileError("'dependencies' and 'channels' must both be lists")
-        sections = [entry for entry in entries if isinstance(entry, dict)]
-        odd = [entry for entry in entries if not isinstance(entry, dict | str)]
-        odd += [key for section in sections for key in section if key != "pip"]
-        if odd or not all(isinstance(section.get("pip") or [], list) for section in sections):
-            raise CondaFileError("'dependencies' must list packages, with pip packages under 'pip:'")
-        pip = [line for section in sections for line in section.get("pip") or []]
+        entries, channels = _dependencies_and_channels(content)
+        packages = [entry for entry in entries if isinstance(entry, str)]
+        pip = _pip_lines([entry for entry in entries if not isinstance(entry, str)])
         if not all(isinstance(text, str) for text in (*pip, *channels)):
             raise CondaFileError("the entries of 'pip' and 'channels' must be text")
-        return cls([entry for entry in entries if isinstance(entry, str)], pip, channels)
+        return cls(packages, pip, channels)
 
     @property
     def pythons(self) -> list[str]:
         """Return the entries for Python itself."""
         return [entry for entry in self.packages if _name(entry) == "python"]
+
+
+def _dependencies_and_channels(content: object) -> tuple[list[Any], list[Any]]:
+    if not isinstance(content, dict):
+        raise CondaFileError("the list 'dependencies' is missing")
+    entries, channels = content.get("dependencies") or [], content.get("channels") or []
+    if not isinstance(entries, list) or not isinstance(channels, list):
+        raise CondaFileError("'dependencies' and 'channels' must both be lists")
+    return entries, channels
+
+
+def _pip_lines(sections: Sequence[Any]) -> list[Any]:
+    """Return the lines of the pip sections. These are the entries of `dependencies` that are not text."""
+    if not all(_is_pip_section(section) for section in sections):
+        raise CondaFileError("'dependencies' must list packages, with pip packages under 'pip:'")
+    return [line for section in sections for line in section.get("pip") or []]
+
+
+def _is_pip_section(entry: object) -> bool:
+    return isinstance(entry, dict) and entry.keys() <= {"pip"} and isinstance(entry.get("pip") or [], list)
 
 
 def _name(entry: str) -> str:

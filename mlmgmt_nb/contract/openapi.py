@@ -190,8 +190,7 @@ def _components(operations: Sequence[Operation]) -> Json:
 
 def _schemas(operations: Sequence[Operation]) -> Json:
     """Return all schemas by name: the types of bodies and responses, and the types that they refer to."""
-    answers = [answer.body for operation in operations for answer in operation.answers.values()]
-    bodies = [body for body in [*answers, *(o.body for o in operations), r.ErrorResponse] if body is not None]
+    bodies = _bodies(operations)
     made, structs = msgspec.json.schema_components(bodies, ref_template=_SCHEMAS + "{name}")
     lists = {
         _schema_name(body): {"description": f"All {_schema_name(body).removesuffix('List').lower()}s.", **schema}
@@ -212,6 +211,12 @@ def _schemas(operations: Sequence[Operation]) -> Json:
         "enum": [None],
     }
     return dict(sorted(schemas.items()))
+
+
+def _bodies(operations: Sequence[Operation]) -> list[Any]:
+    """Return the types of all responses and requests."""
+    answers = [answer.body for operation in operations for answer in operation.answers.values()]
+    return [body for body in [*answers, *(o.body for o in operations), r.ErrorResponse] if body is not None]
 
 
 def _openapi(schema: Json) -> Json:

@@ -100,8 +100,7 @@ class SignIn:
         may_ask = is_interactive() if may_ask is None else may_ask
         prompt = prompt or _printed
         common: dict[str, Any] = {**self._authority(), **self._cache()}
-        person: dict[str, Any] = {"client_id": self.client_id, "tenant_id": self.tenant}
-        person = {name: value for name, value in person.items() if value} | common
+        person = self._application() | common
         if self.method == "cli":
             of_az = identity.AzureCliCredential(tenant_id=self.tenant or "")
             return identity.ChainedTokenCredential(of_az, AzCache(self.tenant))
@@ -120,6 +119,11 @@ class SignIn:
         if may_ask:
             chain.append(identity.DeviceCodeCredential(prompt_callback=_asking(prompt), **person))
         return identity.ChainedTokenCredential(*chain)
+
+    def _application(self) -> dict[str, Any]:
+        """Return the application and its tenant, as far as they are given."""
+        named = {"client_id": self.client_id, "tenant_id": self.tenant}
+        return {name: value for name, value in named.items() if value}
 
     def _service_principal(self, secret: str | None, common: dict[str, Any]) -> TokenCredential:
         import azure.identity as identity

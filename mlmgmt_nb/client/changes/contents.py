@@ -106,11 +106,17 @@ def changed_settings(settings: Mapping[str, Any], changes: ServiceSettings) -> d
     del fields["reason"]  # belongs to the change, not to the service
     for name, value in fields.items():
         if name == "secrets":
-            value = {key: None if secret is None else "***" for key, secret in (value or {}).items()}
+            value = _masked(value or {})
         if name in {"environment", "secrets"}:
-            changed = {key: old for key, old in changed.items() if key not in {f"{name}.{one}" for one in value or ()}}
+            replaced = {f"{name}.{key}" for key in value or ()}
+            changed = {key: old for key, old in changed.items() if key not in replaced}
         _add(changed, name, msgspec.to_builtins(value))
     return changed
+
+
+def _masked(secrets: Mapping[str, Any]) -> dict[str, str | None]:
+    """Return secrets without their values; None for a secret that is removed."""
+    return {name: None if secret is None else "***" for name, secret in secrets.items()}
 
 
 def _add(settings: dict[str, Any], name: str, value: Any) -> None:

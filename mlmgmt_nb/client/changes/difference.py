@@ -173,9 +173,15 @@ def _metadata(old: Model, new: Model) -> Iterator[str]:
     for name in ("description", "tags", "mime_type", "unpack"):
         was, becomes = getattr(old, name), getattr(new, name)
         if was != becomes:
-            if was and becomes and isinstance(was, list):
-                was, becomes = [one for one in was if one not in becomes], [one for one in becomes if one not in was]
+            was, becomes = _differing(was, becomes)
             yield f"{name}: {_shown(was)} -> {_shown(becomes)}"
+
+
+def _differing(old: Any, new: Any) -> tuple[Any, Any]:
+    """Return two values; of two lists with items, only the items that the other list does not have."""
+    if old and new and isinstance(old, list):
+        return [one for one in old if one not in new], [one for one in new if one not in old]
+    return old, new
 
 
 def _shown(value: Any) -> str:

@@ -57,7 +57,7 @@ class _Value(NamedTuple):
     def words(self) -> str:
         word = _FORMATS.get(self.form) or _WORDS.get(self.kind, self.kind)
         if self.choices:
-            word = f"one of {', '.join(json.dumps(choice, ensure_ascii=False) for choice in self.choices)}"
+            word = f"one of {', '.join(map(_json, self.choices))}"
         return "list of " * (self.depth - 1) + f"a list of {word}" if self.depth else word
 
     def accepts(self, other: _Value) -> bool:
@@ -75,6 +75,10 @@ class _Value(NamedTuple):
         if (self.kind, other.kind) == ("number", "integer"):
             return True
         return self.kind == other.kind and _FORMATS.get(self.form) in {None, _FORMATS.get(other.form)}
+
+
+def _json(choice: Any) -> str:
+    return json.dumps(choice, ensure_ascii=False)
 
 
 def schema_of(text: str) -> Mapping[str, Mapping[str, Swagger]] | None:
@@ -114,24 +118,26 @@ def _of_input(path: str, old: _Value | None, new: _Value | None) -> Iterator[Con
 
 
 def _of_changed(path: str, name: str, old: _Value, new: _Value) -> Consequence:
-    if new.accepts(old):
+    breaks = not new.accepts(old)
+    if breaks:
+        sentence = f"Callers who send {name} as {_refused(old, new)} will be refused."
+    elif (old.kind, old.choices, old.depth) == (new.kind, new.choices, new.depth):
+        sentence = f"What callers send as {name} today is still accepted."
+    else:
         sentence = f"Callers may also send {name} as {new.words}; what they send today is still accepted."
-        if (old.kind, old.choices, old.depth) == (new.kind, new.choices, new.depth):
-            sentence = f"What callers send as {name} today is still accepted."
-        return Consequence(path, _exact(old, new), _exact(new, old), sentence, False)
-    lost = old.words
+    return Consequence(path, _exact(old, new), _exact(new, old), sentence, breaks)
+
+
+def _refused(old: _Value, new: _Value) -> str:
+    """Return the values that are no longer accepted, in words."""
     if (old.kind, new.kind) == ("number", "integer") and old.depth == new.depth:
-        lost = "a number with a fraction"
-    elif old.choices and new.choices:
+        return "a number with a fraction"
+    if old.choices and new.choices:
         gone = [choice for choice in old.choices if choice not in new.choices]
-        lost = " or ".join(json.dumps(choice, ensure_ascii=False) for choice in gone) or lost
-    elif new.choices:
-        lost = f"another value than {new.words}"
-    elif not old.kind:
-        lost = f"anything but {new.words}"
-    return Consequence(
-        path, _exact(old, new), _exact(new, old), f"Callers who send {name} as {lost} will be refused.", True
-    )
+        return " or ".join(map(_json, gone)) or old.words
+    if new.choices:
+        return f"another value than {new.words}"
+    return old.words if old.kind else f"anything but {new.words}"
 
 
 def _of_output(path: str, old: _Value | None, new: _Value | None) -> Iterator[Consequence]:

@@ -110,20 +110,8 @@ def _check_folder(folder: Path, field: str, without: frozenset[str]) -> None:
     files = 0
     root = folder.resolve()
     for path in _walk(folder, without):
-        if path.is_symlink() and not path.exists():
-            raise UsageError(
-                f"{field}: the link {path} is broken (it points to {os.readlink(path)})",
-                field=field,
-                fix="Remove the link or put the file there.",
-            )
-        if path.is_symlink() and not path.resolve().is_relative_to(root):
-            raise UsageError(
-                f"{field}: the link {path} points outside the folder, to {path.resolve()}",
-                field=field,
-                fix="Copy the file into the folder.",
-            )
-        if path.is_symlink() and path.is_dir() and path.parent.resolve().is_relative_to(path.resolve()):
-            raise UsageError(f"{field}: the link {path} is part of a cycle", field=field, fix="Remove the link.")
+        if path.is_symlink():
+            _check_link(path, root, field)
         if not path.is_dir():
             if not path.is_file():
                 raise UsageError(
@@ -133,6 +121,23 @@ def _check_folder(folder: Path, field: str, without: frozenset[str]) -> None:
             files += 1
     if not files:
         raise UsageError(f"{field}: the folder {folder} has no files", field=field, fix="Put the files into it first.")
+
+
+def _check_link(link: Path, root: Path, field: str) -> None:
+    if not link.exists():
+        raise UsageError(
+            f"{field}: the link {link} is broken (it points to {os.readlink(link)})",
+            field=field,
+            fix="Remove the link or put the file there.",
+        )
+    if not link.resolve().is_relative_to(root):
+        raise UsageError(
+            f"{field}: the link {link} points outside the folder, to {link.resolve()}",
+            field=field,
+            fix="Copy the file into the folder.",
+        )
+    if link.is_dir() and link.parent.resolve().is_relative_to(link.resolve()):
+        raise UsageError(f"{field}: the link {link} is part of a cycle", field=field, fix="Remove the link.")
 
 
 def _walk(folder: Path, without: frozenset[str]) -> Iterator[Path]:

@@ -158,8 +158,7 @@ class Poller(Generic[T]):
         if status.state == "Succeeded":
             return self._load(status)
         reason = status.error.message if status.error else "the server gave no reason"
-        parts = (status.error.details if status.error else None) or ()
-        details = [f"  {part.message}" for part in parts if part.code != "Log"]
+        details = _details(status)
         log_uri, log = self._log_uri(status), self._end_of_log(status)
         most = _MOST_LINES - len(details) if _needs_log(status) else 0
         explained = [f"  {line}" for line in explanation(log, reason, most)]
@@ -251,6 +250,12 @@ class Poller(Generic[T]):
     def __repr__(self) -> str:
         status = self._watch.status
         return f"<Poller of operation {self.operation_id}: {status.state if status else 'not looked at yet'}>"
+
+
+def _details(status: AsyncOperationStatus) -> list[str]:
+    """Return the lines of the error's details, without the one that has the URL of the log."""
+    parts = (status.error.details if status.error else None) or ()
+    return [f"  {part.message}" for part in parts if part.code != "Log"]
 
 
 def _needs_log(status: AsyncOperationStatus) -> bool:

@@ -143,12 +143,8 @@ class Watcher:
         if self._fetch_newest is None or watch in self._older:
             return False
         before = self._used()
-        try:
-            with passive():
-                newest = {status.id: status for status in self._fetch_newest(2 * len(self._open))}
-        except MlmgmtError as error:
-            if isinstance(error, ApiError) and error.status_code in _NO_LIST:
-                self._fetch_newest = None
+        newest = self._newest(self._fetch_newest)
+        if newest is None:
             return False  # polling it individually counts the failure
         if watch.operation_id not in newest:
             self._older.add(watch)
@@ -157,7 +153,23 @@ class Watcher:
             polled = [each for each in self._open if each.operation_id in newest]
         for each in polled:
             each.update(newest[each.operation_id])
-        pause = max(self._slowest, min((self._used() - before) / _SHARE, _SLOWEST_SECONDS))
+        self._reschedule(polled, max(self._slowest, min((self._used() - before) / _SHARE, _SLOWEST_SECONDS)))
+        return True
+
+    def _newest(
+        self, fetch: Callable[[int], Sequence[AsyncOperationStatus]]
+    ) -> dict[str | None, AsyncOperationStatus] | None:
+        """Return the newest operations by id; None on an error. A server without a list is not asked again."""
+        try:
+            with passive():
+                return {status.id: status for status in fetch(2 * len(self._open))}
+        except MlmgmtError as error:
+            if isinstance(error, ApiError) and error.status_code in _NO_LIST:
+                self._fetch_newest = None
+            return None
+
+    def _reschedule(self, polled: Sequence[WatchedOperation], pause: float) -> None:
+        """Poll the operations again after the pause, except for those that have ended."""
         with self._wake:
             self._open.difference_update(each for each in polled if each.ended)
             self._due = [item for item in self._due if item[2] not in polled]
@@ -165,7 +177,6 @@ class Watcher:
             for each in polled:
                 if not each.ended and not self._closed:
                     self._schedule(each, pause)
-        return True
 
     def _poll(self, watch: WatchedOperation) -> float | None:
         """Poll once. Return the seconds to the next poll, or None if there is none. Raise an error to give up."""

@@ -60,11 +60,7 @@ def cases_of(data: pd.DataFrame | Sequence[Any], swagger: Mapping[str, Any], exp
 
 
 def _of_frame(data: Any, arguments: Sequence[str] | None, expect: str | None) -> Cases:
-    if expect is not None and expect not in data.columns:
-        known = ", ".join(map(str, data.columns))
-        raise UsageError(f"the cases have no column {expect!r}", field="expect", fix=f"They have: {known}.")
-    if list(data.columns).count(expect) > 1:
-        raise UsageError(f"the cases have two columns {expect!r}", field="expect", fix="Rename one of them.")
+    _check_column(data.columns, expect)
     inputs = data if expect is None else data.drop(columns=[expect])
     expected = [None] * len(data) if expect is None else [_expectation(value) for value in data[expect].tolist()]
     # All rows at once: converting them one at a time would create a frame for each row.
@@ -75,6 +71,14 @@ def _of_frame(data: Any, arguments: Sequence[str] | None, expect: str | None) ->
         else [msgspec.json.encode([row]) for row in whole]
     )
     return Cases(bodies, expected, lambda number: inputs.iloc[[number]])
+
+
+def _check_column(columns: Any, expect: str | None) -> None:
+    if expect is not None and expect not in columns:
+        known = ", ".join(map(str, columns))
+        raise UsageError(f"the cases have no column {expect!r}", field="expect", fix=f"They have: {known}.")
+    if list(columns).count(expect) > 1:
+        raise UsageError(f"the cases have two columns {expect!r}", field="expect", fix="Rename one of them.")
 
 
 def _of_list(data: Sequence[Any], arguments: Sequence[str] | None, expect: str | None) -> Cases:

@@ -259,11 +259,11 @@ def _compared(kind: ast.cmpop, left: Number, right: Number) -> bool | None:
         case ast.LtE():
             return True if left.high <= right.low else False if left.low > right.high else None
         case ast.Lt():
-            return True if left.high < right.low else False if left.low >= right.high else None
+            return _not(_compared(ast.LtE(), right, left))
         case ast.GtE():
             return _compared(ast.LtE(), right, left)
         case ast.Gt():
-            return _compared(ast.Lt(), right, left)
+            return _not(_compared(ast.LtE(), left, right))
         case ast.Eq():
             return _all([_compared(ast.LtE(), left, right), _compared(ast.LtE(), right, left)])
         case ast.NotEq():

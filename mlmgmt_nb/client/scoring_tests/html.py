@@ -10,6 +10,7 @@ from typing import Any
 from mlmgmt_nb.charts import Bars, Series, chart, histogram, short
 from mlmgmt_nb.client.scoring_tests.answers import answer_charts, answer_pairs
 from mlmgmt_nb.client.scoring_tests.results import Result, ResultStore, TestCounts
+from mlmgmt_nb.client.scoring_tests.timeline import Slice
 
 __all__ = ["CLIENT_BOUND", "answers", "charts", "failures", "is_client_bound", "numbers", "picture", "verdict"]
 
@@ -98,22 +99,25 @@ def charts(store: ResultStore) -> str:
     if not slices:
         return ""
     span = f"{len(slices) * width:g} s"
-    # The last slice is not full yet, unless it is the only one.
-    rates = [one.answers / width for one in slices]
-    if len(rates) > 1:
-        rates = rates[:-1]
     over = {
         f"p{percent}": [1000 * one.latencies.percentile(percent) if one.answers else None for one in slices]
         for percent in (50, 95, 99)
     }
     parts = [
         _latencies(store.bars(_BARS)),
-        chart("Requests per second", "", [Series("", rates)], span),
+        chart("Requests per second", "", [Series("", _rates(slices, width))], span),
         chart("Latency over time", "ms", [Series(name, values) for name, values in over.items()], span),
     ]
     if any(one.wrong for one in slices):
         parts.append(chart("Failures", "per second", [Series("", [one.wrong / width for one in slices])], span))
     return f'<div style="{_GRID}">{"".join(parts)}</div>'
+
+
+def _rates(slices: Sequence[Slice], width: float) -> list[float]:
+    """Return the requests per second of each slice."""
+    # The last slice is not full yet, unless it is the only one.
+    full = slices[:-1] if len(slices) > 1 else slices
+    return [one.answers / width for one in full]
 
 
 def answers(store: ResultStore) -> str:
@@ -140,15 +144,11 @@ def failures(store: ResultStore) -> str:
     if not found:
         return ""
     count = store.numbers.failed + store.numbers.errored
-    cells = [_failure(*one) for one in found]
-    filled = [place for place in range(len(_TITLES)) if any(row[place] for row in cells)]
-    head = "".join(f'<th scope="col" style="text-align:left">{_TITLES[place]}</th>' for place in filled)
-    rows = "".join(f"<tr>{''.join(_cell(row[place]) for place in filled)}</tr>" for row in cells)
     more = f" (the first {len(found)} different ones)" if sum(times for _, times in found) < count else ""
     return (
         f'<div style="margin-top:6px"><b>{count:,} failure{"" if count == 1 else "s"}</b>{more}</div>'
         '<div style="max-height:24em;overflow:auto" tabindex="0" role="region" aria-label="failures">'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+        f"{_table([_failure(*one) for one in found])}</div>"
     )
 
 
@@ -157,6 +157,14 @@ def _failure(result: Result, times: int) -> list[str]:
     values = ["" if value is None else _json(value) for value in (result.expected, result.answer)]
     milliseconds = f"{1000 * result.seconds:.1f}"
     return [str(result.case), state, f"{times:,}", *values, result.error, milliseconds, result.request_id]
+
+
+def _table(cells: Sequence[Sequence[str]]) -> str:
+    """Return a table, without the columns that are empty in all rows."""
+    filled = [place for place in range(len(_TITLES)) if any(row[place] for row in cells)]
+    head = "".join(f'<th scope="col" style="text-align:left">{_TITLES[place]}</th>' for place in filled)
+    rows = "".join(f"<tr>{''.join(_cell(row[place]) for place in filled)}</tr>" for row in cells)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 
 def _cell(text: str) -> str:

@@ -40,15 +40,20 @@ class AccountName(NamedTuple):
                 f"base_url: {error.message}", field="base_url", fix="Give http(s)://HOST/.../accounts/NAME."
             ) from error
         parts = url.split("/")
-        if not any(self) or "?" in url or "#" in url:
-            if len(parts) < 2 or parts[-2] != "accounts" or "?" in url or "#" in url:
-                raise UsageError(
-                    f"base_url {base_url!r} does not end in /accounts/NAME",
-                    field="base_url",
-                    fix="Also give subscription, resource_group and account, or give the whole URL: `mlmgmt status` "
-                    "prints that of the embedded service.",
-                )
-            return url
+        has_query = "?" in url or "#" in url
+        if any(self) and not has_query:
+            return self._url_at(parts)
+        if has_query or parts[-2:-1] != ["accounts"]:
+            raise UsageError(
+                f"base_url {base_url!r} does not end in /accounts/NAME",
+                field="base_url",
+                fix="Also give subscription, resource_group and account, or give the whole URL: `mlmgmt status` "
+                "prints that of the embedded service.",
+            )
+        return url
+
+    def _url_at(self, parts: list[str]) -> str:
+        """Return the URL from the parts of the server's URL; its account provides the parts that are not given."""
         has_account = len(parts) > 6 and (parts[-6], parts[-4], parts[-2]) == _WORDS
         known = (parts[-5], parts[-3], parts[-1]) if has_account else (None, None, None)
         chosen = [quote(mine, safe="") if mine else theirs for mine, theirs in zip(self, known, strict=True)]
