@@ -121,16 +121,18 @@ class Walk:
             return str(key)
         try:
             plain = Walk(self._convert)(key)
-            text = plain if isinstance(plain, str) else ENCODER.encode(plain).decode()
+            if isinstance(plain, str):
+                return plain
+            text = ENCODER.encode(plain).decode()
         except JsonFormError as error:
             raise JsonFormError(f"a key that is {error.problem}") from None
         except RecursionError:
             raise JsonFormError("a key that is nested too deeply") from None
         except ValueError:
             raise JsonFormError("a key that is an integer with too many digits") from None
-        if text[:1] in ("[", "{") and not isinstance(plain, str):
+        if text[:1] in ("[", "{"):
             raise JsonFormError(f"a key that is {type_name(key)}, which has no JSON form")
-        return text.strip('"') if text is not plain else text
+        return text.strip('"')
 
 
 def type_name(value: Any) -> str:

@@ -78,10 +78,11 @@ class HandedConnection(Connection):
         assert self._held is not None
         if self.transport is None or self.transport.is_closing():
             return
-        if self._missing or self.pipeline or not self._is_idle() or self.transport.get_write_buffer_size():
-            if self._held:  # further data would only pile up here
-                self.flow.pause_reading()
-            if not self._missing and self._is_idle() and not self.pipeline:  # its caller has not received the answer
-                self.loop.call_later(_FLUSH_SECONDS, self._return_if_idle)
+        is_busy = self._missing or self.pipeline or not self._is_idle()
+        if not is_busy and not self.transport.get_write_buffer_size():
+            self._give_back(self, self._held)
             return
-        self._give_back(self, self._held)
+        if self._held:  # further data would only pile up here
+            self.flow.pause_reading()
+        if not is_busy:  # its caller has not received the answer
+            self.loop.call_later(_FLUSH_SECONDS, self._return_if_idle)

@@ -135,10 +135,7 @@ class Replica:
         try:
             driver = loading.result()
         except LoadError as error:
-            log(f"{error.code}: {error.message}")
-            report_failure(self._orchestration.failure_file, error.code, error.message)
-            if self._channel:
-                self._channel.send(Failed(error.code, error.message))
+            self._report_failure(error)
             return EXIT_LOAD_FAILED
         server = self._make_server(admission, driver)
         serving = asyncio.create_task(server.run_until_drained())
@@ -148,16 +145,7 @@ class Replica:
             accepting.cancel()
             return 0 if serving.result() else EXIT_NOT_DRAINED
         if self._channel:
-            seconds = round(monotonic() - began, 3)
-            self._channel.send(
-                Ready(
-                    os.getpid(),
-                    seconds,
-                    self._warning,
-                    moves_sockets="private" in self._sockets,
-                    takes_connections=self._handover is not None,
-                )
-            )
+            self._channel.send(self._ready(monotonic() - began))
             self._start_task(self._report_stats(self._channel, admission))
         self._offer_stats(admission)
         self._start_task(self._flush_log())
@@ -174,6 +162,21 @@ class Replica:
         if keys_file := self._orchestration.keys_file:
             self._start.keys = keys_file.digests
             self._start_task(keys_file.watch(self._replace_keys))
+
+    def _report_failure(self, error: LoadError) -> None:
+        log(f"{error.code}: {error.message}")
+        report_failure(self._orchestration.failure_file, error.code, error.message)
+        if self._channel:
+            self._channel.send(Failed(error.code, error.message))
+
+    def _ready(self, seconds: float) -> Ready:
+        return Ready(
+            os.getpid(),
+            round(seconds, 3),
+            self._warning,
+            moves_sockets="private" in self._sockets,
+            takes_connections=self._handover is not None,
+        )
 
     def _offer_stats(self, admission: Admission) -> None:
         if port := self._orchestration.stats_port:

@@ -59,6 +59,9 @@ class PlainType(ArgumentType):
         if self.type_name not in _TYPES:
             raise SchemaError(f"type {type_name!r} is not supported. Use one of {', '.join(_TYPES)}")
         self.example = example
+        self._accepted = _TYPES[self.type_name][2]
+        # true and false are integers in Python, but not in JSON
+        self._refused: tuple[type, ...] = (bool,) if self.type_name in ("int", "float") else ()
         self.unchanged = _PYTHON_TYPES[self.type_name] if self.type_name in _IN_JSON else None
 
     @classmethod
@@ -79,15 +82,15 @@ class PlainType(ArgumentType):
         return cls(text if kind == "string" else _FROM_SWAGGER.get(kind, "any"), swagger.get("example"))
 
     def parse(self, value: Any, name: str) -> Any:
-        _, _, accepted, words = _TYPES[self.type_name]
         if self.type_name == "int" and type(value) is float and value.is_integer():
             return int(value)  # JSON has one kind of number: 1.0 is an integer
-        # true and false are integers in Python, but not in JSON
-        if not isinstance(value, accepted) or (isinstance(value, bool) and self.type_name in ("int", "float")):
+        is_accepted = isinstance(value, self._accepted) and not isinstance(value, self._refused)
+        if not is_accepted:
+            _, _, _, words = _TYPES[self.type_name]
             raise InputError([f"{name}: expected {words}, got {describe(value)}"])
         if self.type_name in TEXT_TYPES:
             return self._read(str(value), name)
-        if self.type_name == "tuple" and isinstance(value, list):
+        if self.type_name == "tuple":
             return tuple(value)
         return self._float(value, name) if type(value) is int and self.type_name == "float" else value
 

@@ -98,15 +98,21 @@ def principal_of(claims: Mapping[str, Any], grants: Iterable[Grant]) -> Principa
     Names that can be reassigned, such as mail addresses, are shown but grant nothing. Claims with the wrong JSON type
     are ignored.
     """
-    has = {_text(claims, name) for name in ("oid", "sub", "appid", "azp")}
-    for name in ("roles", "groups"):
-        if isinstance(listed := claims.get(name), list):
-            has.update(item for item in listed if isinstance(item, str))
-    has.update((_text(claims, "scp") or _text(claims, "scope")).split())
+    has = _grantable(claims)
     shown = next(filter(None, (_text(claims, name) for name in _NAMES)), "")
     identity = _text(claims, "oid") or _text(claims, "sub")
     granted = tuple(grant for grant in grants if grant.who in has)
     return Principal(id=_shortened(identity), name=_shortened(shown or identity), grants=granted)
+
+
+def _grantable(claims: Mapping[str, Any]) -> set[str]:
+    """Return all that the `who` of a grant may name: ids, app roles, groups and scopes."""
+    found = {_text(claims, name) for name in ("oid", "sub", "appid", "azp")}
+    for name in ("roles", "groups"):
+        if isinstance(listed := claims.get(name), list):
+            found.update(item for item in listed if isinstance(item, str))
+    found.update((_text(claims, "scp") or _text(claims, "scope")).split())
+    return found
 
 
 def _text(claims: Mapping[str, Any], name: str) -> str:

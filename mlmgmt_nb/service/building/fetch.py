@@ -95,9 +95,7 @@ class Fetcher:
         except Exception as error:
             if isinstance(error, OSError) and error.errno in DISK_FULL:
                 raise
-            # Messages of the storage may repeat the URL, and with it a signature.
-            reason = str(error).replace(url, shown(url)).replace(parts.query or url, "...") or type(error).__name__
-            raise BuildError("UnreadableUrl", f"{what}: {shown(url)} cannot be read: {reason}") from error
+            raise BuildError("UnreadableUrl", f"{what}: {shown(url)} cannot be read: {_reason(error, url)}") from error
 
     def _read(self, url: str, parts: SplitResult, target: Path, what: str, cancellation: Cancellation) -> None:
         # Imported when needed: most builds only read from the artifact store.
@@ -122,6 +120,11 @@ class Fetcher:
             while chunk := source.read(2**20):
                 cancellation.check()
                 sink.write(chunk)
+
+
+def _reason(error: Exception, url: str) -> str:
+    """Return the message of an error of a storage, without the URL that it may repeat, and with it a signature."""
+    return str(error).replace(url, shown(url)).replace(_parts(url).query or url, "...") or type(error).__name__
 
 
 def _check_digest(url: str, path: Path, what: str) -> None:

@@ -112,21 +112,18 @@ class ControlGroups:
             try:
                 folder.mkdir(exist_ok=True)
                 folders += [folder] if folder not in folders else []
-                if controller == "cpu":
-                    _share_cpu(folder, cpus if cpus is not None else LEFT_OVER, unified=self._unified)
-                elif memory_bytes is not None:
-                    self._limit_memory(folder, memory_bytes)
+                self._reserve(controller, folder, cpus, memory_bytes)
                 (folder / "cgroup.procs").write_text(str(pid))
             except OSError:
                 continue
             memory = folder if controller == "memory" else memory
         return Group(folders, memory)
 
-    def close(self) -> None:
-        """Remove the parent of all groups, which must be empty."""
-        for folder in {self._cpu, self._memory}:
-            if folder is not None:
-                _removed(folder)
+    def _reserve(self, controller: str, folder: Path, cpus: float | None, memory_bytes: int | None) -> None:
+        if controller == "cpu":
+            _share_cpu(folder, cpus if cpus is not None else LEFT_OVER, unified=self._unified)
+        elif memory_bytes is not None:
+            self._limit_memory(folder, memory_bytes)
 
     def _limit_memory(self, folder: Path, memory_bytes: int) -> None:
         limit, swap, most = (
@@ -137,6 +134,12 @@ class ControlGroups:
         (folder / limit).write_text(str(memory_bytes))
         with contextlib.suppress(OSError):  # the file does not exist if swap is not counted
             (folder / swap).write_text(str(most))
+
+    def close(self) -> None:
+        """Remove the parent of all groups, which must be empty."""
+        for folder in {self._cpu, self._memory}:
+            if folder is not None:
+                _removed(folder)
 
 
 def find_groups(proc: Path = Path("/proc/self")) -> ControlGroups:
@@ -150,22 +153,41 @@ def find_groups(proc: Path = Path("/proc/self")) -> ControlGroups:
         own = [line.split(":", 2) for line in (proc / "cgroup").read_text().splitlines()]
     except OSError:  # not Linux
         return ControlGroups(None, None, unified=False)
+    found = _separate_parents(mounts, own)
+    unified = None if any(found.values()) else _unified_folder(mounts, own)
+    if unified is not None and _delegated(unified):
+        parent = _parent(unified)
+        groups = ControlGroups(parent, parent, unified=True)
+    else:
+        groups = ControlGroups(found["cpu"], found["memory"], unified=False)
+    return groups if groups.prepared() else ControlGroups(None, None, unified=False)
+
+
+def _separate_parents(mounts: Sequence[list[str]], own: Sequence[list[str]]) -> dict[str, Path | None]:
+    """Return the parent of groups for each controller of cgroup v1; None if it has none.
+
+    Args:
+        mounts: the fields of all mounts.
+        own: number, controllers and path of the groups of this process.
+    """
     found: dict[str, Path | None] = {"cpu": None, "memory": None}
-    unified = None
     for mount in mounts:
-        kind, options = mount[mount.index("-") + 1], mount[-1].split(",")
-        if kind == "cgroup":
-            for controller in set(found) & set(options):
+        if _kind_of(mount) == "cgroup":
+            for controller in set(found) & set(mount[-1].split(",")):
                 path = next((path for _, names, path in own if controller in names.split(",")), "/")
                 found[controller] = _parent(_below(Path(mount[4]), mount[3], path))
-        elif kind == "cgroup2":
-            path = next((path for number, _, path in own if number == "0"), "/")
-            unified = _below(Path(mount[4]), mount[3], path)
-    is_unified = not any(found.values()) and unified is not None and _delegated(unified)
-    if is_unified and unified is not None:
-        found = dict.fromkeys(found, _parent(unified))
-    groups = ControlGroups(found["cpu"], found["memory"], unified=is_unified)
-    return groups if groups.prepared() else ControlGroups(None, None, unified=False)
+    return found
+
+
+def _unified_folder(mounts: Sequence[list[str]], own: Sequence[list[str]]) -> Path | None:
+    """Return the folder of this process's group in cgroup v2, or None."""
+    path = next((path for number, _, path in own if number == "0"), "/")
+    folders = [_below(Path(mount[4]), mount[3], path) for mount in mounts if _kind_of(mount) == "cgroup2"]
+    return folders[-1] if folders else None
+
+
+def _kind_of(mount: Sequence[str]) -> str:
+    return mount[mount.index("-") + 1]
 
 
 def _below(mount: Path, root: str, path: str) -> Path:

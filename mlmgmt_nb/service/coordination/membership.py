@@ -215,14 +215,8 @@ class Membership:
         there = [row for row in rows if self._is_elsewhere(row) or self._has_its_place(row)]
         living = [row for row in there if not self._is_silent(row)]
         dead = [row for row in rows if row not in living]
-        for row in dead:
-            log.warning("process %s has ended or stalled; other processes take over its work", row.pid)
-            if row in there:
-                self._end(row)
-            db.execute(delete(_processes).where(_processes.c.id == row.id))
         if dead:
-            self._release(db)
-            self._has_released = True
+            self._remove(db, dead, there)
         self._silent = {row.id: self._silent[row.id] for row in living}
         return living
 
@@ -243,6 +237,16 @@ class Membership:
         looks = looks + 1 if beats == row.beats else 0
         self._silent[row.id] = (row.beats, looks)
         return looks >= SILENT_LOOKS
+
+    def _remove(self, db: Connection, dead: list[Row[Any]], there: list[Row[Any]]) -> None:
+        """Remove dead processes and release their claims; end those that are still there."""
+        for row in dead:
+            log.warning("process %s has ended or stalled; other processes take over its work", row.pid)
+            if row in there:
+                self._end(row)
+            db.execute(delete(_processes).where(_processes.c.id == row.id))
+        self._release(db)
+        self._has_released = True
 
     def _end(self, row: Row[Any]) -> None:
         """End a leader that stalled: its replicas hold the ports of all services."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import heapq
+import math
 import time
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -103,7 +104,7 @@ class Recordings:
             before: only requests that arrived before this time.
         """
         oldest = _microseconds(time.time() - max_age)
-        newer = None if before is None else _microseconds(before)
+        end = math.inf if before is None else _microseconds(before)
         newest: list[_Found] = []
         kept = dropped = size = 0
         for file in sorted(self._files.list(service_id), key=lambda file: file.modified, reverse=True):
@@ -111,7 +112,7 @@ class Recordings:
             for frame in _frames(self._files.read(service_id, file.name) or b""):
                 kept, dropped, size = kept + frame.records, dropped + frame.dropped, size + len(frame.content)
                 for found in _records(file.name, frame) if is_needed else ():
-                    if found.microsecond >= oldest and (newer is None or found.microsecond < newer):
+                    if oldest <= found.microsecond < end:
                         _keep(newest, found, last + 1)
         return _bounded(sorted(newest), last, kept, dropped, size)
 

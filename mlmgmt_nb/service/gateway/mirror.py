@@ -52,6 +52,10 @@ class Mirrored(NamedTuple):
     skipped: int = 0
     is_final: bool = False
 
+    @property
+    def has_requests(self) -> bool:
+        return bool(self.pairs or self.dropped or self.skipped)
+
     def plus(self, later: Mirrored) -> Mirrored:
         """Return these results and later ones."""
         return Mirrored(

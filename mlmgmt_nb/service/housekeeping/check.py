@@ -232,16 +232,23 @@ def _files_of(row: Row[Any], rows: _Rows) -> Iterator[tuple[str, str]]:
     manifest = next((one for one in rows.manifests if one.id == row.manifest_id), None)
     if manifest is None:
         return
-    models = [model for model in rows.models if model.id in set(manifest.model_ids or ())]
-    files: list[Model | Asset] = [*models, *manifest.assets]
-    for one in files:
-        is_driver = isinstance(one, Asset) and one.id == manifest.driver_program
-        if one.url and (digest := digest_in(one.url)) and (is_driver or not one.unpack):
+    for one in _kept_whole(manifest, rows):
+        if one.url and (digest := digest_in(one.url)):
             fallback = one.name if isinstance(one, Model) else one.id
             try:
                 yield file_name(one.url, fallback or ""), digest
             except BuildError:  # the image cannot have been built from this URL
                 continue
+
+
+def _kept_whole(manifest: Manifest, rows: _Rows) -> Iterator[Model | Asset]:
+    """Yield the models and assets that an image has as they were uploaded: archives may have been unpacked."""
+    models = [model for model in rows.models if model.id in set(manifest.model_ids or ())]
+    files: list[Model | Asset] = [*models, *manifest.assets]
+    for one in files:
+        is_driver = isinstance(one, Asset) and one.id == manifest.driver_program
+        if is_driver or not one.unpack:
+            yield one
 
 
 def _on_engine(row: Row[Any], folder: Path, home: Home) -> Iterator[Damage]:

@@ -18,7 +18,7 @@ import datetime as dt
 import logging
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -71,24 +71,20 @@ def find(store: Store, home: Home, older_than: dt.timedelta) -> list[Garbage]:
         images = dict(_unused_images(db, before))
         known = {row.id: row for row in db.execute(select(schema.images))}
         services = set(db.scalars(select(schema.services.c.id)))
-        used = {row.interpreter for row in known.values() if row.collected_at is None and row.id not in images}
-        kept = {image_id for image_id, row in known.items() if row.collected_at is None and image_id not in images}
+        kept = {id_: row for id_, row in known.items() if row.collected_at is None and id_ not in images}
+        used = {row.interpreter for row in kept.values()}
         building = _builds(db)
-        environments = [] if building else [*_unused_environments(home, used, before), *_pins(home, kept, before)]
+        environments = [] if building else [*_unused_environments(home, used, before), *_pins(home, set(kept), before)]
         contents = list(_unused_contents(db, home, before))
-    found = [_image(name, home.images / image_id) for image_id, name in images.items()]
-    found += [
-        _garbage("leftovers", path.name, path)
-        for path in _folders(home.images)
-        if path.name not in kept | images.keys() and (path.name in known or _is_old(path, before))
+    return [
+        *(_image(name, home.images / image_id) for image_id, name in images.items()),
+        *_leftovers(home, kept.keys() | images.keys(), known, before),
+        *(_garbage("environment", path.name, path) for path in environments),
+        *contents,
+        *(() if building else _unused_layers(home, set(kept), before)),
+        *_old_logs(home, "builds", kept, before),
+        *_old_logs(home, "services", services, before),
     ]
-    found += [_garbage("environment", path.name, path) for path in environments]
-    found += contents
-    found += _unused_layers(home, kept, before) if not building else []
-    for kind, living in (("builds", kept), ("services", services)):
-        logs = [path for path in _folders(home.logs / kind) if path.name not in living and _is_old(path, before)]
-        found += [_garbage("log", f"{kind}/{path.name}", path) for path in logs]
-    return found
 
 
 def _image(name: str, path: Path) -> Garbage:
@@ -241,6 +237,25 @@ def _unused_layers(home: Home, images: set[str], before: dt.datetime) -> Iterato
     for path in home.blobs.glob("[0-9a-f]*"):
         if path not in used and _is_old(path, before):
             yield _garbage("layer", path.name, path)
+
+
+def _leftovers(home: Home, images: Container[str], known: Container[str], before: dt.datetime) -> Iterator[Garbage]:
+    """Yield incomplete images, and what is left of removed ones.
+
+    Args:
+        images: the complete images.
+        known: all images with a record.
+    """
+    for path in _folders(home.images):
+        if path.name not in images and (path.name in known or _is_old(path, before)):
+            yield _garbage("leftovers", path.name, path)
+
+
+def _old_logs(home: Home, kind: str, living: Container[str], before: dt.datetime) -> Iterator[Garbage]:
+    """Yield logs of resources that no longer exist."""
+    for path in _folders(home.logs / kind):
+        if path.name not in living and _is_old(path, before):
+            yield _garbage("log", f"{kind}/{path.name}", path)
 
 
 def _named(db: Connection) -> set[bytes]:

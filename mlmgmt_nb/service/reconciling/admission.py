@@ -12,7 +12,7 @@ from mlmgmt_nb.service.compute_ids import DOCKER
 from mlmgmt_nb.service.docker_engine import Engine
 from mlmgmt_nb.service.files.home import Home
 from mlmgmt_nb.service.http.problems import conflict
-from mlmgmt_nb.service.reconciling.capacity import check_capacity, reserved_replicas
+from mlmgmt_nb.service.reconciling.capacity import Reservations, check_capacity, reserved_replicas
 from mlmgmt_nb.service.reconciling.specs import check_supported_by_clusters
 from mlmgmt_nb.service.settings import Settings
 from mlmgmt_nb.service.store import schema
@@ -46,32 +46,24 @@ class ServiceAdmission:
             Problem: 409, with the capacity and the amount that is already reserved.
         """
         if compute_id not in self._computes:
-            cluster = self._clusters.current().get(compute_id)
-            if cluster is None:
-                where = self._settings.clusters_file
-                raise conflict("NoCompute", f"Cluster {compute_id!r} is no longer in {where}: restore it there.")
-            check_supported_by_clusters(
-                spec,
-                self._settings.data_storage,
-                self._settings.recording_storage,
-                scales_itself=cluster.scales_itself,
-                is_exposed=cluster.is_exposed,
-            )
+            self._check_cluster(spec, compute_id)
             return
         if spec.recording is not None and spec.recording.enabled:
             self._check_recording(spec.image_id, compute_id)
-        services, deployments = schema.services, schema.deployments
-        others = db.execute(
-            select(deployments.c.spec, services.c.scale, deployments.c.change)
-            .join(services, func.coalesce(services.c.target_id, services.c.deployment_id) == deployments.c.id)
-            .where(services.c.compute_id == compute_id, services.c.id != service_id, ~services.c.deleting)
-            .where(services.c.target_id.is_not(None) | (deployments.c.status == "Active"))
-        ).all()
-        reserved = [(other.spec, reserved_replicas(other.spec, other.scale)) for other in others]
-        kept = [other.change.replaces for other in others if other.change is not None and other.change.keeps(now())]
-        of_kept = select(deployments.c.spec).where(deployments.c.id.in_(kept))
-        reserved += [(spec, reserved_replicas(spec, None)) for spec in (db.scalars(of_kept) if kept else ())]
-        check_capacity(spec, reserved, self._computes[compute_id].capacity())
+        check_capacity(spec, _reserved(db, compute_id, service_id), self._computes[compute_id].capacity())
+
+    def _check_cluster(self, spec: ServiceCreate, compute_id: str) -> None:
+        cluster = self._clusters.current().get(compute_id)
+        if cluster is None:
+            where = self._settings.clusters_file
+            raise conflict("NoCompute", f"Cluster {compute_id!r} is no longer in {where}: restore it there.")
+        check_supported_by_clusters(
+            spec,
+            self._settings.data_storage,
+            self._settings.recording_storage,
+            scales_itself=cluster.scales_itself,
+            is_exposed=cluster.is_exposed,
+        )
 
     def _check_recording(self, image_id: str, compute_id: str) -> None:
         """Refuse to record requests if the engine or the image of the service cannot do this."""
@@ -86,3 +78,18 @@ class ServiceAdmission:
                 "create a new image from its manifest."
             )
             raise conflict("NoRecording", message)
+
+
+def _reserved(db: Connection, compute_id: str, service_id: str) -> Reservations:
+    """Return the reservations of the other services on a compute, with those of replicas kept for a rollback."""
+    services, deployments = schema.services, schema.deployments
+    others = db.execute(
+        select(deployments.c.spec, services.c.scale, deployments.c.change)
+        .join(services, func.coalesce(services.c.target_id, services.c.deployment_id) == deployments.c.id)
+        .where(services.c.compute_id == compute_id, services.c.id != service_id, ~services.c.deleting)
+        .where(services.c.target_id.is_not(None) | (deployments.c.status == "Active"))
+    ).all()
+    reserved = [(other.spec, reserved_replicas(other.spec, other.scale)) for other in others]
+    kept = [other.change.replaces for other in others if other.change is not None and other.change.keeps(now())]
+    of_kept = select(deployments.c.spec).where(deployments.c.id.in_(kept))
+    return reserved + [(spec, reserved_replicas(spec, None)) for spec in (db.scalars(of_kept) if kept else ())]

@@ -65,13 +65,9 @@ def decide(
     busy_seconds = state.busy_seconds + load.occupied * (now - state.looked)
     if now - state.decided < scaling.refresh_seconds:
         return msgspec.structs.replace(state, looked=now, busy_seconds=busy_seconds)
-    mean = busy_seconds / (now - state.decided)
-    busy = mean if mean >= state.busy else SMOOTHING * mean + (1 - SMOOTHING) * state.busy
-    busy = 0.0 if busy < 1e-3 else busy
-    # A target of 0 % requests the maximum while there is load.
-    needed = math.ceil(busy / (slots * scaling.target)) if scaling.target else (scaling.maximum if busy else 0)
-    needed = min(max(needed, scaling.minimum), scaling.maximum)
-    replicas, calm_since = min(max(state.replicas, scaling.minimum), scaling.maximum), state.calm_since
+    busy = _smoothed(state.busy, busy_seconds / (now - state.decided))
+    needed = _bounded(_needed(busy, slots, scaling), scaling)
+    replicas, calm_since = _bounded(state.replicas, scaling), state.calm_since
     if needed >= replicas:
         replicas, calm_since = needed, None
     elif calm_since is None or starting:
@@ -79,3 +75,19 @@ def decide(
     elif now - calm_since >= calm_seconds:
         replicas, calm_since = replicas - 1, now
     return ScaleState(replicas=replicas, busy=busy, decided=now, looked=now, calm_since=calm_since)
+
+
+def _smoothed(before: float, mean: float) -> float:
+    busy = mean if mean >= before else SMOOTHING * mean + (1 - SMOOTHING) * before
+    return 0.0 if busy < 1e-3 else busy
+
+
+def _needed(busy: float, slots: int, scaling: Scaling) -> int:
+    if scaling.target:
+        return math.ceil(busy / (slots * scaling.target))
+    # A target of 0 % requests the maximum while there is load.
+    return scaling.maximum if busy else 0
+
+
+def _bounded(replicas: int, scaling: Scaling) -> int:
+    return min(max(replicas, scaling.minimum), scaling.maximum)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from sqlalchemy import Row
 
 from mlmgmt_nb.comparison import same
+from mlmgmt_nb.contract.extensions import ServiceCreate
 from mlmgmt_nb.contract.traffic import Canary, Mirror, MirroredPair
 from mlmgmt_nb.service.clock import now
+from mlmgmt_nb.service.files.logs import Log
 from mlmgmt_nb.service.files.mirrors import Mirrors, size_of
 from mlmgmt_nb.service.gateway.mirror import Mirrored
 from mlmgmt_nb.service.gateway.router import Router, Side, Split
@@ -27,6 +29,9 @@ __all__ = ["CandidateController", "split_of"]
 _MOST_BYTES = 100 * 10**6
 _STOPPING_SECONDS = 0.1
 """Seconds until the next round while the last results of a mirror are awaited."""
+
+
+_Part = TypeVar("_Part", Canary, Mirror)
 
 
 class CandidateController:
@@ -64,7 +69,7 @@ class CandidateController:
         for row in services.values():
             if row.candidate_of is None or row.deleting:
                 continue
-            if row.expires_at is not None and row.expires_at <= moment:
+            if _is_expired(row, moment):
                 self._remove(row)
             elif row.traffic is not None and row.traffic.has_results:
                 self._look(row, row.traffic)
@@ -85,14 +90,9 @@ class CandidateController:
         after = Traffic(canary=canary, mirror=mirror)
         if after == traffic:
             return
-        with self._store.writing() as db:
-            is_changed = traffic_changed(db, row.id, traffic, after)
-            if is_changed and pairs:
-                # Write the pairs before their number is visible, and not to a mirror that was stopped or restarted.
-                self._mirrors.append(row.id, pairs)
-        if is_changed:
+        if self._saved(row.id, traffic, after, pairs):
             self._log(row.candidate_of, traffic, after)
-        elif traffic.mirror is not None and (taken.pairs or taken.dropped or taken.skipped):
+        elif traffic.mirror is not None and taken.has_requests:
             # A request has stopped the mirror meanwhile: the next round adds these results to it.
             self._unsaved[row.id] = (traffic.mirror.since, taken)
         self._on_change()
@@ -109,6 +109,15 @@ class CandidateController:
             return msgspec.structs.replace(counted, state="TakenBack", reason=row.error.message)
         return advance(counted, now())
 
+    def _saved(self, candidate_id: str, before: Traffic, after: Traffic, pairs: Sequence[MirroredPair]) -> bool:
+        """Store the traffic of a candidate and new pairs of its mirror. Return False if a request has changed it."""
+        with self._store.writing() as db:
+            is_changed = traffic_changed(db, candidate_id, before, after)
+            if is_changed and pairs:
+                # Write the pairs before their number is visible, and not to a mirror that was stopped or restarted.
+                self._mirrors.append(candidate_id, pairs)
+        return is_changed
+
     def _compared(self, service_id: str, canary: Canary) -> Canary:
         """Compare the answers of the candidate with those of the current deployment to copies of the same requests."""
         taken = None if canary.min_agree is None else self._router.take_mirrored(service_id)
@@ -123,13 +132,10 @@ class CandidateController:
 
     def _log(self, service_id: str, before: Traffic, after: Traffic) -> None:
         service_log = self._recorder.log(service_id)
-        canary, mirror = after.canary, after.mirror
-        if canary is not None and before.canary is not None and "TakenBack" == canary.state != before.canary.state:
-            service_log.line(f"[mlmgmt] the canary was taken back: {canary.reason}")
-        elif canary is not None and before.canary is not None and canary.step != before.canary.step:
-            service_log.line(f"[mlmgmt] canary: {canary.share:g} % of the requests ({canary.reason})")
-        if mirror is not None and before.mirror is not None and before.mirror.has_results and not mirror.has_results:
-            service_log.line(f"[mlmgmt] the mirror has ended: {mirror.reason} ({mirror.pairs:,} pairs of answers)")
+        if before.canary is not None and after.canary is not None:
+            _log_canary(service_log, before.canary, after.canary)
+        if before.mirror is not None and after.mirror is not None:
+            _log_mirror(service_log, before.mirror, after.mirror)
 
     def _counted(self, service_id: str, canary: Canary) -> Canary:
         counts = self._router.take_counts(service_id)
@@ -154,6 +160,22 @@ class CandidateController:
 
     def stop(self) -> None:
         """Stop nothing, for the same reason."""
+
+
+def _is_expired(row: Row[Any], moment: dt.datetime) -> bool:
+    return row.expires_at is not None and row.expires_at <= moment
+
+
+def _log_canary(service_log: Log, before: Canary, after: Canary) -> None:
+    if "TakenBack" == after.state != before.state:
+        service_log.line(f"[mlmgmt] the canary was taken back: {after.reason}")
+    elif after.step != before.step:
+        service_log.line(f"[mlmgmt] canary: {after.share:g} % of the requests ({after.reason})")
+
+
+def _log_mirror(service_log: Log, before: Mirror, after: Mirror) -> None:
+    if before.has_results and not after.has_results:
+        service_log.line(f"[mlmgmt] the mirror has ended: {after.reason} ({after.pairs:,} pairs of answers)")
 
 
 def _added(answers: Any, side: Side) -> Any:
@@ -204,16 +226,24 @@ def split_of(traffic: Traffic, service: Row[Any], old_port: int, new_port: int) 
         traffic: the canary and the mirror of its candidate.
         old_port, new_port: ports of the current deployment and of the candidate.
     """
-    canary, mirror = traffic.canary, traffic.mirror
-    is_shared, is_mirrored = canary is not None and canary.is_active, mirror is not None and mirror.is_active
-    recording = service.serving_spec.recording if service.serving_spec else None
+    canary = traffic.canary
+    sharing, mirror = _if_active(canary), _if_active(traffic.mirror)
     return Split(
         old_port,
         new_port,
-        canary.share / 100 if canary and is_shared else 0.0,
+        sharing.share / 100 if sharing else 0.0,
         canary.header.lower() if canary and canary.header else None,
-        mirrored=mirror.share / 100 if mirror and is_mirrored else 0.0,
-        mirror_since=mirror.since if mirror and is_mirrored else None,
-        compares=bool(canary and is_shared and canary.min_agree is not None),
-        redact=tuple(recording.redact or ()) if recording else (),
+        mirrored=mirror.share / 100 if mirror else 0.0,
+        mirror_since=mirror.since if mirror else None,
+        compares=sharing is not None and sharing.min_agree is not None,
+        redact=_redacted_fields(service.serving_spec),
     )
+
+
+def _if_active(part: _Part | None) -> _Part | None:
+    return part if part is not None and part.is_active else None
+
+
+def _redacted_fields(spec: ServiceCreate | None) -> tuple[str, ...]:
+    recording = spec.recording if spec else None
+    return tuple(recording.redact or ()) if recording else ()

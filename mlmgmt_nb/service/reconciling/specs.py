@@ -199,19 +199,7 @@ def check_supported_by_clusters(
     if is_exposed and auto is not None and auto.minimum == 0:
         message = "$.autoScaler.minReplicas: only requests at the front door wake a service; use 1 with expose."
         raise conflict("NoAutoscaler", message)
-    if spec.recording is not None and spec.recording.enabled and recording_storage is None:
-        message = (
-            "$.recording.enabled: pods of a cluster cannot write to a folder of this service; start it with a storage "
-            "URL in MLMGMT_RECORDING_STORAGE."
-        )
-        raise conflict("NoRecording", message)
-    collects = spec.data_collection is not None and spec.data_collection.storage_enabled
-    if collects and (data_storage is None or data_storage.startswith(("/", "file:"))):
-        message = (
-            "$.dataCollection.storageEnabled: pods of a cluster cannot write to a folder of this service; start it "
-            "with a storage URL in MLMGMT_DATA_STORAGE."
-        )
-        raise conflict("NoDataStorage", message)
+    _check_storage(spec, data_storage, recording_storage)
 
 
 def _check_scalable(spec: ServiceCreateRequest, auto: Scaling) -> None:
@@ -230,6 +218,27 @@ def _check_scalable(spec: ServiceCreateRequest, auto: Scaling) -> None:
     if cpus(spec) is None:
         message = f"$.containerResourceReservation.cpu: {where} compares the used CPU with this reservation; set it."
         raise conflict("NoAutoscaler", message)
+
+
+def _check_storage(spec: ServiceCreate, data_storage: str | None, recording_storage: str | None) -> None:
+    """Refuse to write to a folder of this service, which the pods of a cluster cannot reach.
+
+    Raises:
+        Problem: 409.
+    """
+    if spec.recording is not None and spec.recording.enabled and recording_storage is None:
+        message = (
+            "$.recording.enabled: pods of a cluster cannot write to a folder of this service; start it with a storage "
+            "URL in MLMGMT_RECORDING_STORAGE."
+        )
+        raise conflict("NoRecording", message)
+    collects = spec.data_collection is not None and spec.data_collection.storage_enabled
+    if collects and (data_storage is None or data_storage.startswith(("/", "file:"))):
+        message = (
+            "$.dataCollection.storageEnabled: pods of a cluster cannot write to a folder of this service; start it "
+            "with a storage URL in MLMGMT_DATA_STORAGE."
+        )
+        raise conflict("NoDataStorage", message)
 
 
 _FACTORS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18}

@@ -99,8 +99,10 @@ def _code(error: Exception) -> str | None:
         return _READ_ONLY
     if isinstance(error, OSError):
         return _FULL if error.errno in DISK_FULL else _READ_ONLY if error.errno in READ_ONLY else None
-    if not isinstance(error, DBAPIError):
-        return None
+    return _database_code(error) if isinstance(error, DBAPIError) else None
+
+
+def _database_code(error: DBAPIError) -> str | None:
     sqlite_code = getattr(error.orig, "sqlite_errorcode", None)
     if sqlite_code is not None:
         return _SQLITE.get(sqlite_code & 0xFF)

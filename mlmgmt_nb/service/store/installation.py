@@ -123,10 +123,8 @@ def bind(home: Home, store: Store, is_free: Callable[[int], bool], *, is_new: bo
     with store.writing() as db:
         row = db.execute(select(schema.installation)).one_or_none()
         if row is None:
-            if store.is_shared and installation_id is not None and _read(home.path / "database") is not None:
-                raise _foreign(home, store, "is new, but the folder already has another one")
-            if store.is_shared and not is_new and _has_files(home):
-                raise _database_lost(home, f"The database {store} is empty")
+            if store.is_shared:
+                _check_unused(home, store, installation_id, is_new=is_new)
             # A file without a row in the database is left over from an interrupted start.
             installation_id = installation_id or str(uuid.uuid4())
             write_atomically(id_file, installation_id.encode())
@@ -141,6 +139,18 @@ def bind(home: Home, store: Store, is_free: Callable[[int], bool], *, is_new: bo
             _moved(db, row.path, home.path)
     if store.is_shared:
         write_if_new(home.path / "database", _url(store).encode())
+
+
+def _check_unused(home: Home, store: Store, installation_id: str | None, *, is_new: bool) -> None:
+    """Refuse to link an empty database to a folder that has been in use with another one.
+
+    Raises:
+        LocalServiceError: the folder has another database, or files of an account.
+    """
+    if installation_id is not None and _read(home.path / "database") is not None:
+        raise _foreign(home, store, "is new, but the folder already has another one")
+    if not is_new and _has_files(home):
+        raise _database_lost(home, f"The database {store} is empty")
 
 
 def linked_id(home: Home) -> str | None:

@@ -11,6 +11,7 @@ __all__ = ["ORIENTS", "columns_of_empty", "read_records", "write_example"]
 
 Read = tuple[list[dict[str, Any]], list[Any] | None]
 """Rows as records, and their labels if they have any."""
+Records = Sequence[Mapping[str, Any]]
 
 
 def read_records(value: Any, orient: str, names: Sequence[str], path: str) -> Read:
@@ -35,21 +36,9 @@ def columns_of_empty(value: Any, orient: str) -> list[str]:
     return list(value) if orient == "columns" else []
 
 
-def write_example(records: Sequence[Mapping[str, Any]], orient: str, names: Sequence[str]) -> Any:
+def write_example(records: Records, orient: str, names: Sequence[str]) -> Any:
     """Return sample rows in a form."""
-    rows = [[record[name] for name in names] for record in records]
-    labels = [str(place) for place in range(len(rows))]
-    if orient == "split":
-        return {"columns": list(names), "index": list(range(len(rows))), "data": rows}
-    if orient == "values":
-        return rows
-    if orient == "index":
-        return dict(zip(labels, records, strict=True))
-    if orient == "columns":
-        return {name: {label: record[name] for label, record in zip(labels, records, strict=True)} for name in names}
-    if orient == "table":
-        return {"data": [{"index": place, **record} for place, record in enumerate(records)]}
-    return list(records)
+    return _WRITERS[orient](records, names)
 
 
 def _read_records(value: Any, names: Sequence[str], path: str) -> Read:
@@ -71,12 +60,15 @@ def _read_split(value: Any, _: Sequence[str], path: str) -> Read:
     if not isinstance(columns, list) or not isinstance(rows, list):
         raise InputError([f"{path}: columns and data must be lists"])
     keys = list(map(str, columns))
-    twice = [key for place, key in enumerate(keys) if key in keys[:place]]
-    if twice:
-        raise InputError([f"{path}.columns: {twice[0]} is duplicated"])
+    if len(set(keys)) != len(keys):
+        raise InputError([f"{path}.columns: {_first_duplicate(keys)} is duplicated"])
     if labels is not None and (not isinstance(labels, list) or len(labels) != len(rows)):
         raise InputError([f"{path}.index: expected a list of {len(rows)} labels, one for each row"])
     return _named(rows, keys, f"{path}.data"), labels
+
+
+def _first_duplicate(keys: Sequence[str]) -> str:
+    return next(key for place, key in enumerate(keys) if key in keys[:place])
 
 
 def _read_index(value: Any, names: Sequence[str], path: str) -> Read:
@@ -105,6 +97,26 @@ def _read_table(value: Any, names: Sequence[str], path: str) -> Read:
     return [{name: cell for name, cell in row.items() if name != key} for row in rows], [row[key] for row in rows]
 
 
+def _write_split(records: Records, names: Sequence[str]) -> Any:
+    return {"columns": list(names), "index": list(range(len(records))), "data": _write_values(records, names)}
+
+
+def _write_index(records: Records, _: Sequence[str]) -> Any:
+    return {str(place): record for place, record in enumerate(records)}
+
+
+def _write_columns(records: Records, names: Sequence[str]) -> Any:
+    return {name: {str(place): record[name] for place, record in enumerate(records)} for name in names}
+
+
+def _write_values(records: Records, names: Sequence[str]) -> Any:
+    return [[record[name] for name in names] for record in records]
+
+
+def _write_table(records: Records, _: Sequence[str]) -> Any:
+    return {"data": [{"index": place, **record} for place, record in enumerate(records)]}
+
+
 _READERS: dict[str, Callable[[Any, Sequence[str], str], Read]] = {
     "records": _read_records,
     "split": _read_split,
@@ -112,6 +124,14 @@ _READERS: dict[str, Callable[[Any, Sequence[str], str], Read]] = {
     "columns": _read_columns,
     "values": _read_values,
     "table": _read_table,
+}
+_WRITERS: dict[str, Callable[[Records, Sequence[str]], Any]] = {
+    "records": lambda records, _: list(records),
+    "split": _write_split,
+    "index": _write_index,
+    "columns": _write_columns,
+    "values": _write_values,
+    "table": _write_table,
 }
 ORIENTS = tuple(_READERS)
 """The supported values of `orient`."""

@@ -87,9 +87,7 @@ class PandasType(ArgumentType):
         dtype, name = labels or (None, None)
         self.labels = pd.Index([column.label for column in self.columns], dtype=dtype, name=name)
         self._pick = itemgetter(*self._keys) if len(self._keys) > 1 else None
-        dtypes = {str(column.dtype) for column in self.columns}
-        # a single block of numbers: the cheapest kind of frame
-        self._common = self.columns[0] if len(dtypes) == 1 and self.columns[0].exact else None
+        self._common = _common_column(self.columns)
 
     @classmethod
     def from_sample(cls, sample: Any) -> PandasType:
@@ -248,6 +246,12 @@ class PandasType(ArgumentType):
         if (labels := _labels(self.labels)) != _labels(pd.Index(names)):
             state["labels"] = labels
         return "azureml.api.schema.pandasUtil", "PandasSchema", state
+
+
+def _common_column(columns: Sequence[Column]) -> Column | None:
+    """Return the first column if a single block of numbers has all columns: the cheapest kind of frame."""
+    dtypes = {str(column.dtype) for column in columns}
+    return columns[0] if len(dtypes) == 1 and columns[0].exact else None
 
 
 def _labels(columns: Any) -> tuple[str, Any]:

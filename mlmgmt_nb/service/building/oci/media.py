@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -184,10 +184,14 @@ def _of_this_platform(index: Index, what: str) -> Descriptor:
     known = [each for each in index.manifests if each.media_type in MANIFESTS | INDEXES]
     here = [each for each in known if each.platform in (Platform("linux", machine()), None)]
     if not here:
-        offered = sorted({f"{each.platform.os}/{each.platform.architecture}" for each in known if each.platform})
-        message = f"{what} is for {', '.join(offered) or 'nothing'}, and this machine is linux/{machine()}."
+        message = f"{what} is for {_platforms_of(known)}, and this machine is linux/{machine()}."
         raise BuildError("BadBaseImage", message)
     return next((each for each in here if each.platform is not None), here[0])
+
+
+def _platforms_of(entries: Iterable[Descriptor]) -> str:
+    names = {f"{each.platform.os}/{each.platform.architecture}" for each in entries if each.platform}
+    return ", ".join(sorted(names)) or "nothing"
 
 
 def encode(document: Any) -> bytes:

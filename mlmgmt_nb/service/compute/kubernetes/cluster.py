@@ -249,9 +249,7 @@ class KubernetesCluster:
         self._publish(Observation(services=self._observed(listed, scaled)))
         self._renew_keys(listed)
         self._logs.copy(listed)
-        assert self._observation is not None
-        is_busy = self._applier.is_busy or any(not seen.is_complete for seen in self._observation.services.values())
-        return _BUSY_SECONDS if is_busy else _CALM_SECONDS
+        return _BUSY_SECONDS if self._is_busy() else _CALM_SECONDS
 
     def _list(self) -> Listed:
         are_due = time.monotonic() - self._events_at >= _EVENTS_SECONDS
@@ -269,6 +267,10 @@ class KubernetesCluster:
                 self._connection.reset()
             self._checked_at = time.monotonic()
             self._is_checked.set()
+
+    def _is_busy(self) -> bool:
+        assert self._observation is not None
+        return self._applier.is_busy or any(not seen.is_complete for seen in self._observation.services.values())
 
     def _note(self, service_id: str, text: str) -> None:
         self._log_of(service_id).line(f"[mlmgmt] {text}")

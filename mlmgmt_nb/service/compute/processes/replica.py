@@ -92,15 +92,7 @@ class ReplicaProcess(SupervisedReplica):
         looked = time.monotonic()
         while selector.get_map():
             for key, _ in selector.select(timeout=0.2 if deadline else 1.0):
-                data = _read(key.fd)
-                if not data:
-                    selector.unregister(key.fileobj)
-                    if key.fd != output:
-                        self._on_hangup()
-                elif key.fd == output:
-                    self.launch.log.append(data)
-                else:
-                    self._receive(data)
+                self._read_from(key, selector, output)
             before, looked = looked, time.monotonic()
             self.silence += min(looked - before, LONGEST_LOOK)
             if deadline is None and self._process.poll() is not None:
@@ -109,6 +101,17 @@ class ReplicaProcess(SupervisedReplica):
                 _kill_group(self.pid)
             if deadline is not None and time.monotonic() > deadline:
                 return
+
+    def _read_from(self, key: selectors.SelectorKey, selector: selectors.BaseSelector, output: int) -> None:
+        data = _read(key.fd)
+        if not data:
+            selector.unregister(key.fileobj)
+            if key.fd != output:
+                self._on_hangup()
+        elif key.fd == output:
+            self.launch.log.append(data)
+        else:
+            self._receive(data)
 
 
 def _read(descriptor: int) -> bytes:

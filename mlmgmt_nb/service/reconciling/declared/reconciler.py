@@ -69,8 +69,14 @@ def _service(service: Desired, seen: ObservedService, now: float) -> Iterator[Ac
         yield Open(service.service_id)
     elif service.target is not None:
         yield from _roll_out(service, service.target, seen, now)
-    elif service.serving is not None and seen.fingerprint != service.fingerprint:
-        yield Declare(service.service_id, service.serving)
+    elif service.serving is not None:
+        yield from _keep(service, service.serving, seen)
+
+
+def _keep(service: Desired, serving: str, seen: ObservedService) -> Iterator[Action]:
+    """Declare the current deployment as it should be, with the desired number of replicas."""
+    if seen.fingerprint != service.fingerprint:
+        yield Declare(service.service_id, serving)
     elif service.replicas is not None and seen.replicas != service.replicas:
         yield Scale(service.service_id, service.replicas)
 

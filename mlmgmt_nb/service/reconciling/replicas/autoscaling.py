@@ -16,7 +16,7 @@ from mlmgmt_nb.service.reconciling.autoscaler import ScaleState, decide
 from mlmgmt_nb.service.reconciling.capacity import replicas_that_fit, reserved_replicas
 from mlmgmt_nb.service.reconciling.recorder import ServiceRecorder
 from mlmgmt_nb.service.reconciling.service_rows import kept_deployment
-from mlmgmt_nb.service.reconciling.specs import replica_count, scaling, slots
+from mlmgmt_nb.service.reconciling.specs import Scaling, replica_count, scaling, slots
 
 __all__ = ["Autoscaling"]
 
@@ -48,29 +48,22 @@ class Autoscaling:
             is_divided: whether a router accepts the connections of the service.
         """
         auto, compute = scaling(row.serving_spec), self._computes[row.compute_id]
-        if auto is None or row.target_id is not None or row.deleting or not compute.is_open(row.id):
+        if auto is None or _is_changing(row) or not compute.is_open(row.id):
             self._states.pop(row.id, None)
             return
-        state = self._states.get(row.id) or ScaleState(replicas=row.scale or 0, decided=moment, looked=moment)
-        asleep = state.replicas == 0
-        has_request = asleep and compute.has_pending_connection(row.id)
-        if asleep and row.scale == 0 and not has_request and auto.minimum == 0:
+        state = self._state(row, moment)
+        has_request = state.replicas == 0 and compute.has_pending_connection(row.id)
+        if _may_sleep(row, state, auto) and not has_request:
             self._states[row.id] = state
             return
         neighbors = self._neighbors(row, services)
         if has_request and not _has_room(row, neighbors, compute.capacity()):
             compute.refuse(row.id, _NO_ROOM)
             return
-        # The requested maximum may exceed the capacity.
-        room = replicas_that_fit(
-            row.serving_spec, [(other.serving_spec, count) for other, count in neighbors], compute.capacity()
-        )
-        if is_divided:  # a request at the router would not wake the service
-            auto = msgspec.structs.replace(auto, minimum=max(1, auto.minimum))
-        auto = msgspec.structs.replace(auto, maximum=max(auto.minimum, 1, min(auto.maximum, room)))
+        room = _room(row, neighbors, compute.capacity())
         after = decide(
             state,
-            auto,
+            _within(auto, room, is_divided=is_divided),
             compute.load(row.id),
             slots(row.serving_spec),
             moment,
@@ -79,9 +72,15 @@ class Autoscaling:
             starting=starting,
         )
         self._states[row.id] = after
-        if after.replicas != row.scale:
-            self._recorder.set(row.id, scale=after.replicas)
-            self._recorder.log(row.id).line(f"[mlmgmt] autoscaler: {row.scale} -> {after.replicas} replicas")
+        self._record(row, after.replicas)
+
+    def _state(self, row: Row[Any], moment: float) -> ScaleState:
+        return self._states.get(row.id) or ScaleState(replicas=row.scale or 0, decided=moment, looked=moment)
+
+    def _record(self, row: Row[Any], replicas: int) -> None:
+        if replicas != row.scale:
+            self._recorder.set(row.id, scale=replicas)
+            self._recorder.log(row.id).line(f"[mlmgmt] autoscaler: {row.scale} -> {replicas} replicas")
 
     def _neighbors(self, row: Row[Any], services: Iterable[Row[Any]]) -> list[tuple[Row[Any], int]]:
         """Return the other services with replicas on a service's compute, with the desired number of replicas of each.
@@ -106,6 +105,26 @@ class Autoscaling:
 
     def clear(self) -> None:
         self._states.clear()
+
+
+def _is_changing(row: Row[Any]) -> bool:
+    return row.target_id is not None or row.deleting
+
+
+def _may_sleep(row: Row[Any], state: ScaleState, auto: Scaling) -> bool:
+    return state.replicas == 0 and row.scale == 0 and auto.minimum == 0
+
+
+def _room(row: Row[Any], neighbors: Iterable[tuple[Row[Any], int]], capacity: Capacity) -> int:
+    """Return the number of replicas of a service that fit beside all those that the others run."""
+    return replicas_that_fit(row.serving_spec, [(other.serving_spec, count) for other, count in neighbors], capacity)
+
+
+def _within(auto: Scaling, room: int, *, is_divided: bool) -> Scaling:
+    """Return the bounds of an autoscaler within the capacity of the compute, which the requested maximum may exceed."""
+    # A request at the router would not wake the service.
+    minimum = max(1, auto.minimum) if is_divided else auto.minimum
+    return msgspec.structs.replace(auto, minimum=minimum, maximum=max(minimum, 1, min(auto.maximum, room)))
 
 
 def _has_room(row: Row[Any], neighbors: Iterable[tuple[Row[Any], int]], capacity: Capacity) -> bool:

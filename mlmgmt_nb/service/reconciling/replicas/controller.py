@@ -119,25 +119,24 @@ class ReplicaController:
             self._act(action, rows.get(action.service_id))
         self._report_crashes(rows, moment)
         self._settle(desired, replicas, moment)
-        if any(isinstance(action, a.Succeed | a.Fail) for action in actions):
-            return 0.0
-        # Nothing wakes the loop at the end of a back-off.
-        backs_off = any(isinstance(action, a.Refuse) and action.service_id not in self._settled for action in actions)
-        return 0.1 if backs_off else 1.0
+        return self._pause_after(actions)
 
     def _pending(self, services: Mapping[str, Row[Any]], moment: float) -> dict[str, Row[Any]]:
         """Return the services that may need an action; periodically, return all of them."""
         if services is not self._all:
             self._settled -= changed_services(self._all, services)
-            self._all = services
-            self._services = {id_: row for id_, row in services.items() if row.compute_id in self._computes}
-            living = [row for row in self._services.values() if row.candidate_of is not None and not row.deleting]
-            self._candidates = {row.candidate_of: row for row in living}
+            self._index(services)
         if moment - self._checked >= _CHECK_SECONDS:
             self._checked = moment
             self._settled.clear()
         self._settled -= self._computes.connected()
         return {id_: row for id_, row in self._services.items() if id_ not in self._settled}
+
+    def _index(self, services: Mapping[str, Row[Any]]) -> None:
+        self._all = services
+        self._services = {id_: row for id_, row in services.items() if row.compute_id in self._computes}
+        living = [row for row in self._services.values() if row.candidate_of is not None and not row.deleting]
+        self._candidates = {row.candidate_of: row for row in living}
 
     def _settle(self, desired: Sequence[Desired], replicas: Sequence[Replica], moment: float) -> None:
         """Skip services from now on that do not change until a request arrives or the store changes."""
@@ -147,6 +146,13 @@ class ReplicaController:
             for service in desired
             if service.service_id not in has_replicas and is_settled(service, self._crashes.crashes, moment)
         )
+
+    def _pause_after(self, actions: Sequence[a.Action]) -> float:
+        if any(isinstance(action, a.Succeed | a.Fail) for action in actions):
+            return 0.0
+        # Nothing wakes the loop at the end of a back-off.
+        backs_off = any(isinstance(action, a.Refuse) and action.service_id not in self._settled for action in actions)
+        return 0.1 if backs_off else 1.0
 
     def _has_service(self, row: Row[Any]) -> bool:
         """Return False for a candidate whose service does not have a socket yet, which its replicas need too."""

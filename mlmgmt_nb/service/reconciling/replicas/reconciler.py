@@ -122,8 +122,18 @@ def _service(
     live = [r for r in replicas if r.state in _LIVE and r not in overdue]
     yield from (Drain(service.service_id, r.id) for r in replicas if _is_kept_too_long(service, r))
     yield from _divide(service, live, adoptable)
-    if service.is_promoted:
-        return
+    if not service.is_promoted:
+        yield from _reconcile(service, replicas, live, adoptable, crashes, now)
+
+
+def _reconcile(
+    service: Desired,
+    replicas: Sequence[Replica],
+    live: Sequence[Replica],
+    adoptable: Sequence[Replica],
+    crashes: Mapping[str, Crashes],
+    now: float,
+) -> Iterator[Action]:
     if service.deleting:
         yield from _close(service, replicas, live)
     elif service.target is None and service.serving is None:
@@ -147,21 +157,32 @@ def _divide(service: Desired, live: Sequence[Replica], adoptable: Sequence[Repli
     Connections are accepted at any time: the router starts before the replicas stop, and the replicas start before the
     router stops.
     """
-    ready = [r for r in live if r.state is ReplicaState.READY and r.can_move]
-    if service.is_divided and service.is_routed:
-        yield from (Show(service.service_id, r.id, at_service=False) for r in ready if r.is_open)
-    elif service.is_divided and ready:
-        yield Route(service.service_id)
+    ready = [r for r in _ready(live) if r.can_move]
+    if service.is_divided:
+        yield from _give_to_router(service, ready)
     elif service.is_routed:
-        accepting = [r for r in ready if r.is_open]
-        # During a promotion, the new replicas take over from the router directly.
-        is_awaited = bool(adoptable) or any(r.deployment_id == service.target for r in live)
-        if accepting or not live or service.deleting:
-            yield Release(service.service_id)
-        elif not is_awaited:
-            yield from (Show(service.service_id, r.id, at_service=True) for r in ready)
+        yield from _take_from_router(service, live, ready, adoptable)
     elif service.target is None:
         yield from (Show(service.service_id, r.id, at_service=True) for r in ready if not r.is_open)
+
+
+def _give_to_router(service: Desired, ready: Sequence[Replica]) -> Iterator[Action]:
+    if service.is_routed:
+        yield from (Show(service.service_id, r.id, at_service=False) for r in ready if r.is_open)
+    elif ready:
+        yield Route(service.service_id)
+
+
+def _take_from_router(
+    service: Desired, live: Sequence[Replica], ready: Sequence[Replica], adoptable: Sequence[Replica]
+) -> Iterator[Action]:
+    is_accepting = any(r.is_open for r in ready)
+    # During a promotion, the new replicas take over from the router directly.
+    is_awaited = bool(adoptable) or any(r.deployment_id == service.target for r in live)
+    if is_accepting or not live or service.deleting:
+        yield Release(service.service_id)
+    elif not is_awaited:
+        yield from (Show(service.service_id, r.id, at_service=True) for r in ready)
 
 
 def _close(service: Desired, replicas: Sequence[Replica], live: Sequence[Replica]) -> Iterator[Action]:
@@ -193,8 +214,8 @@ def _keep(
 ) -> Iterator[Action]:
     """Keep the desired number of replicas of a deployment and retire all others."""
     service_id = service.service_id
-    mine = [r for r in live if r.deployment_id == deployment_id]
-    yield from (Drain(service_id, r.id) for r in live if r.deployment_id != deployment_id)
+    mine, others = _partition(deployment_id, live)
+    yield from (Drain(service_id, r.id) for r in others)
     yield from (Drain(service_id, r.id) for r in _retirement_order(mine)[: max(0, len(mine) - service.replicas)])
     if _may_start(deployment_id, crashes, now):
         yield from [Start(service_id, deployment_id)] * (service.replicas - len(mine))
@@ -204,6 +225,12 @@ def _keep(
         )
     if service.replicas == 0 and not service.sleeps:
         yield Refuse(service_id, "This service is scaled to zero replicas.")
+
+
+def _partition(deployment_id: str, replicas: Sequence[Replica]) -> tuple[list[Replica], list[Replica]]:
+    """Return the replicas of a deployment, and those of others."""
+    mine = [r for r in replicas if r.deployment_id == deployment_id]
+    return mine, [r for r in replicas if r.deployment_id != deployment_id]
 
 
 def _roll_out(
@@ -217,22 +244,26 @@ def _roll_out(
 ) -> Iterator[Action]:
     """Replace the replicas of other deployments with those of the target, or fail the rollout."""
     died = crashes.get(target)
-    if died is not None and (died.permanent or died.count >= CRASHES_OF_A_ROLLOUT):
+    if died is not None and _is_final(died):
         # The next step drains the replicas of the target, when it is no longer the target.
         yield Fail(service.service_id, died.code, died.message)
         return
-    new = [r for r in live if r.deployment_id == target]
-    old = [r for r in live if r.deployment_id != target]
-    ready = [r for r in new if r.state is ReplicaState.READY]
-    if len(ready) < service.target_replicas or old:
-        adopted = adoptable[: max(0, service.target_replicas - len(new))]
-        yield from (Adopt(service.service_id, target, r.id) for r in adopted)
-        yield from _replace(service, target, new, old, len(adopted), crashes, now)
+    new, old = _partition(target, live)
+    if len(_ready(new)) < service.target_replicas or old:
+        yield from _replace(service, target, new, old, adoptable, crashes, now)
         return
     yield from (Drain(service.service_id, r.id) for r in _retirement_order(new)[: len(new) - service.target_replicas])
     if not any(_is_lingering(r, target, now) for r in replicas):
         # The target answers all new requests now.
-        yield Succeed(service.service_id, next((r.warning for r in ready if r.warning), None))
+        yield Succeed(service.service_id, _warning_of(new))
+
+
+def _is_final(died: Crashes) -> bool:
+    return died.permanent or died.count >= CRASHES_OF_A_ROLLOUT
+
+
+def _warning_of(replicas: Sequence[Replica]) -> str | None:
+    return next((r.warning for r in _ready(replicas) if r.warning), None)
 
 
 def _is_lingering(replica: Replica, target: str, now: float) -> bool:
@@ -245,16 +276,18 @@ def _replace(
     target: str,
     new: Sequence[Replica],
     old: Sequence[Replica],
-    adopted: int,
+    adoptable: Sequence[Replica],
     crashes: Mapping[str, Crashes],
     now: float,
 ) -> Iterator[Action]:
-    """Start the replicas of the target, and retire the others as the new ones become ready."""
-    ready = sum(r.state is ReplicaState.READY for r in new)
+    """Adopt or start the replicas of the target, and retire the others as the new ones become ready."""
+    adopted = adoptable[: max(0, service.target_replicas - len(new))]
+    yield from (Adopt(service.service_id, target, r.id) for r in adopted)
+    ready = len(_ready(new))
     # Without replicas to replace, all may start together; otherwise there is at most one more than desired.
     most = max(service.replicas, service.target_replicas) + 1
     room = most - len(new) - len(old) if old else service.target_replicas
-    missing = min(service.target_replicas - len(new), room) - adopted
+    missing = min(service.target_replicas - len(new), room) - len(adopted)
     if _may_start(target, crashes, now):
         yield from [Start(service.service_id, target)] * missing
     spare = len(old) - max(0, service.target_replicas - ready)
@@ -268,6 +301,10 @@ def _replace(
 def _retire(service: Desired, replica: Replica) -> Action:
     is_kept = replica.deployment_id == service.keeps and replica.can_move and replica.state is ReplicaState.READY
     return Keep(service.service_id, replica.id) if is_kept else Drain(service.service_id, replica.id)
+
+
+def _ready(replicas: Sequence[Replica]) -> list[Replica]:
+    return [r for r in replicas if r.state is ReplicaState.READY]
 
 
 def _retirement_order(replicas: Sequence[Replica]) -> list[Replica]:

@@ -261,14 +261,19 @@ def _decoded(data: bytes) -> Any:
 
 def _refusal(error: Any) -> ClusterError:
     status = int(error.status or 0)
-    body = _decoded(error.body if isinstance(error.body, bytes) else str(error.body or "").encode())
-    details = body if isinstance(body, dict) else {}
-    said = details.get("message") or error.reason or f"status {status}"
-    causes = tuple(each.get("message", "") for each in (details.get("details") or {}).get("causes", []))
+    body = _status_of(error)
+    said = body.get("message") or error.reason or f"status {status}"
+    causes = tuple(each.get("message", "") for each in (body.get("details") or {}).get("causes", []))
     if status == 401:
         message = "The cluster does not accept the credentials: the token of the kubeconfig is wrong or has expired."
         return ClusterError("Unauthorized", message, status)
     if status == 0:
         return ClusterError("Unreachable", f"The API server does not respond: {said}.", None)
-    code = details.get("reason") or "ClusterRefused"
+    code = body.get("reason") or "ClusterRefused"
     return ClusterError(str(code), f"The cluster refused the request: {said}.".replace("..", "."), status, causes)
+
+
+def _status_of(error: Any) -> dict[str, Any]:
+    """Return the `Status` in the body of a response; empty if it is something else."""
+    body = _decoded(error.body if isinstance(error.body, bytes) else str(error.body or "").encode())
+    return body if isinstance(body, dict) else {}

@@ -45,15 +45,23 @@ def url_of(name: str, service: Object, settings: ClusterSettings, node: str | No
         service: its Service, as the cluster has it.
         node: address of a node.
     """
-    host, port = settings.host, port_of(settings) if settings.expose == "loadbalancer" else None
-    if settings.expose == "nodeport":
-        host, port = node, service["spec"]["ports"][0].get("nodePort")
-    elif settings.expose == "loadbalancer" and host is None:
-        found: Object = next(iter(service.get("status", {}).get("loadBalancer", {}).get("ingress") or ()), {})
-        host = found.get("hostname") or found.get("ip")
+    host, port = _address_of(service, settings, node)
     if not host or (port is None and settings.expose == "nodeport"):
         return None
     scheme = "https" if settings.serves_tls else "http"
     shown = f"[{host}]" if ":" in host else host
     place = shown if port in {None, _HTTP, _HTTPS} else f"{shown}:{port}"
     return f"{scheme}://{place}/api/v1/service/{name}/score"
+
+
+def _address_of(service: Object, settings: ClusterSettings, node: str | None) -> tuple[str | None, int | None]:
+    """Return the host and the port of a service, as far as they are known; the port of an Ingress is the default."""
+    if settings.expose == "nodeport":
+        return node, service["spec"]["ports"][0].get("nodePort")
+    if settings.expose != "loadbalancer":
+        return settings.host, None
+    host = settings.host
+    if host is None:
+        found: Object = next(iter(service.get("status", {}).get("loadBalancer", {}).get("ingress") or ()), {})
+        host = found.get("hostname") or found.get("ip")
+    return host, port_of(settings)

@@ -93,10 +93,13 @@ class PodLogs:
                 # the pod has ended, or its container does not run yet, and the next round tries again.
                 if error.is_away:
                     self._ask_again_at[node] = monotonic() + _SILENT_SECONDS
-        living = {pod["metadata"]["uid"] for pod in listed.pods}
+        self._forget_removed(listed.pods)
+        self._save()
+
+    def _forget_removed(self, pods: Iterable[Object]) -> None:
+        living = {pod["metadata"]["uid"] for pod in pods}
         self._positions = {uid: position for uid, position in self._positions.items() if uid in living}
         self._unsure = {uid: times for uid, times in self._unsure.items() if uid in living}
-        self._save()
 
     def _save(self) -> None:
         current = msgspec.json.encode({**self._positions, _EVENTS: _Position(self._events.last)})

@@ -109,7 +109,7 @@ def _service(
     if deployment is None:
         return ObservedService(refused=refused, exists=bool(objects or lasting))
     deployment_id = deployment["spec"]["template"]["metadata"]["labels"].get(DEPLOYMENT)
-    mine = [pod for pod in lasting if pod["metadata"]["labels"].get(DEPLOYMENT) == deployment_id]
+    mine = _pods_of(deployment_id, lasting)
     wanted = deployment["spec"].get("replicas", 1)
     ready = len(ready_pods(mine))
     is_complete = _is_rolled_out(deployment) and ready >= wanted and not _is_reached(lasting, deployment_id, listed.now)
@@ -120,10 +120,18 @@ def _service(
         replicas=wanted,
         ready=ready,
         is_complete=is_complete,
-        waiting=waiting_of([pod for pod in living if not _is_ready(pod)], listed.events),
+        waiting=waiting_of(_unready(living), listed.events),
         cause=None if ready >= wanted else cause_of(deployment, living, listed.events, listed.room),
         refused=refused,
     )
+
+
+def _pods_of(deployment_id: str | None, pods: Iterable[Object]) -> list[Object]:
+    return [pod for pod in pods if pod["metadata"]["labels"].get(DEPLOYMENT) == deployment_id]
+
+
+def _unready(pods: Iterable[Object]) -> list[Object]:
+    return [pod for pod in pods if not _is_ready(pod)]
 
 
 def _fingerprint(objects: Mapping[str, Object], applied: Applied | None) -> str | None:
