@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from mlmgmt_nb.commands.flags import flags_of
 from mlmgmt_nb.commands.grammar import Flag
@@ -70,8 +71,13 @@ def _log(error: OperationFailed, prog: str, arguments: object) -> str | None:
     kind = (error.operation.operation_type or "").lower()
     if kind == "image" and resource:
         return f"`{prog} image log -i {resource}` shows the log."
-    name = getattr(arguments, "service_name", None) or getattr(arguments, "service", None) or resource
+    name = _service_in(arguments) or resource
     return f"`{prog} service logs -n {name}` shows the log." if kind == "service" and name else None
+
+
+def _service_in(arguments: object) -> Any:
+    """Return the id or name of the service that the arguments name, or None."""
+    return getattr(arguments, "service_name", None) or getattr(arguments, "service", None)
 
 
 def _name_flag(error: UsageError, flags: Sequence[Flag], arguments: object) -> None:

@@ -92,24 +92,28 @@ class Completer:
     def _candidates(self, words: list[str], fragment: str) -> list[str]:
         command = self._command(words)
         if command is None:
-            return self._next_words([word for word in words if word not in OPTIONAL_WORDS])
+            return self._next_words(_required(words))
         flags = [*command.flags, *self._session.common(command)]
         flag = flags_by_name(flags).get(words[-1])
         if flag is not None and flag.kind != "switch":
             return self._values(flag, fragment)
         if fragment.startswith("-"):
-            used = {name for word in words if word.startswith("-") for name in self._aliases(word, flags)}
-            return [name for flag in flags for name in flag.names.split() if name.startswith("--") and name not in used]
+            return self._unused_names(flags, words)
         positional = next((flag for flag in command.flags if flag.is_positional), None)
         return self._values(positional, fragment) if positional and not words[-1].startswith("-") else []
+
+    def _unused_names(self, flags: list[Flag], words: list[str]) -> list[str]:
+        """Return the long names of the flags that the words do not contain. Repeatable flags remain."""
+        used = {name for word in words if word.startswith("-") for name in self._aliases(word, flags)}
+        return [name for flag in flags for name in flag.names.split() if name.startswith("--") and name not in used]
 
     def _aliases(self, word: str, flags: list[Flag]) -> list[str]:
         return next((f.names.split() for f in flags if word in f.names.split() and f.kind != "many"), [])
 
     def _command(self, words: list[str]) -> Command[Any] | None:
-        spoken = tuple(word for word in words if word not in OPTIONAL_WORDS)
-        lengths = range(len(spoken), 0, -1)
-        return next((c for length in lengths if (c := self._session.commands.get(spoken[:length]))), None)
+        required = tuple(_required(words))
+        lengths = range(len(required), 0, -1)
+        return next((c for length in lengths if (c := self._session.commands.get(required[:length]))), None)
 
     def _next_words(self, words: list[str]) -> list[str]:
         place = len(words)
@@ -150,6 +154,10 @@ class Completer:
         except MlmgmtError:
             return  # the server cannot be reached: keep the cached names
         self._kept[kind] = (time.monotonic(), names)
+
+
+def _required(words: list[str]) -> list[str]:
+    return [word for word in words if word not in OPTIONAL_WORDS]
 
 
 def _paths(fragment: str) -> list[str]:

@@ -144,21 +144,12 @@ def parse_flags(command: Command[A], tokens: Sequence[Token], common: Sequence[F
     parser = _parser(command, flags, prog)
     if any(token in ("-h", "--help") for token in tokens if isinstance(token, str)):
         return Help(parser.format_help())
-    values = [token for token in tokens if not isinstance(token, str)]
-    numbers = iter(range(len(values)))
-    texts = [token if isinstance(token, str) else f"{_VALUE}{next(numbers)}" for token in tokens]
+    texts, values = _with_placeholders(tokens)
     parsed, rest = parser.parse_known_args(texts)
     if rest:
         raise _unknown(rest, [flag for flag in flags if getattr(parsed, flag.dest) is None], flags, prog)
-    found: dict[str, Any] = {}
-    for flag in flags:
-        given = _with_values(getattr(parsed, flag.dest), values)
-        if flag.required and given is None:
-            raise UsageError(
-                f"{prog}: {flag.names.split()[-1]} is missing", field=flag.dest, fix=f"Give it: {flag.help}."
-            )
-        found[flag.dest] = _unset(flag) if given is None else _converted(flag, given, prog)
-    return command.arguments(**found)
+    given = {flag.dest: _value(flag, _with_values(getattr(parsed, flag.dest), values), prog) for flag in flags}
+    return command.arguments(**given)
 
 
 def nearest(word: str, known: Iterator[str] | Sequence[str]) -> str:
@@ -211,6 +202,13 @@ def metavar(flag: Flag) -> str:
     return flag.metavar or ("true|false" if flag.kind == "yes-no" else flag.dest.upper())
 
 
+def _with_placeholders(tokens: Sequence[Token]) -> tuple[list[str], list[Any]]:
+    """Return the tokens with placeholders for Python values, which argparse cannot parse, and the values."""
+    values = [token for token in tokens if not isinstance(token, str)]
+    numbers = iter(range(len(values)))
+    return [token if isinstance(token, str) else f"{_VALUE}{next(numbers)}" for token in tokens], values
+
+
 def _with_values(given: Any, values: Sequence[Any]) -> Any:
     """Replace placeholders with their Python values. For a repeatable flag, a list adds its items."""
     if isinstance(given, list):
@@ -219,6 +217,17 @@ def _with_values(given: Any, values: Sequence[Any]) -> Any:
     if isinstance(given, str) and given.startswith(_VALUE):
         return values[int(given[1:])]
     return given
+
+
+def _value(flag: Flag, given: Any, prog: str) -> Any:
+    """Return the value of a flag in the arguments of its command, from the value given, or None.
+
+    Raises:
+        UsageError: the value is missing or not valid.
+    """
+    if flag.required and given is None:
+        raise UsageError(f"{prog}: {flag.names.split()[-1]} is missing", field=flag.dest, fix=f"Give it: {flag.help}.")
+    return _unset(flag) if given is None else _converted(flag, given, prog)
 
 
 def _unset(flag: Flag) -> Any:
@@ -251,16 +260,21 @@ def _converted(flag: Flag, given: Any, prog: str) -> Any:
 
 
 def _unknown(rest: Sequence[str], missing: Sequence[Flag], flags: Sequence[Flag], prog: str) -> UsageError:
-    known = [name for flag in flags for name in flag.names.split() if name.startswith("--")]
     word = next((text for text in rest if text.startswith("-")), rest[0])
     shown = "a Python value" if word.startswith(_VALUE) else repr(word)
-    hint = nearest(word.partition("=")[0], known)
-    wanted = next((flag for flag in missing if flag.required and not flag.is_positional), None)
-    if wanted is not None and not word.startswith(("-", _VALUE)):
-        hint = f" Did you mean `{wanted.shortest} {word}`?"
-    elif not word.startswith(("-", _VALUE)):
-        hint = " Put quotes around a value that has blanks."
+    hint = _hint(word, missing, flags)
     return UsageError(f"{prog}: {shown} is not understood.{hint}", field=word, fix=f"See `{prog} --help`.")
+
+
+def _hint(word: str, missing: Sequence[Flag], flags: Sequence[Flag]) -> str:
+    """Return a hint for a word that is neither a flag nor the value of one."""
+    if word.startswith(("-", _VALUE)):
+        known = [name for flag in flags for name in flag.names.split() if name.startswith("--")]
+        return nearest(word.partition("=")[0], known)
+    wanted = next((flag for flag in missing if flag.required and not flag.is_positional), None)
+    if wanted is not None:
+        return f" Did you mean `{wanted.shortest} {word}`?"
+    return " Put quotes around a value that has blanks."
 
 
 def flags_by_name(flags: Sequence[Flag]) -> Mapping[str, Flag]:

@@ -264,19 +264,27 @@ class Session:
                 fix=f"{hide}`mlmgmt gc --delete` in a shell removes files that nothing uses; "
                 f"`{self.prog} service delete` removes a service.",
             )
+        return self._unknown_command(words)
+
+    def _unknown_command(self, words: Sequence[str]) -> UsageError:
+        text = " ".join(words)
         group = words[:1] if any(known[:1] == tuple(words[:1]) for known in self.commands) else []
         names = [" ".join(known) for known in self.commands if list(known[: len(group)]) == group]
-        groups = sorted({known[0] for known in self.commands})
         if group:
             hint = nearest(" ".join(words[1:]), [name.partition(" ")[2] for name in names])
             hint = hint.replace("mean `", f"mean `{words[0]} ")
         else:
-            hint = _verb_first_hint(words, names) or (nearest(text, groups) if len(words) == 1 else "")
-            hint = hint or nearest(text, names) or nearest(words[0], groups)
+            hint = _verb_first_hint(words, names) or self._nearest_command(words, names)
         return UsageError(
             f"unknown command `{self.prog} {text}`.{hint}",
             fix=f"`{' '.join([self.prog, *group])} -h` lists the commands.",
         )
+
+    def _nearest_command(self, words: Sequence[str], names: Sequence[str]) -> str:
+        """Return a hint with the closest group or command, or ""."""
+        text, groups = " ".join(words), sorted({known[0] for known in self.commands})
+        hint = nearest(text, groups) if len(words) == 1 else ""
+        return hint or nearest(text, names) or nearest(words[0], groups)
 
 
 _KEPT = frozenset({"deployment", "image", "manifest", "model"})

@@ -104,18 +104,27 @@ def _write(session: Session, outcome: Outcome, out: Terminal, err: Terminal) -> 
         out.write(value.rstrip() + "\n")
         return
     if isinstance(value, LogStream):
-        for part in value:
-            out.write(readable_log(part) if out.isatty() else part)
+        _write_log(value, out)
     if isinstance(value, Poller):
         value = _awaited(session, value, outcome, err)
     output = session.setting("output") or "table"
-    if isinstance(value, ServiceLog) and output in {"table", "wide"} and out.isatty():
-        value = Text(readable_log(value))
-    text = formatted(value, output, arguments.query, encoding=out.encoding)
+    text = formatted(_readable(value, output, out), output, arguments.query, encoding=out.encoding)
     if isinstance(value, Keys) and value.shown and not arguments.query:  # a program queries single keys
         err.write("These keys give access to the service: keep them out of files and logs.\n")
     if text:
         out.write(text + "\n")
+
+
+def _write_log(log: LogStream, out: Terminal) -> None:
+    for part in log:
+        out.write(readable_log(part) if out.isatty() else part)
+
+
+def _readable(value: object, output: str, out: Terminal) -> object:
+    """Return the log of a service formatted for reading if it is shown on a terminal, other values unchanged."""
+    if isinstance(value, ServiceLog) and output in {"table", "wide"} and out.isatty():
+        return Text(readable_log(value))
+    return value
 
 
 def _show_progress(poller: Poller[object], timeout: float | None, err: Terminal) -> None:

@@ -160,11 +160,9 @@ def pretty(value: Any, indent: str = "", *, write: Callable[[Any], str] = _json)
         write: formats a value on one line (default: as JSON).
     """
     flat = write(value)
-    if len(indent) + len(flat) <= _WIDTH or not isinstance(value, (dict, list)) or not value:
+    if len(indent) + len(flat) <= _WIDTH or not _may_span_lines(value):
         return flat
     inner = indent + "  "
-    if isinstance(value, list) and not any(isinstance(item, (dict, list)) for item in value):
-        return flat
     parts = (
         [f"{write(name)}: {pretty(item, inner, write=write)}" for name, item in value.items()]
         if isinstance(value, dict)
@@ -172,3 +170,10 @@ def pretty(value: Any, indent: str = "", *, write: Callable[[Any], str] = _json)
     )
     opening, closing = "{}" if isinstance(value, dict) else "[]"
     return f"{opening}\n" + ",\n".join(inner + part for part in parts) + f"\n{indent}{closing}"
+
+
+def _may_span_lines(value: Any) -> bool:
+    """Return whether a value is an object that is not empty, or a list that contains objects or lists."""
+    if isinstance(value, dict):
+        return bool(value)
+    return isinstance(value, list) and any(isinstance(item, (dict, list)) for item in value)

@@ -194,12 +194,7 @@ class CommandExecutor:
             self._show_operation(value, outcome)
         if isinstance(value, Keys) and value.shown:
             return self._shown_keys(value, arguments)
-        if arguments.output:
-            shown = value.result() if isinstance(value, Poller) and value.done() else value
-            return Text(formatted(shown, arguments.output, arguments.query))
-        if arguments.query:
-            return queried(value, arguments.query)
-        return _frame(value) if isinstance(value, Pager) else value
+        return _as_requested(value, arguments)
 
     def _shown_keys(self, keys: Keys, arguments: CommonArguments) -> Any:
         """Show the keys in a panel, or return them as secret text. No key is saved with the notebook."""
@@ -255,21 +250,40 @@ class CommandExecutor:
             note_shown(poller)
 
 
+def _as_requested(value: Any, arguments: CommonArguments) -> Any:
+    """Return a value in the output format or as the query result that the arguments request; lists as DataFrames."""
+    if arguments.output:
+        shown = value.result() if isinstance(value, Poller) and value.done() else value
+        return Text(formatted(shown, arguments.output, arguments.query))
+    if arguments.query:
+        return queried(value, arguments.query)
+    return _frame(value) if isinstance(value, Pager) else value
+
+
 def _frame(pager: Pager[Any]) -> Any:
     """Return the resources as a DataFrame for display, with the important columns first and only printable text."""
     from mlmgmt_nb.notebook.display.listed import ListedFrame  # pandas is imported only when it is needed
 
     frame = pager.to_frame()
-    if "scoring_uri" in frame.columns:  # services: separate the condition from the result of the last operation
-        parts = zip(frame["state"], frame["scoring_uri"].notna(), frame["num_replicas"].fillna(1), strict=True)
-        now = [condition_of(state, has_url=has_url, replicas=replicas) for state, has_url, replicas in parts]
-        frame["last_operation"], frame["state"] = frame["state"], now
-    for name in frame.columns:
-        if not all(is_printable(value) for value in frame[name] if isinstance(value, str)):
-            frame[name] = frame[name].map(lambda value: one_line(value) if isinstance(value, str) else value)
+    if "scoring_uri" in frame.columns:  # services
+        _separate_conditions(frame)
+    _escape_unprintable(frame)
     first = [name for name in _FIRST_COLUMNS if name in frame.columns]
     ordered = frame[[*first, *(name for name in frame.columns if name not in first)]]
     return ListedFrame.of(ordered, pager.item)
+
+
+def _separate_conditions(services: Any) -> None:
+    """Separate the conditions of services from the results of their last operations."""
+    parts = zip(services["state"], services["scoring_uri"].notna(), services["num_replicas"].fillna(1), strict=True)
+    now = [condition_of(state, has_url=has_url, replicas=replicas) for state, has_url, replicas in parts]
+    services["last_operation"], services["state"] = services["state"], now
+
+
+def _escape_unprintable(frame: Any) -> None:
+    for name in frame.columns:
+        if not all(is_printable(value) for value in frame[name] if isinstance(value, str)):
+            frame[name] = frame[name].map(lambda value: one_line(value) if isinstance(value, str) else value)
 
 
 def _follow(log: LogStream) -> None:
@@ -300,6 +314,18 @@ def _data(body: str) -> Any:
 
 def _flags(command: Command[Any], body: str) -> list[Any]:
     """Parse the body of a cell as flags: YAML whose keys are the long names of the flags."""
+    switches = {flag.dest for flag in command.flags if flag.kind == "switch"}
+    tokens: list[Any] = []
+    for key, value in _mapping(body).items():
+        name = f"--{str(key).lstrip('-').replace('_', '-')}"
+        if name[2:].replace("-", "_") in switches:
+            tokens += [name] if value else []
+        elif value is not None:
+            tokens += [name, str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value]
+    return tokens
+
+
+def _mapping(body: str) -> dict[Any, Any]:
     from mlmgmt_nb.safe_yaml import YamlError, read_yaml  # only cells with a body need it
 
     try:
@@ -312,12 +338,4 @@ def _flags(command: Command[Any], body: str) -> list[Any]:
         raise UsageError(
             "the cell must be a YAML mapping of flags", field="cell", fix="Write lines such as `driver: score.py`."
         )
-    switches = {flag.dest for flag in command.flags if flag.kind == "switch"}
-    tokens: list[Any] = []
-    for key, value in given.items():
-        name = f"--{str(key).lstrip('-').replace('_', '-')}"
-        if name[2:].replace("-", "_") in switches:
-            tokens += [name] if value else []
-        elif value is not None:
-            tokens += [name, str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value]
-    return tokens
+    return given

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -34,30 +34,34 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 def plain(value: Any) -> Any:
     """Return a value as JSON types, with API names. Keys are masked unless they were requested unmasked."""
-    if isinstance(value, Pager):
-        return [msgspec.to_builtins(item) for item in value]
-    if isinstance(value, Keys):
-        return value.visible()
-    if isinstance(value, ScoringReport):
-        return dict(value.summary)
-    if isinstance(value, (Difference, Drift, ReplayReport)):
-        return value.to_dict()
+    for kinds, convert in _CONVERSIONS:
+        if isinstance(value, kinds):
+            return convert(value)
     if hasattr(value, "iloc"):  # a DataFrame; in JSON, times are text and missing values are null
         return json.loads(value.to_json(orient="records", date_format="iso"))
-    if isinstance(value, ProposedChange):
-        return plain(value.candidate)
-    if isinstance(value, Settings):
-        return [dict(row) for row in value.rows]
-    if isinstance(value, Usage):
-        return {
-            "scoringUri": value.scoring_uri,
-            "swaggerUri": value.swagger_uri,
-            "headers": value.headers,
-            "sample": value.sample,
-        }
     if isinstance(value, msgspec.Struct):
         return msgspec.to_builtins(value)
     return str(value) if isinstance(value, str) else value
+
+
+_CONVERSIONS: tuple[tuple[type | tuple[type, ...], Callable[[Any], Any]], ...] = (
+    (Pager, lambda pager: [msgspec.to_builtins(item) for item in pager]),
+    (Keys, lambda keys: keys.visible()),
+    (ScoringReport, lambda report: dict(report.summary)),
+    ((Difference, Drift, ReplayReport), lambda report: report.to_dict()),
+    (ProposedChange, lambda change: plain(change.candidate)),
+    (Settings, lambda settings: [dict(row) for row in settings.rows]),
+    (
+        Usage,
+        lambda usage: {
+            "scoringUri": usage.scoring_uri,
+            "swaggerUri": usage.swagger_uri,
+            "headers": usage.headers,
+            "sample": usage.sample,
+        },
+    ),
+)
+"""The conversions to JSON types of values that have their own form in JSON."""
 
 
 def queried(value: Any, query: str) -> Any:
@@ -110,9 +114,11 @@ def _for_people(value: Any, *, is_wide: bool) -> str:
     if isinstance(value, Pager):
         return _table(wide_rows(list(value)) if is_wide else narrow_rows(list(value)))
     value = plain(value)
-    if _is_table(value) and not is_wide:
-        value = [{name: cut(name, cell) for name, cell in row.items()} for row in value]
-    return _table(value)
+    return _table(_with_short_texts(value) if _is_table(value) and not is_wide else value)
+
+
+def _with_short_texts(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [{name: cut(name, cell) for name, cell in row.items()} for row in rows]
 
 
 def deployed(service: DeployedService, prog: str) -> str:
@@ -152,13 +158,18 @@ def _table(value: Any) -> str:
     if isinstance(value, str):
         return printable(value.rstrip("\n"))
     if _is_table(value):
-        names = _names(value)
-        rows = [[one_line(_cell(row.get(name))) for name in names] for row in value]
-        names = [one_line(name) for name in names]
-        widths = [max(len(name), *(len(row[i]) for row in rows)) for i, name in enumerate(names)]
-        lines = [names, ["-" * width for width in widths], *rows]
-        return "\n".join("  ".join(f"{c:<{w}}" for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+        return _aligned(value)
     return "" if value == [] else _json(value)
+
+
+def _aligned(records: Sequence[Mapping[str, Any]]) -> str:
+    """Return records as lines with aligned columns, below their names."""
+    names = _names(records)
+    rows = [[one_line(_cell(record.get(name))) for name in names] for record in records]
+    names = [one_line(name) for name in names]
+    widths = [max(len(name), *(len(row[i]) for row in rows)) for i, name in enumerate(names)]
+    lines = [names, ["-" * width for width in widths], *rows]
+    return "\n".join("  ".join(f"{c:<{w}}" for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
 
 
 def _is_table(value: Any) -> bool:

@@ -48,13 +48,9 @@ class _List(CommonArguments):
 
 
 def _login(session: Session, arguments: _Login) -> Settings:
-    chosen = [method for method in _METHODS if getattr(arguments, method.replace("-", "_"))]
-    if len(chosen) > 1:
-        raise UsageError(
-            f"--{chosen[0]} and --{chosen[1]} cannot be combined", field=chosen[1], fix="Give only one of them."
-        )
+    method = _method(arguments)
     given = {name: getattr(arguments, name) for name in ("tenant", "client_id", "certificate", "authority", "scope")}
-    given |= {"sign_in": chosen[0] if chosen else None, "token_cache": "yes" if arguments.token_cache else None}
+    given |= {"sign_in": method, "token_cache": "yes" if arguments.token_cache else None}
     sign_in = session.sign_in(**given)
     scope = given["scope"] or session.setting("scope") or scope_of(sign_in.authority)
     credential = sign_in.credential(secret=_secret(sign_in.method, sign_in.certificate))
@@ -64,6 +60,20 @@ def _login(session: Session, arguments: _Login) -> Settings:
     session.config.set(profile, {name: value for name, value in given.items() if value is not None})
     session.signed_in(credential)
     return Settings((*rows, {"name": "profile", "value": profile}))
+
+
+def _method(arguments: _Login) -> str | None:
+    """Return the sign-in method that the flags name, or None.
+
+    Raises:
+        UsageError: they name several methods.
+    """
+    chosen = [method for method in _METHODS if getattr(arguments, method.replace("-", "_"))]
+    if len(chosen) > 1:
+        raise UsageError(
+            f"--{chosen[0]} and --{chosen[1]} cannot be combined", field=chosen[1], fix="Give only one of them."
+        )
+    return chosen[0] if chosen else None
 
 
 def _secret(method: str, certificate: str | None) -> str | None:

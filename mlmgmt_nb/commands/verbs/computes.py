@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -165,15 +166,19 @@ def _delete_alias(session: Session, name: str) -> Text:
 def _setup(session: Session, arguments: _Setup) -> Text:
     report_ignored(session, arguments, SETUP)
     known = session.workspace.computes()
-    ready = sorted(str(each["id"]) for each in known if each["state"] == "ready" and not each.get("aliasOf"))
-    clusters = [compute for compute in ready if compute not in {"local", "docker"}]
-    preferred = [arguments.name, *clusters, "docker"] if arguments.cluster else []
-    compute = next((each for each in preferred if each in ready), "local")
+    compute = _preferred_cluster(known, arguments.name) if arguments.cluster else "local"
     if compute != arguments.name:
         session.workspace.set_compute_alias(arguments.name, compute)
     why = "" if compute != "local" or not arguments.cluster else " (no cluster and no compute docker is available)"
     use = f"`{session.prog} env set -n {arguments.name}` switches to it"
     return Text(f"environment {arguments.name!r} is compute {compute!r}{why}; {use}")
+
+
+def _preferred_cluster(known: Sequence[Mapping[str, Any]], name: str) -> str:
+    """Return the first of these that is ready: the compute with this name, a cluster, `docker`; otherwise `local`."""
+    ready = sorted(str(each["id"]) for each in known if each["state"] == "ready" and not each.get("aliasOf"))
+    clusters = [compute for compute in ready if compute not in {"local", "docker"}]
+    return next((each for each in [name, *clusters, "docker"] if each in ready), "local")
 
 
 def _delete(session: Session, arguments: _Named) -> Text:

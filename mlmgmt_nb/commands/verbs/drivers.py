@@ -80,6 +80,21 @@ def _driver(session: Session, arguments: _Driver) -> CheckedDriver:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(source, encoding="utf-8")
     sample = None if arguments.check is None else _sample(arguments.check)
+    files = _readable_files(arguments)
+    variables = [part for option in ("env", "env_file") for part in _variables(option, getattr(arguments, option))]
+    with tempfile.TemporaryDirectory(prefix="mlmgmt-check-") as folder:
+        stage = Stage(Path(folder), path, **files)
+        python = stage.python(arguments.requirements)
+        run = DriverRun(stage, python, path, float(arguments.timeout), variables, written=written)
+        return _check(compiled, run, sample)
+
+
+def _readable_files(arguments: _Driver) -> dict[str, Any]:
+    """Return the files and folders beside the driver, as arguments of `Stage`.
+
+    Raises:
+        UsageError: a file is missing or cannot be read.
+    """
     beside = {
         "dependencies": [Path(each).expanduser() for each in arguments.dependency or ()],
         "models": [Path(each).expanduser() for each in arguments.model_file or ()],
@@ -90,12 +105,7 @@ def _driver(session: Session, arguments: _Driver) -> CheckedDriver:
     schema = Path(arguments.schema).expanduser() if arguments.schema else None
     if schema is not None:
         check_readable(schema, "schema")
-    variables = [part for option in ("env", "env_file") for part in _variables(option, getattr(arguments, option))]
-    with tempfile.TemporaryDirectory(prefix="mlmgmt-check-") as folder:
-        stage = Stage(Path(folder), path, **beside, schema=schema)
-        python = stage.python(arguments.requirements)
-        run = DriverRun(stage, python, path, float(arguments.timeout), variables, written=written)
-        return _check(compiled, run, sample)
+    return {**beside, "schema": schema}
 
 
 def _variables(option: str, given: Sequence[str] | None) -> list[str]:
@@ -157,11 +167,7 @@ def _functions(source: str, path: Path, *, written: bool) -> dict[str, list[str]
     Raises:
         UsageError: the driver does not compile, or has no `run`.
     """
-    try:
-        tree = ast.parse(source, str(path))
-    except SyntaxError as error:
-        line = source_line(source, error.lineno or 1, path, written=written)
-        raise UsageError(f"{line}: {error.msg}", field="driver", fix="Correct that line.") from error
+    tree = _parsed(source, path, written=written)
     found = {
         node.name: [argument.arg for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
         for node in tree.body
@@ -175,6 +181,14 @@ def _functions(source: str, path: Path, *, written: bool) -> dict[str, list[str]
             fix="Write `def run(body): ...`: it gets each request's body and returns the answer.",
         )
     return {"run": [], **found}
+
+
+def _parsed(source: str, path: Path, *, written: bool) -> ast.Module:
+    try:
+        return ast.parse(source, str(path))
+    except SyntaxError as error:
+        line = source_line(source, error.lineno or 1, path, written=written)
+        raise UsageError(f"{line}: {error.msg}", field="driver", fix="Correct that line.") from error
 
 
 _BESIDE = tuple(flag for flag in APPLICATION if flag.dest in {"model_file", "dependency", "requirements"})

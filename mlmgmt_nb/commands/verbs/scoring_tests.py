@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mlmgmt_nb.client.scoring_tests.gate import Gate
@@ -56,16 +57,7 @@ class _Test(ServiceArguments):
 def _test(session: Session, arguments: _Test) -> object:
     junit = file_to_write(arguments.junit, "junit")
     gate = arguments.gate if arguments.gate is None or callable(arguments.gate) else Gate(str(arguments.gate)).text
-    if arguments.no_wait and not session.stays:
-        raise UsageError(
-            "--no-wait works only in notebooks: in a shell the test ends with the command", field="no_wait"
-        )
-    if arguments.no_wait and (junit is not None or gate is not None or arguments.assert_ok):
-        raise UsageError(
-            "--no-wait cannot be combined with --junit, --gate or --assert-ok",
-            field="no_wait",
-            fix="Call `.result().to_junit()` and `.result().assert_ok()` on the returned test.",
-        )
+    _check_no_wait(session, arguments, junit, gate)
     options = api_arguments(_LOAD, arguments)
     test = session.workspace.services.scoring_test(
         arguments.service,
@@ -86,6 +78,22 @@ def _test(session: Session, arguments: _Test) -> object:
     if arguments.assert_ok:
         report.assert_ok()
     return report
+
+
+def _check_no_wait(session: Session, arguments: _Test, junit: Path | None, gate: object) -> None:
+    """Raise UsageError if `--no-wait` is given but does not work in this session or with the other flags."""
+    if not arguments.no_wait:
+        return
+    if not session.stays:
+        raise UsageError(
+            "--no-wait works only in notebooks: in a shell the test ends with the command", field="no_wait"
+        )
+    if junit is not None or gate is not None or arguments.assert_ok:
+        raise UsageError(
+            "--no-wait cannot be combined with --junit, --gate or --assert-ok",
+            field="no_wait",
+            fix="Call `.result().to_junit()` and `.result().assert_ok()` on the returned test.",
+        )
 
 
 def _cases(session: Session, arguments: _Test) -> Any:

@@ -31,29 +31,44 @@ def of_function(function: Callable[..., Any], sample: Any) -> Sample:
         UsageError: the function cannot be called with the sample.
     """
     parameters = _parameters(function)
-    named = {name: p for name, p in parameters.items() if p.kind not in _OPEN}
+    named = _named(parameters, sample)
     if sample is None:
-        if parameters and not named:
-            raise UsageError(
-                f"sample: without one, the arguments of a function of ({', '.join(map(str, parameters.values()))}) "
-                "are not known",
-                field="sample",
-                fix="Give a dict with a value for each argument.",
-            )
+        _check_known(parameters, named)
         return _of_hints(function, named)
-    if isinstance(sample, Mapping) and any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        named |= {name: _keyword(name) for name in sample if name not in named and _is_name(name)}
     if isinstance(sample, Mapping) and _fits(named, sample):
         return _of_arguments(function, named, sample)
     positional = [name for name, p in parameters.items() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     if isinstance(sample, Mapping) and len(positional) != 1:
-        raise UsageError(
-            f"sample: it has {', '.join(map(str, sample)) or 'nothing'}, and the function takes "
-            f"{', '.join(named) or 'nothing'}",
-            field="sample",
-            fix="Give a value for each argument of the function, by its name.",
-        )
+        raise _misfit(named, sample)
     return of_model(sample, positional[0] if positional else "data")
+
+
+def _named(parameters: Mapping[str, inspect.Parameter], sample: Any) -> dict[str, inspect.Parameter]:
+    """Return the parameters with names: those of the function, and those that its `**` parameter takes of a sample."""
+    named = {name: p for name, p in parameters.items() if p.kind not in _OPEN}
+    if isinstance(sample, Mapping) and any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        named |= {name: _keyword(name) for name in sample if name not in named and _is_name(name)}
+    return named
+
+
+def _check_known(parameters: Mapping[str, inspect.Parameter], named: Mapping[str, inspect.Parameter]) -> None:
+    """Raise UsageError for a function with parameters of which none has a name, such as `*args`."""
+    if parameters and not named:
+        raise UsageError(
+            f"sample: without one, the arguments of a function of ({', '.join(map(str, parameters.values()))}) "
+            "are not known",
+            field="sample",
+            fix="Give a dict with a value for each argument.",
+        )
+
+
+def _misfit(named: Mapping[str, inspect.Parameter], sample: Mapping[Any, Any]) -> UsageError:
+    return UsageError(
+        f"sample: it has {', '.join(map(str, sample)) or 'nothing'}, and the function takes "
+        f"{', '.join(named) or 'nothing'}",
+        field="sample",
+        fix="Give a value for each argument of the function, by its name.",
+    )
 
 
 def _of_arguments(

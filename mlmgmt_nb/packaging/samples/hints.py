@@ -107,21 +107,26 @@ def _name_of(hint: Any) -> str | None:
     """Return the name of the schema type of a hint; None if JSON cannot express it."""
     if hint in (None, Any, object):
         return "any"
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        return _name_of_any({_name_of(part) for part in arguments if part is not _NONE})
-    if origin is typing.Literal:
-        return _name_of_any({_name_of(type(value)) for value in arguments if value is not None})
+    alternatives = _alternatives(hint)
+    if alternatives is not None:
+        return _name_of_any({_name_of(part) for part in alternatives})
     if isinstance(hint, typing.NewType):
         return _name_of(hint.__supertype__)
     if typing.is_typeddict(hint):
         return "dict"
-    if not all(_name_of(part) in _IN_JSON for part in arguments if part not in (..., _NONE)):
+    if not all(_name_of(part) in _IN_JSON for part in typing.get_args(hint) if part not in (..., _NONE)):
         return None
-    kind = origin or hint
-    if kind in (*_NATIVE, tuple, *_TEXT):
-        return str(kind.__name__)
-    return _OTHER_NAMES.get(kind) if isinstance(kind, collections.abc.Hashable) else None
+    return _name_of_class(typing.get_origin(hint) or hint)
+
+
+def _alternatives(hint: Any) -> list[Any] | None:
+    """Return the hints of a union, or the types of the values of a literal, without None; None for other hints."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return [part for part in arguments if part is not _NONE]
+    if origin is typing.Literal:
+        return [type(value) for value in arguments if value is not None]
+    return None
 
 
 def _name_of_any(names: set[str | None]) -> str | None:
@@ -129,6 +134,12 @@ def _name_of_any(names: set[str | None]) -> str | None:
     if len(names) == 1:
         return names.pop()
     return "any" if names <= _IN_JSON else None
+
+
+def _name_of_class(kind: Any) -> str | None:
+    if kind in (*_NATIVE, tuple, *_TEXT):
+        return str(kind.__name__)
+    return _OTHER_NAMES.get(kind) if isinstance(kind, collections.abc.Hashable) else None
 
 
 def _allows_none(hint: Any) -> bool:

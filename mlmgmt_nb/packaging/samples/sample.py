@@ -46,7 +46,7 @@ class Sample:
     def rows(self) -> int:
         """Number of rows; 1 for a value without rows."""
         first = next(iter(self.values.values()), None)
-        has_rows = len(self.values) == 1 and (_is_frame(first) or isinstance(first, list) or _has_rows(first))
+        has_rows = len(self.values) == 1 and _has_rows(first)
         return len(first) if has_rows else 1  # type: ignore[arg-type]
 
     @property
@@ -72,7 +72,7 @@ def of_model(sample: Any, name: str = "data", *, arrays: bool = False) -> Sample
             field="sample",
             fix="Give a few rows, such as `sample=X.head(20)`.",
         )
-    if (_is_frame(sample) or _is_series(sample) or isinstance(sample, list) or _has_rows(sample)) and not len(sample):
+    if _has_rows(sample) and not len(sample):
         raise UsageError(
             "sample: it has no rows, so it proves nothing", field="sample", fix="Give a few rows: `sample=X.head(20)`."
         )
@@ -133,19 +133,31 @@ def plain_array(value: Any) -> Any:
     """Convert tensors to arrays and NumPy scalars to Python values. Refuse sparse matrices and other DataFrames."""
     import numpy as np
 
-    if hasattr(value, "toarray") and hasattr(value, "nnz"):
+    if _is_sparse(value):
         raise UsageError(
             "sample: a sparse matrix has no JSON form", field="sample", fix="Give dense rows: `sample=X[:5].toarray()`."
         )
     if hasattr(value, "to_pandas") and not _is_frame(value):
         raise UsageError("sample: not a pandas DataFrame", field="sample", fix="Give `sample=frame.to_pandas()`.")
-    if hasattr(value, "detach") and hasattr(value, "cpu"):  # PyTorch
+    if _is_torch_tensor(value):
         return value.detach().cpu().numpy()
-    if hasattr(value, "numpy") and hasattr(value, "shape") and not isinstance(value, np.ndarray):  # TensorFlow
+    if _is_tensorflow_tensor(value):
         return value.numpy()
     if isinstance(value, np.generic):
         return value.item()
     return value
+
+
+def _is_sparse(value: Any) -> bool:
+    return hasattr(value, "toarray") and hasattr(value, "nnz")
+
+
+def _is_torch_tensor(value: Any) -> bool:
+    return hasattr(value, "detach") and hasattr(value, "cpu")
+
+
+def _is_tensorflow_tensor(value: Any) -> bool:
+    return hasattr(value, "numpy") and hasattr(value, "shape") and not _is_array(value)
 
 
 def _as_array(value: list[Any]) -> Any:
@@ -162,7 +174,7 @@ def _as_array(value: list[Any]) -> Any:
 def first_rows(value: Any) -> Any:
     if _is_frame(value) or _is_series(value):
         return value.head(MAX_ROWS)
-    if isinstance(value, list) or _has_rows(value):
+    if _has_rows(value):
         return value[:MAX_ROWS]
     return value
 
@@ -195,7 +207,8 @@ def _whole_columns(value: Any) -> list[str]:
 
 
 def _has_rows(value: Any) -> bool:
-    return bool(getattr(value, "ndim", 0))
+    """Return whether a value is a list, a DataFrame, a Series, or an array or tensor with a dimension."""
+    return isinstance(value, list) or bool(getattr(value, "ndim", 0))
 
 
 def _is_numpy(dtype: Any) -> bool:

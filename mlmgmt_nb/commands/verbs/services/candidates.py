@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,8 +69,8 @@ def _canary(session: Session, arguments: _Canary) -> object:
         return change.stop_canary()
     if arguments.share is None:
         return change
-    limits = {name: getattr(arguments, name) for name in ("max_errors", "max_p95", "min_agree")}
-    given = {name: _number(name, text) for name, text in limits.items() if text is not None}
+    limits = _given(arguments, ("max_errors", "max_p95", "min_agree"))
+    given = {name: _number(name, text) for name, text in limits.items()}
     shares = [_number("share", part) for part in arguments.share.split(",")]
     minutes = _number("minutes", arguments.minutes or "0")
     return change.canary(shares, minutes=minutes, header=arguments.header, tolerance=arguments.tolerance, **given)
@@ -90,9 +91,8 @@ class _Mirror(ServiceArguments):
 
 
 def _mirror(session: Session, arguments: _Mirror) -> object:
-    given = {name: getattr(arguments, name) for name in ("minutes", "share", "requests")}
-    started: Any = {name: value for name, value in given.items() if value is not None}
-    wanted = [name for name in ("gate", "junit", "html") if getattr(arguments, name) is not None]
+    started = _given(arguments, ("minutes", "share", "requests"))
+    wanted = list(_given(arguments, ("gate", "junit", "html")))
     if wanted and (arguments.stop or started):
         raise UsageError(
             f"--{wanted[0]} cannot be combined with --stop or the flags that start a mirror",
@@ -108,6 +108,12 @@ def _mirror(session: Session, arguments: _Mirror) -> object:
     if change.candidate.mirror is None and not wanted:
         return change
     return shown_report(session, change.mirror_report(tolerance=arguments.tolerance), arguments)
+
+
+def _given(arguments: _Canary | _Mirror, names: Iterable[str]) -> dict[str, Any]:
+    """Return the arguments with these names that are not None."""
+    values = {name: getattr(arguments, name) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _number(name: str, text: str) -> float:

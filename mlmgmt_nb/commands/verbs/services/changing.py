@@ -126,24 +126,25 @@ def _create(session: Session, arguments: _Create) -> object:
 
 def _update(session: Session, arguments: _Update) -> object:
     is_built_here, trial = registers(arguments), trial_of(arguments)
+    has_new_image = is_built_here or arguments.image_id is not None
     services, settings = session.workspace.services, _changes(arguments)
     service = services.get(arguments.service)
-    services.check(service.name or "", **settings)
+    name = service.name or ""
+    services.check(name, **settings)
     services.check_server(compute_resource_id=arguments.compute_resource_id or "local", **settings)
-    if trial is None and arguments.image_id is None and not is_built_here:
+    if trial is None and not has_new_image:
         return services.update(service, **settings)
     with resumable(session) as started:
         deploying = flow(
             session,
-            service.name or "",
+            name,
             compute=compute_of(session, arguments.compute_resource_id),
             timeout=arguments.timeout,
             started=started,
         )
         if trial is not None:
             deploying.check_change(settings)
-        is_other = arguments.image_id is not None or is_built_here
-        built = _built(session, deploying, arguments) if is_other else BuiltImage(None)
+        built = _built(session, deploying, arguments) if has_new_image else BuiltImage(None)
         if arguments.image_id is not None:  # it may be an older image
             warn_of_versions(session.workspace.images.get(arguments.image_id).manifest)
         if trial is None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from mlmgmt_nb.client.http.passive import passive
 from mlmgmt_nb.client.services.candidates import ProposedChange
+from mlmgmt_nb.contract.traffic import Canary, Mirror
 from mlmgmt_nb.notebook.display.card import badge
 from mlmgmt_nb.notebook.display.cards import candidate_card
 from mlmgmt_nb.notebook.display.html import escape
@@ -96,10 +97,10 @@ class ChangePanel(Panel):
             "error": candidate.error.message if candidate.error else "",
             "differences": self._differences(),
             "canary": canary_html(state.canary),
-            "active": state.canary is not None and state.canary.is_active,
+            "active": _is_active(state.canary),
             "answer": state.answer,
             "mirror": mirror_words(state.mirror),
-            "mirrors": state.mirror is not None and state.mirror.is_active,
+            "mirrors": _is_active(state.mirror),
             "mirrored": report if state.is_mirrored else "",
             "report": "" if state.is_mirrored else report,
             "progress": state.progress.html() if state.progress else "",
@@ -136,6 +137,10 @@ class ChangePanel(Panel):
         }
         actions[act]()
         self.look_now()
+
+
+def _is_active(traffic: Canary | Mirror | None) -> bool:
+    return traffic is not None and traffic.is_active
 
 
 _FIELDS = ("request", "last", "cases", "share", "minutes", "agree", "name", "reason", "gate", "warm")

@@ -29,17 +29,23 @@ def magic_line(arguments: Mapping[str, Any], registered: frozenset[str], connect
     # Arguments of `connect` without a flag are settings of a profile.
     named = {name: value for name, value in connect.items() if name in flags and flags[name] not in given}
     for name, value in {**arguments, **named}.items():
-        if name == "model":
-            parts += [f"{'-i' if model in registered else '-m'} {_quoted(model)}" for model in _listed(value)]
-        elif name == "autoscaler":
-            parts += [f"{flags[setting]} {_quoted(given)}" for setting, given in value.items()]
-        else:
-            parts += [f"{flags[name]} {_quoted(one)}" for one in _listed(value)]
+        parts += [f"{flag} {_quoted(one)}" for flag, one in _values_by_flag(name, value, flags, registered)]
     return " ".join(parts)
 
 
 def _create() -> Command[Any]:
     return next(command for command in COMMANDS if command.words == ("service", "create"))
+
+
+def _values_by_flag(
+    name: str, value: Any, flags: Mapping[str, str], registered: frozenset[str]
+) -> list[tuple[str, Any]]:
+    """Return the flags that give an argument, each with its value."""
+    if name == "model":
+        return [("-i" if model in registered else "-m", model) for model in _listed(value)]
+    if name == "autoscaler":
+        return [(flags[setting], given) for setting, given in value.items()]
+    return [(flags[name], one) for one in _listed(value)]
 
 
 def python_code(arguments: Mapping[str, Any], connect: Mapping[str, str]) -> str:

@@ -136,13 +136,7 @@ def _all(
     yield from _packaging(values, kernel)
     for dependency in lines(values["dependencies"]):
         yield "dependencies", _file(dependency, "dependencies", folders=True)
-    for model in lines(values["models"]):
-        if (named := variable_of(model)) is not None:
-            yield "models", _variable(named, kernel)
-        elif is_local(model):
-            yield "models", _file(model, "models", folders=True)
-        elif is_registered(model) is False:
-            yield "models", f"{model!r} is neither a file nor the name or id of a registered model."
+    yield from _models(values, is_registered, kernel)
 
 
 def _packaging(values: Values, kernel: Kernel) -> Iterator[tuple[str, str | None]]:
@@ -162,6 +156,19 @@ def _packaging(values: Values, kernel: Kernel) -> Iterator[tuple[str, str | None
         yield "sample", _variable(named, kernel) if named else "Enter a variable of the notebook, such as {X}."
     elif (model := object_in(values)) is not None and not kernel.is_function(model):
         yield "sample", "Enter rows that the model takes, such as {X}."
+
+
+def _models(
+    values: Values, is_registered: Callable[[str], bool | None], kernel: Kernel
+) -> Iterator[tuple[str, str | None]]:
+    """Yield the problems of the models: variables of the notebook, files, and registered models."""
+    for model in lines(values["models"]):
+        if (named := variable_of(model)) is not None:
+            yield "models", _variable(named, kernel)
+        elif is_local(model):
+            yield "models", _file(model, "models", folders=True)
+        elif is_registered(model) is False:
+            yield "models", f"{model!r} is neither a file nor the name or id of a registered model."
 
 
 def _variable(named: Variable, kernel: Kernel) -> str | None:
@@ -235,16 +242,20 @@ def arguments(values: Values, compute: str | None = "local") -> dict[str, Any]:
     given |= {"sample": variable_of(values["sample"]), "method": values["method"].strip()}
     given["dependencies"] = lines(values["dependencies"])
     given |= {field: values[field].strip() for field in ("runtime", "compute_resource_id", "if_exists")}
-    if values["autoscale"]:
-        settings = {name: _value(name, values[name]) for name in _AUTOSCALER}
-        set_ = {name: value for name, value in settings.items() if value is not None}
-        given["autoscaler"] = {"autoscale_enabled": True, **set_}
-    else:
-        given["num_replicas"] = _value("num_replicas", values["num_replicas"])
+    given |= _scale(values)
     given |= {field: _value(field, values[field]) for field in ("cpu", "memory", "max_concurrent_requests")}
     given["collect_model_data"] = True if values["collect_model_data"] else None
     defaults = {"runtime": "python", "compute_resource_id": compute, "if_exists": "update"}
     return {name: value for name, value in given.items() if value not in (None, "", [], defaults.get(name))}
+
+
+def _scale(values: Values) -> dict[str, Any]:
+    """Return the argument for the autoscaler, or for the fixed number of replicas."""
+    if not values["autoscale"]:
+        return {"num_replicas": _value("num_replicas", values["num_replicas"])}
+    settings = {name: _value(name, values[name]) for name in _AUTOSCALER}
+    given = {name: value for name, value in settings.items() if value is not None}
+    return {"autoscaler": {"autoscale_enabled": True, **given}}
 
 
 def _application(values: Values) -> Application:

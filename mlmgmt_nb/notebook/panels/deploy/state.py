@@ -190,18 +190,9 @@ class DeployState:
         """
         self.checked = ""
         driver = self.values["driver"].strip()
-        if not driver and "driver" not in self.problems:
-            raise UsageError(
-                "the form has no driver to check", field="driver", fix="Deploy: a fresh process checks the model first."
-            )
-        if "driver" in self.problems or is_url(driver):
-            why = (
-                self.problems.get("driver")
-                or "Only the service reads a driver at a URL. Enter a local file, or deploy to check it."
-            )
-            raise UsageError("the driver cannot be checked here", field="driver", fix=why)
+        self._refuse_unreadable(driver)
         schema, *beside = [
-            Path(source).expanduser() if source and not is_url(source) else None
+            _local_path(source)
             for source in (
                 self.values["schema"].strip(),
                 *deploy_form.lines(self.values["models"]),
@@ -216,6 +207,19 @@ class DeployState:
         why = "" if is_complete else "\nnot loaded: it needs files or packages that only the service has"
         self.checked = f"{found}{why}"
         return found
+
+    def _refuse_unreadable(self, driver: str) -> None:
+        """Raise UsageError for a driver that is missing, not valid, or not on this machine."""
+        if not driver and "driver" not in self.problems:
+            raise UsageError(
+                "the form has no driver to check", field="driver", fix="Deploy: a fresh process checks the model first."
+            )
+        if "driver" in self.problems or is_url(driver):
+            why = (
+                self.problems.get("driver")
+                or "Only the service reads a driver at a URL. Enter a local file, or deploy to check it."
+            )
+            raise UsageError("the driver cannot be checked here", field="driver", fix=why)
 
     def begin(self) -> None:
         """Mark the start of the deployment, which `deploy` then runs.
@@ -299,3 +303,7 @@ class DeployState:
 
     def _seconds(self) -> float:
         return self._clock() - self._began
+
+
+def _local_path(source: str) -> Path | None:
+    return Path(source).expanduser() if source and not is_url(source) else None

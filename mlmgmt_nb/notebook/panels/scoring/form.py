@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -60,33 +60,42 @@ class Field:
         if self.kind != "table":
             self.text = text_of(self.kind, value)
             return
-        rows = self._rows_of(value)
-        self.is_json = rows is None or len(rows) > MOST_ROWS or len(rows) * len(self.columns) > MOST_CELLS
-        if self.is_json or rows is None:
+        is_table = self._is_in_shape(value)
+        if is_table:
+            self._extend_columns(value)
+        self.is_json = not is_table or len(value) > MOST_ROWS or len(value) * len(self.columns) > MOST_CELLS
+        if self.is_json:
             self.text = pretty(value)
         else:
-            self.rows = rows
+            self.rows = self._texts(value)
 
-    def _rows_of(self, value: Any) -> list[list[str]] | None:
+    def _is_in_shape(self, value: Any) -> bool:
+        """Return whether a value is a list of rows in the shape of the table."""
         if not isinstance(value, list):
-            return None
-        if self.shape == "objects":
-            if not all(isinstance(row, dict) for row in value):
-                return None
-            known = {column.name for column in self.columns}
-            more = dict.fromkeys(name for row in value for name in row if name not in known)
-            self.columns += [Column(name, "any") for name in more]
-            return [[text_of(kind, row.get(name)) for name, kind, _ in self.columns] for row in value]
+            return False
         if self.shape == "values":
-            if any(isinstance(item, (list, dict)) for item in value):
-                return None
-            return [[text_of(self.columns[0].kind, item)] for item in value]
-        if not all(isinstance(row, list) for row in value):
-            return None
-        width = max([len(self.columns), *(len(row) for row in value)])
-        kind, rule = self.columns[0][1:] if self.columns else ("any", ANY)
-        self.columns = [Column(str(place), kind, rule) for place in range(width)]
-        return [[text_of(kind, item) for item in row] + [""] * (width - len(row)) for row in value]
+            return not _has_nested(value)
+        return _are_all(dict if self.shape == "objects" else list, value)
+
+    def _extend_columns(self, rows: list[Any]) -> None:
+        """Add the columns that rows have in addition to those of the description."""
+        if self.shape == "objects":
+            known = {column.name for column in self.columns}
+            self.columns += [Column(name, "any") for name in _names(rows) if name not in known]
+        elif self.shape == "lists":
+            width = max([len(self.columns), *map(len, rows)])
+            kind, rule = self.columns[0][1:] if self.columns else ("any", ANY)
+            self.columns = [Column(str(place), kind, rule) for place in range(width)]
+
+    def _texts(self, rows: list[Any]) -> list[list[str]]:
+        """Return the texts in the cells of rows."""
+        if self.shape == "objects":
+            return [[text_of(kind, row.get(name)) for name, kind, _ in self.columns] for row in rows]
+        kind: Kind = self.columns[0].kind if self.columns else "any"
+        if self.shape == "values":
+            return [[text_of(kind, item)] for item in rows]
+        width = len(self.columns)
+        return [[text_of(kind, item) for item in row] + [""] * (width - len(row)) for row in rows]
 
     @property
     def is_left_out(self) -> bool:
@@ -104,6 +113,11 @@ class Field:
             if value is None and not problem and is_empty_missing(kind) and self.is_required:
                 problem = "a value is missing"
             return value, {"": problem} if problem else {}
+        rows, problems = self._parsed_cells()
+        return self._shaped(rows), problems
+
+    def _parsed_cells(self) -> tuple[list[list[Any]], dict[str, str]]:
+        """Return the values in the cells of the table, and the problems by `row,column`."""
         problems: dict[str, str] = {}
         rows = []
         for number, row in enumerate(self.rows):
@@ -114,7 +128,7 @@ class Field:
                 if problem:
                     problems[f"{number},{place}"] = problem
             rows.append(values)
-        return self._shaped(rows), problems
+        return rows, problems
 
     def _shaped(self, rows: list[list[Any]]) -> list[Any]:
         if self.shape == "objects":
@@ -184,21 +198,43 @@ def _column(name: str, schema: Mapping[str, Any]) -> Column:
 
 def as_table(value: Any) -> tuple[Sequence[str], list[list[str]]] | None:
     """Return an answer as columns and rows if it is a record or a list of records, lists or scalars, else None."""
-    if isinstance(value, dict) and value and not any(isinstance(item, (dict, list)) for item in value.values()):
-        value = [value]
-    if not isinstance(value, list) or not value:
+    rows = [value] if _is_record(value) else value
+    if not isinstance(rows, list) or not rows:
         return None
-    if all(isinstance(row, dict) for row in value):
-        names = list(dict.fromkeys(name for row in value for name in row))
-        return names, [[_shown(row.get(name)) for name in names] for row in value]
-    if all(isinstance(row, list) for row in value):
-        width = max(len(row) for row in value)
-        return [str(place) for place in range(width)], [
-            [_shown(item) for item in row] + [""] * (width - len(row)) for row in value
-        ]
-    if not any(isinstance(item, (dict, list)) for item in value):
-        return ["answer"], [[_shown(item)] for item in value]
-    return None
+    if _are_all(dict, rows):
+        return _table_of_records(rows)
+    if _are_all(list, rows):
+        return _table_of_lists(rows)
+    return None if _has_nested(rows) else (["answer"], [[_shown(item)] for item in rows])
+
+
+def _table_of_records(rows: list[dict[str, Any]]) -> tuple[Sequence[str], list[list[str]]]:
+    names = _names(rows)
+    return names, [[_shown(row.get(name)) for name in names] for row in rows]
+
+
+def _table_of_lists(rows: list[list[Any]]) -> tuple[Sequence[str], list[list[str]]]:
+    width = max(map(len, rows))
+    return [str(place) for place in range(width)], [
+        [_shown(item) for item in row] + [""] * (width - len(row)) for row in rows
+    ]
+
+
+def _is_record(value: Any) -> bool:
+    return isinstance(value, dict) and bool(value) and not _has_nested(value.values())
+
+
+def _has_nested(values: Iterable[Any]) -> bool:
+    return any(isinstance(value, (dict, list)) for value in values)
+
+
+def _are_all(kind: type, rows: Sequence[Any]) -> bool:
+    return all(isinstance(row, kind) for row in rows)
+
+
+def _names(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the names of all values in the records, in the order of their first occurrence."""
+    return list(dict.fromkeys(name for record in records for name in record))
 
 
 def _shown(value: Any) -> str:

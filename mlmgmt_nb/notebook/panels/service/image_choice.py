@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
-from mlmgmt_nb.contract import Image, ServiceResponse
+from mlmgmt_nb.contract import Image, Manifest, ServiceResponse
 from mlmgmt_nb.notebook.display.cards import versioned
 
 __all__ = ["ImageChoice", "ImageRelation"]
@@ -44,8 +44,8 @@ class ImageChoice:
         is_same_manifest = image.manifest is not None and manifest is not None and image.manifest.name == manifest.name
         if image.id in self.ran or is_same_manifest:
             return ImageRelation.OWN
-        ids = (image.manifest.model_ids or ()) if image.manifest else ()
-        return ImageRelation.MODEL if not self.models.keys().isdisjoint(ids) else ImageRelation.OTHER
+        has_model = not self.models.keys().isdisjoint(_model_ids(image.manifest))
+        return ImageRelation.MODEL if has_model else ImageRelation.OTHER
 
     def sort_images(self, images: Iterable[Image]) -> list[Image]:
         """Sort images by their relation to the service; the sort is stable."""
@@ -63,14 +63,16 @@ class ImageChoice:
         return {
             "image": _shown(image),
             "manifest": _shown(manifest),
-            "models": ", ".join(self.models.get(one, "another model") for one in manifest.model_ids or ())
-            if manifest
-            else "",
+            "models": ", ".join(self.models.get(one, "another model") for one in _model_ids(manifest)),
             "driver": manifest.driver_program if manifest else "",
             "files": ", ".join(str(asset.id) for asset in manifest.assets) if manifest else "",
             "runtime": runtime.runtime_type if runtime else "",
             "description": (image.description if image else None) or "",
         }
+
+
+def _model_ids(manifest: Manifest | None) -> Collection[str]:
+    return (manifest.model_ids or ()) if manifest else ()
 
 
 def _shown(item: Any) -> str:

@@ -161,7 +161,7 @@ class ServiceState:
             self._find_images()
 
     def _find_images(self) -> None:
-        """Read the images that the service could run, and the images of its deployments, which the lists may lack."""
+        """Read the images that the service could run, and the images of its deployments."""
         lists = [self._workspace.images.list(count=_IMAGES)]
         if self.service.manifest is not None:
             lists.append(self._workspace.images.list(manifest_name=self.service.manifest.name, count=_IMAGES))
@@ -169,12 +169,7 @@ class ServiceState:
         found = {image.id or "": image for page in pages for image in page if image.creation_state == "Succeeded"}
         self._images_by_id |= found
         self._find_models()
-        for deployment in self.deployments:
-            if deployment.image_id and deployment.image_id not in self._images_by_id:
-                try:
-                    self._images_by_id[deployment.image_id] = self._workspace.images.get(deployment.image_id)
-                except NotFoundError:
-                    continue
+        self._find_deployed_images()
         newest_first = sorted(found.values(), key=_created, reverse=True)
         self.images = tuple(self.choice.sort_images(newest_first))
 
@@ -184,6 +179,15 @@ class ServiceState:
         pages = [next(self._workspace.models.list(name=name, count=_IMAGES).by_page()).value for name in names]
         known = [*(self.service.models or ()), *(model for page in pages for model in page)]
         self._models = {model.id: versioned(model) for model in known}
+
+    def _find_deployed_images(self) -> None:
+        """Read the images of the deployments that the lists lack."""
+        for deployment in self.deployments:
+            if deployment.image_id and deployment.image_id not in self._images_by_id:
+                try:
+                    self._images_by_id[deployment.image_id] = self._workspace.images.get(deployment.image_id)
+                except NotFoundError:
+                    continue
 
     @property
     def choice(self) -> ImageChoice:

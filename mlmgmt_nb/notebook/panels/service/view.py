@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from typing import Any
 
 from mlmgmt_nb.client import Workspace
@@ -224,29 +225,31 @@ class ServicePanel(Panel):
 
     def _handle(self, message: dict[str, Any]) -> None:
         """Perform the action of a message, in the worker thread."""
-        state, act = self.state, message.get("act")
+        state, act = self.state, str(message.get("act"))
         if act == "key":
             self._show_key(message)
             return
-        if act == "change":
-            self._toggle_change()
-        elif act == "search":
-            state.log.search(str(message["request"]))
-        elif act == "scale":
-            values = {name: _number(message["values"].get(name), name) for name in _NUMBERS}
-            replicas = values.pop("num_replicas")
-            state.autoscale(**values) if message["auto"] else state.scale(replicas, _name(message))
-        elif act == "update":
-            state.update(str(message["image"]), seen=str(message["seen"]), name=_name(message))
-        elif act == "rollback":
-            state.roll_back(str(message["deployment"]))
-        elif act == "cancel":
-            state.cancel()
-        elif act == "regenerate":
-            state.regenerate(key_in(message), _name(message))
-        elif act == "delete":
-            state.delete(_name(message))
+        actions: dict[str, Callable[[], None]] = {
+            "change": self._toggle_change,
+            "search": lambda: state.log.search(str(message["request"])),
+            "scale": lambda: self._set_scale(message),
+            "update": lambda: state.update(str(message["image"]), seen=str(message["seen"]), name=_name(message)),
+            "rollback": lambda: state.roll_back(str(message["deployment"])),
+            "cancel": state.cancel,
+            "regenerate": lambda: state.regenerate(key_in(message), _name(message)),
+            "delete": lambda: state.delete(_name(message)),
+        }
+        if act in actions:
+            actions[act]()
         self.look_now()
+
+    def _set_scale(self, message: dict[str, Any]) -> None:
+        values = {name: _number(message["values"].get(name), name) for name in _NUMBERS}
+        replicas = values.pop("num_replicas")
+        if message["auto"]:
+            self.state.autoscale(**values)
+        else:
+            self.state.scale(replicas, _name(message))
 
     def _show_key(self, message: dict[str, Any]) -> None:
         which = key_in(message)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mlmgmt_nb.client import Workspace
+from mlmgmt_nb.client.http.paging import Page
 from mlmgmt_nb.notebook.panels.workspace.kinds import Kind, matching
 
 __all__ = ["ROWS", "Part", "Position", "Request", "Survey", "read", "survey"]
@@ -58,7 +59,7 @@ def read(ws: Workspace, request: Request, is_outdated: Callable[[], bool] = lamb
     for _ in range(_MOST_READS):
         count = _READ_AT_ONCE if request.search else position.offset + ROWS
         page = request.kind.page(ws, request.filters, count, position.token)
-        following = None if page.continuation_token is None else Position(page.continuation_token)
+        following = _following(page)
         for place, item in enumerate(page.value[position.offset :], start=position.offset + 1):
             searched += 1
             if request.search and not matching(request.kind, item, request.search):
@@ -71,6 +72,11 @@ def read(ws: Workspace, request: Request, is_outdated: Callable[[], bool] = lamb
             return Part(found, following, searched)
         position = following
     return Part(found, position, searched)
+
+
+def _following(page: Page[Any]) -> Position | None:
+    """Return the start of the page of the server after this one; None after the last."""
+    return None if page.continuation_token is None else Position(page.continuation_token)
 
 
 def survey(ws: Workspace, request: Request, is_outdated: Callable[[], bool] = lambda: False) -> Survey | None:

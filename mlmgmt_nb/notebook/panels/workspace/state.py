@@ -173,8 +173,7 @@ class WorkspaceState:
             return "not loaded yet"
         count, page, known = len(there.part.items), len(there.starts), there.survey
         if known is not None:
-            items = f"{'' if known.is_whole else 'more than '}{known.items:,} {self.kind.id}"
-            return f"{items}, page {page} of {len(known.starts):,}{'' if known.is_whole else ' and more'}"
+            return self._counted(known, page)
         words = f"{count} {self.kind.id if count != 1 else self.kind.id[:-1]}"
         if there.search:
             words = f"page {page}: {words} with {there.search!r} among {there.part.searched:,} searched"
@@ -183,6 +182,11 @@ class WorkspaceState:
         if there.part.following is None:
             return f"{words}, the last page" if page > 1 or there.search else words
         return f"{words}, and more"
+
+    def _counted(self, known: Survey, page: int) -> str:
+        """Return the number of items of a list that was counted, and the page, as text."""
+        items = f"{'' if known.is_whole else 'more than '}{known.items:,} {self.kind.id}"
+        return f"{items}, page {page} of {len(known.starts):,}{'' if known.is_whole else ' and more'}"
 
     def empty(self) -> tuple[str, str]:
         """Return the reason why the list is empty, and the command that creates the first item; "" for neither."""
@@ -236,12 +240,7 @@ class WorkspaceState:
     def text(self) -> str:
         """Return the list and the selection as text."""
         rows = [self._cells(item) for item in self.rows()]
-        titles = [column.title for column in self._possible()]
-        widths = [max(len(line[place]) for line in [titles, *rows]) for place in range(len(titles))]
-        lines = [
-            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-            for line in [titles, *rows[:_PICTURE_ROWS]]
-        ]
+        lines = _aligned([[column.title for column in self._possible()], *rows])[: 1 + _PICTURE_ROWS]
         more = [f"({len(rows) - _PICTURE_ROWS} more on this page)"] if len(rows) > _PICTURE_ROWS else []
         card = ["", self._card().text(ages=False)] if self.selected is not None else []
         lineage = ["", self.lineage.text()] if self.lineage else []
@@ -316,6 +315,12 @@ class WorkspaceState:
             ],
             "code": code_of(self.selected_kind, self.selected),
         }
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    """Return each row as a line, with aligned columns."""
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
 def _title(column: Column) -> str:
