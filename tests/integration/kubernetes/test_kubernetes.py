@@ -252,7 +252,7 @@ def test_a_user_with_rights_in_one_namespace(
         mlmgmt("env", "kubernetes", "--namespace", "dev", "--reach", "port-forward", *place)
         assert re.search(r"kubernetes .*ready", mlmgmt("env", "list", *place))
         assert "environment 'team' is compute 'kubernetes'" in mlmgmt("env", "setup", "-n", "team", "-c", *place)
-        assert "services run on 'team'" in mlmgmt("env", "set", "-n", "team", *place)
+        assert "images and services use compute 'team'" in mlmgmt("env", "set", "-n", "team", *place)
     folder = tmp_path / "driver"
     folder.mkdir()
     (folder / "score.py").write_text(SAYS.format(word="dev"))
