@@ -46,7 +46,8 @@ def test_a_canary_from_its_first_step_to_its_promotion_and_one_that_is_taken_bac
             assert answer.status_code == 200, answer.text
             return answer.json()["canary"]
 
-        assert canary(steps=[{"share": 25}])["state"] == "Running"
+        # The first round after the change may already have found too few requests.
+        assert canary(steps=[{"share": 25}])["state"] in {"Running", "Waiting"}
         eventually(lambda: set(callers.count(20)) == {"old", "new"}, what="the first answers of the candidate")
         said = callers.count(400)
         assert abs(said["new"] - said.total() / 4) <= 4, said  # exact, but for calls that are under way
