@@ -105,12 +105,14 @@ def _all_can_be_read_in_a_narrow_page(notebook: Notebook) -> None:
 
 
 def _tabs(notebook: Notebook, number: int, theme: str) -> Iterator[str]:
-    """Select each tab of a panel in turn; yield its title, or once "" without tabs."""
+    """Select each tab of a panel in turn; yield its title when it has read its content, or once "" without tabs."""
     notebook.set_theme(theme)
-    tabs = notebook.outputs(number).get_by_role("tab")
+    panel = notebook.outputs(number)
+    tabs = panel.get_by_role("tab")
     for place in range(tabs.count()):
         tabs.nth(place).click()
         expect(tabs.nth(place)).to_have_attribute("aria-selected", "true")
+        expect(panel.locator("[aria-busy='true']")).to_have_count(0)
         yield tabs.nth(place).inner_text()
     if not tabs.count():
         yield ""
