@@ -196,7 +196,8 @@ function scale(send) {
     service = shown.name;
     button.disabled = shown.open;
     const now = JSON.stringify(shown.scale);
-    if (dirty || now === before) return;
+    // A field that is being edited would lose its selection; it is drawn when the focus has left.
+    if (dirty || now === before || Object.values(inputs).includes(document.activeElement)) return;
     before = now;
     (shown.scale.auto ? auto : fixed).checked = true;
     for (const [key, input] of Object.entries(inputs)) {
