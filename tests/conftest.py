@@ -44,6 +44,10 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return number_of_workers()
 
 
+def pytest_sessionfinish() -> None:
+    postgresql.remove_server()
+
+
 @pytest.hookimpl(trylast=True)  # after they were shuffled
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     sort_longest_first(items)

@@ -14,7 +14,7 @@ import msgspec
 
 from mlmgmt_nb.client.quantities import bytes_of, seconds_of
 from mlmgmt_nb.contract import AutoScaler, ContainerResourceReservation, ModelDataCollection
-from mlmgmt_nb.contract.limits import exceeded
+from mlmgmt_nb.contract.limits import exceeded, explain
 from mlmgmt_nb.contract.recording import Recording
 from mlmgmt_nb.errors import UsageError
 
@@ -140,15 +140,12 @@ def checked(type_: type[T], **fields: Any) -> T:
         given = msgspec.to_builtins(type_(**fields))
         body = msgspec.convert(given, type_)
     except (ValueError, TypeError) as error:  # msgspec.ValidationError is a ValueError
-        problem, _, path = str(error).partition(" - at ")
-        path = path.strip("`")
+        path, problem = explain(error)
         field = path.rpartition(".")[2]
-        if "regex" in problem:  # only useful to programs; the fix explains it in words
-            problem = "not valid"
-        where = f"{path.removeprefix('$.')}: " if path else ""
+        where = "" if path == "$" else f"{path.removeprefix('$.')}: "
         raise UsageError(
             f"{where}{problem}{_given(type_, fields, field) or _number_at(given, path)}",
-            field=field or None,
+            field=None if path == "$" else field,
             fix=_FIXES.get(field),
         ) from error
     if infinite := next(_infinite(given), None):

@@ -18,6 +18,7 @@ _ARGUMENT = re.compile(r"`(\w+)='([^'`]*)'`")
 
 
 _LIST = re.compile(r"`ws\.(\w+)s\.list\(\)`")
+_GET_SERVICE = re.compile(r"`ws\.services\.get\('([^'`]*)'\)`")
 _TRACEBACK = re.compile(r"`ws\.services\.logs\(\.\.\.\)` has the traceback, under request ([^\s.]+)\.")
 
 
@@ -33,7 +34,7 @@ def advice(prog: str, flags: Sequence[Flag], arguments: object) -> Iterator[None
     try:
         yield
     except MlmgmtError as error:
-        error.fix = error.fix and _LIST.sub(rf"`{prog} \1 list`", _with_flags(error.fix, flags))
+        error.fix = error.fix and _with_commands(_with_flags(error.fix, flags), prog)
         if isinstance(error, OperationFailed):
             error.fix = _log(error, prog, arguments) or error.fix
         elif isinstance(error, OperationTimeout):
@@ -54,6 +55,11 @@ def _with_flags(fix: str, flags: Sequence[Flag]) -> str:
         return f"`{given[0].names.split()[-1]} {argument[2]}`" if given else argument[0]
 
     return _ARGUMENT.sub(written, fix)
+
+
+def _with_commands(fix: str, prog: str) -> str:
+    """Replace the methods that list resources, or get a service, with commands."""
+    return _GET_SERVICE.sub(rf"`{prog} service show -n \1`", _LIST.sub(rf"`{prog} \1 list`", fix))
 
 
 def _with_service(fix: str, prog: str, name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Annotated, Any
@@ -131,9 +132,39 @@ def explained(pattern: str) -> str:
     return _EXPLANATIONS[pattern]
 
 
-def explain(error: msgspec.ValidationError) -> tuple[str, str]:
-    """Split a validation error into the JSON path of the field (`$.name`) and a readable description of the problem."""
+_BOUNDS = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
+_PARTS = {"str": ("characters", "character"), "array": ("items", "item"), "object": ("properties", "property")}
+_KINDS = {
+    "str": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "an object",
+}
+_LENGTH = re.compile(r"Expected `(str|array|object)` of length (>=|<=) (\d+)")
+_BOUND = re.compile(r"Expected `(?:int|float)` (>=|<=|>|<) (\S+)")
+_KIND = re.compile(r"Expected `([a-z |]+)`, got `([a-z]+)`")
+_PROPERTY = re.compile(r"Object (missing required|contains unknown) field `([^`]*)`")
+
+
+def explain(error: Exception) -> tuple[str, str]:
+    """Split a validation error of msgspec into the JSON path of the field (`$.name`) and the problem, in words."""
     text, separator, path = str(error).partition(" - at `")
+    return (path.rstrip("`") if separator else "$"), _in_words(text)
+
+
+def _in_words(text: str) -> str:
     for pattern, explanation in _EXPLANATIONS.items():
-        text = text.replace(f"`str` matching regex {pattern!r}", explanation)
-    return (path.rstrip("`") if separator else "$"), text.replace("`", "")
+        text = text.replace(f"Expected `str` matching regex {pattern!r}", f"must be {explanation}")
+    if found := _LENGTH.fullmatch(text):
+        count = int(found[3])
+        return f"must have {_BOUNDS[found[2]]} {count:,} {_PARTS[found[1]][count == 1]}"
+    if found := _BOUND.fullmatch(text):
+        return f"must be {_BOUNDS[found[1]]} {found[2].removesuffix('.0')}"
+    if found := _KIND.fullmatch(text):
+        kinds = " or ".join(_KINDS.get(kind, kind) for kind in found[1].split(" | "))
+        return f"must be {kinds}, not {_KINDS.get(found[2], found[2])}"
+    if found := _PROPERTY.fullmatch(text):
+        return f"the property {found[2]!r} is {'missing' if 'missing' in found[1] else 'not known'}"
+    return text.replace("`", "")

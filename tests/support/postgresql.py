@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.support.components import missing
 
-__all__ = ["PostgreSQL", "server"]
+__all__ = ["PostgreSQL", "remove_server", "server"]
 
 _OPTIONS = {
     "listen_addresses": "127.0.0.1",
@@ -83,9 +83,10 @@ class PostgreSQL:
         self._run("pg_ctl", "-w", "-D", str(self._data), "-m", mode, "stop")
 
     def remove(self) -> None:
-        with contextlib.suppress(AssertionError):
-            self.stop("immediate")
-        shutil.rmtree(self.folder)
+        if self.folder.exists():
+            with contextlib.suppress(AssertionError):
+                self.stop("immediate")
+            shutil.rmtree(self.folder)
 
     def url(self, database: str) -> str:
         return f"postgresql+psycopg://{self._user}@127.0.0.1:{self.port}/{database}"
@@ -110,3 +111,12 @@ def server() -> PostgreSQL:
     started = PostgreSQL()
     atexit.register(started.remove)
     return started
+
+
+def remove_server() -> None:
+    """Remove the server of this session, if it was started.
+
+    At the end of a session, xdist kills a worker that has not ended after ten seconds, and `atexit` with it.
+    """
+    if server.cache_info().currsize:
+        server().remove()

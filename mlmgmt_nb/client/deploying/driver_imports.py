@@ -38,20 +38,32 @@ def preloadable_modules(application: Application, models: Iterable[Any]) -> list
         application: the driver and its files.
         models: the sources of its models; those that are not local files are ignored.
     """
-    driver = as_source(application.driver, "driver")
-    if is_url(driver) or application.runtime != "python" or application.requested() != []:
-        return []
-    try:
-        tree = ast.parse(Path(driver).expanduser().read_bytes())
-    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+    tree = _parsed(application)
+    if tree is None:
         return []
     own = {place.partition("/")[0].partition(".")[0] for _, place, _ in application.files()}
     names = [*_leading_imports(tree.body, own)]
     if not _CONFIGURING & set(_identifiers(tree)) and own.isdisjoint(_roots(imported_modules(ast.walk(tree)))):
-        named = (name for model in models if isinstance(model, str) for name in pickled_modules(model))
-        names += [name for name in named if _is_of_framework(name)]
+        names += _framework_modules(models)
     left_out = own | sys.stdlib_module_names | {"__main__"}
     return [name for name in dict.fromkeys(names) if name.partition(".")[0] not in left_out and name.isascii()]
+
+
+def _parsed(application: Application) -> ast.Module | None:
+    """Return the syntax tree of a driver that runs in the Python of this kernel; None for others."""
+    driver = as_source(application.driver, "driver")
+    if is_url(driver) or application.runtime != "python" or application.requested() != []:
+        return None
+    try:
+        return ast.parse(Path(driver).expanduser().read_bytes())
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _framework_modules(models: Iterable[Any]) -> Iterator[str]:
+    for model in models:
+        if isinstance(model, str):
+            yield from filter(_is_of_framework, pickled_modules(model))
 
 
 def _is_of_framework(text: str) -> bool:

@@ -104,7 +104,8 @@ class Services(ServiceCandidates):
 
     def prepare(self, name: str, modules: Iterable[str], *, compute_resource_id: str | None = None) -> None:
         """Let an embedded service import modules in advance for a service that you are about to create, in a process
-        that becomes its first replica. Other servers ignore this; failures are ignored too.
+        that becomes its first replica. Those of an earlier call for the same name are given up. Other servers ignore
+        this; failures are ignored too.
 
         Example:
             >>> ws.services.prepare("iris", ["sklearn.linear_model", "pandas"])

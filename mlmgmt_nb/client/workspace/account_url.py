@@ -9,9 +9,19 @@ from urllib.parse import quote
 from mlmgmt_nb.client.http.urls import origin
 from mlmgmt_nb.errors import UsageError
 
-__all__ = ["AccountName"]
+__all__ = ["AccountName", "check_base_url"]
 
 _WORDS = ("subscriptions", "resourceGroups", "accounts")
+
+
+def check_base_url(url: str) -> None:
+    """Raise UsageError unless a text is an http or https URL. It may still lack the account."""
+    try:
+        origin(url)
+    except UsageError as error:
+        raise UsageError(
+            f"base_url: {error.message}", field="base_url", fix="Give http(s)://HOST/.../accounts/NAME."
+        ) from error
 
 
 class AccountName(NamedTuple):
@@ -33,12 +43,7 @@ class AccountName(NamedTuple):
             UsageError: the URL is not valid, or the account is not given.
         """
         url = base_url.rstrip("/")
-        try:
-            origin(url)
-        except UsageError as error:
-            raise UsageError(
-                f"base_url: {error.message}", field="base_url", fix="Give http(s)://HOST/.../accounts/NAME."
-            ) from error
+        check_base_url(url)
         parts = url.split("/")
         has_query = "?" in url or "#" in url
         if any(self) and not has_query:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mlmgmt_nb.client.http.urls import origin
+from mlmgmt_nb.client.workspace.account_url import check_base_url
 from mlmgmt_nb.commands.config import SETTINGS
 from mlmgmt_nb.commands.flags import OUTPUTS, CommonArguments
 from mlmgmt_nb.commands.grammar import Command, Flag, nearest
@@ -65,15 +65,6 @@ class _ConfigUnset(CommonArguments):
     key: str
 
 
-def _check_base_url(url: str) -> None:
-    try:
-        origin(url)
-    except UsageError as error:
-        raise UsageError(
-            f"base_url: {error.message}", field="base_url", fix="Give http(s)://HOST/.../accounts/NAME."
-        ) from error
-
-
 def _create(session: Session, arguments: _AccountCreate) -> object:
     if arguments.name in session.config.profiles() and arguments.name != "default":
         raise UsageError(
@@ -85,7 +76,7 @@ def _create(session: Session, arguments: _AccountCreate) -> object:
     given = {name: getattr(arguments, name) for name in ("home", "base_url", *named)}
     report_ignored(session, arguments, SKU)
     if arguments.base_url is not None:
-        _check_base_url(arguments.base_url)
+        check_base_url(arguments.base_url)
     session.config.set(arguments.name, {key: value for key, value in given.items() if value is not None})
     session.config.use(arguments.name)
     return _all_settings(session, {})
@@ -142,7 +133,7 @@ def _config_set(session: Session, arguments: _ConfigSet) -> object:
             fix=f"Use one of {', '.join(OUTPUTS)}.",
         )
     if key == "base_url":
-        _check_base_url(arguments.value)
+        check_base_url(arguments.value)
     session.config.set(profile, {key: arguments.value})
     return _all_settings(session, {})
 

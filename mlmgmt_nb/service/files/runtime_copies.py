@@ -31,17 +31,23 @@ class RuntimeCopies:
         Raises:
             OSError: it cannot be written.
         """
-        if self._is_due and self._copying.acquire(blocking=False):
-            try:
+        if not self._copying.acquire(blocking=False):
+            return
+        try:
+            if self._is_due:
                 self._is_due = False
-                shutil.rmtree(self._folder, ignore_errors=True)
-                copy_runtime(self._folder)
-                self._files = runtime_files(self._folder)
-            except OSError:
-                shutil.rmtree(self._folder, ignore_errors=True)
-                raise
-            finally:
-                self._copying.release()
+                self._make()
+        finally:
+            self._copying.release()
+
+    def _make(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+        try:
+            copy_runtime(self._folder)
+        except OSError:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
+        self._files = runtime_files(self._folder)
 
     def move_to(self, folder: Path) -> None:
         """Give a copy of the runtime, as it is installed now, to an image.

@@ -25,6 +25,7 @@ from tests.acceptance.panels.page_scripts import (
     PROMPT,
     READY,
     SAVE_STATE,
+    VALUE_OF,
 )
 from tests.acceptance.panels.server import Server, jupyter_environment
 from tests.support.waiting import DEADLINE, eventually
@@ -220,6 +221,11 @@ class Notebook:
         except pytest.fail.Exception:
             self.screenshot(f"not-seen-{self.path.stem}", number)
             pytest.fail(f"cell {number} does not show {text!r}, but {self.seen(number)!r}; errors: {self.errors}")
+
+    def value_of(self, expression: str) -> str:
+        """Return the value of an expression in the kernel as text, when all that was sent before has arrived."""
+        value: str = self.page.evaluate(VALUE_OF, expression)
+        return value
 
     def interrupt(self) -> None:
         self.page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.interrupt()")

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["CLOSE_ALL", "CUT_OFF", "HIDE_SIDEBARS", "OPEN", "OPEN_WITHOUT_KERNEL", "PROMPT", "READY", "SAVE_STATE"]
+__all__ = [
+    "CLOSE_ALL",
+    "CUT_OFF",
+    "HIDE_SIDEBARS",
+    "OPEN",
+    "OPEN_WITHOUT_KERNEL",
+    "PROMPT",
+    "READY",
+    "SAVE_STATE",
+    "VALUE_OF",
+]
 
 READY = """async path => {
     const lab = window.jupyterapp;
@@ -54,3 +64,10 @@ SAVE_STATE = "'@jupyter-widgets/jupyterlab-manager:saveWidgetState'"
 """The command of the menu entry "Save Widget State Automatically"."""
 PROMPT = "number => window.jupyterapp.shell.currentWidget.content.widgets[number].prompt"
 """Returns the prompt of a cell: `*` while it runs."""
+VALUE_OF = """async expression => {
+  const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+  const wanted = {code: "", silent: true, user_expressions: {value: expression}};
+  const reply = await kernel.requestExecute(wanted).done;
+  return reply.content.user_expressions.value.data["text/plain"];
+}"""
+"""Returns the value of an expression. The future is done when the page has received all earlier messages, too."""

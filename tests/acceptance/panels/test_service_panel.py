@@ -98,6 +98,17 @@ def test_a_service_is_watched_and_changed(
     replicas.press("Enter")
     notebook.wait_to_see(0, "2 of 2 ready")
     assert not alert.is_visible()
+    # Someone else changes the number while its field is edited: what was selected stays so, and is replaced.
+    drawn = "_._frontend.shown['scale']['values']['num_replicas']"
+    eventually(lambda: ws.services.get(name).state == "Succeeded", DEADLINE, "the end of the change")
+    eventually(lambda: notebook.value_of(drawn) == "2", DEADLINE, "the change in the panel")
+    replicas.press("Control+a")
+    ws.services.update(name, num_replicas=3).result(timeout=DEADLINE)
+    eventually(lambda: notebook.value_of(drawn) == "3", DEADLINE, "the other change in the panel")
+    notebook.page.keyboard.type("2")
+    assert replicas.input_value() == "2"
+    replicas.press("Enter")
+    notebook.wait_to_see(0, "2 of 2 ready")
 
     # What is left when the kernel is gone.
     def is_saved() -> bool:

@@ -148,14 +148,14 @@ def test_default_names(source: str, name: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "field", "message"),
     [
-        ({"num_replicas": -1}, "numReplicas", "numReplicas: Expected `int` >= 0 (given: -1)"),
+        ({"num_replicas": -1}, "numReplicas", "numReplicas: must be at least 0 (given: -1)"),
         ({"cpu": "much"}, "cpu", "containerResourceReservation.cpu: "),
         ({"memory": "1 GB"}, "memory", "300Mi"),
-        ({"max_concurrent_requests": 0}, "maxConcurrentRequestsPerContainer", ">= 1"),
+        ({"max_concurrent_requests": 0}, "maxConcurrentRequestsPerContainer", "must be at least 1 (given: 0)"),
         ({"autoscaler": {"target_utilization": 101}}, "targetUtilization", "a percentage from 0 to 100"),
         ({"autoscaler": {"targetUtilization": 70}}, "autoscaler", "has no property 'targetUtilization'"),
         ({"autoscaler": AutoScaler(autoscale_enabled=True), "num_replicas": 2}, None, "mutually exclusive"),
-        ({"num_replicas": "two"}, "numReplicas", "Expected `int"),
+        ({"num_replicas": "two"}, "numReplicas", "must be a whole number or null, not text"),
     ],
 )
 def test_settings_are_checked_before_anything_is_sent(

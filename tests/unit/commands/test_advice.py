@@ -20,6 +20,7 @@ from mlmgmt_nb.errors import ConflictError, DriverError, ScoringError, UsageErro
         ("Give `driver='score.py'`; a function needs none.", "Give `--driver score.py`; a function needs none."),
         ("`schema='a.json'` or `conda='b.yml'`.", "`--schema-file a.json` or `--conda-file b.yml`."),
         ("`ws.manifests.list()` lists the existing manifests.", "`mlmgmt manifest list` lists the existing manifests."),
+        ("`ws.services.get('iris')` shows its error.", "`mlmgmt service show -n iris` shows its error."),
         ("Use `unknown='x'`.", "Use `unknown='x'`."),
         ("Give one of update, reuse.", "Give one of update, reuse."),
         (None, None),

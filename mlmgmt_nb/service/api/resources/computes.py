@@ -63,8 +63,9 @@ def remove_alias(call: Call) -> Reply:
 def prepare(call: Call) -> Reply:
     """Prepare the first replica of the service `serviceName`, which is about to be created on the compute `local`.
 
-    `modules`: modules that its driver imports, separated by commas. `pythonInterpreter`: its Python. All are in the
-    query. Nothing depends on the result: 204 in any case.
+    `modules`: modules that its driver imports, separated by commas; without any, those of an earlier request for the
+    same name are given up. `pythonInterpreter`: its Python. All are in the query. Nothing depends on the result: 204 in
+    any case.
     """
     if call.id != LOCAL:
         raise not_found("compute", call.id, "id", f"Only {LOCAL} prepares replicas.")

@@ -122,18 +122,8 @@ def _service(
     live = [r for r in replicas if r.state in _LIVE and r not in overdue]
     yield from (Drain(service.service_id, r.id) for r in replicas if _is_kept_too_long(service, r))
     yield from _divide(service, live, adoptable)
-    if not service.is_promoted:
-        yield from _reconcile(service, replicas, live, adoptable, crashes, now)
-
-
-def _reconcile(
-    service: Desired,
-    replicas: Sequence[Replica],
-    live: Sequence[Replica],
-    adoptable: Sequence[Replica],
-    crashes: Mapping[str, Crashes],
-    now: float,
-) -> Iterator[Action]:
+    if service.is_promoted:
+        return
     if service.deleting:
         yield from _close(service, replicas, live)
     elif service.target is None and service.serving is None:
