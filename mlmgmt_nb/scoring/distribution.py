@@ -15,6 +15,8 @@ REQUIRED_PACKAGES = ("uvicorn", "httptools", "msgspec")
 RUNTIME_PACKAGES = (*REQUIRED_PACKAGES, *(() if sys.platform == "win32" else ("uvloop",)))
 """The packages of every image. The runtime is slower without uvloop, but works."""
 _SOURCE = Path(__file__).parents[1]
+_WRITING = ".pyc."
+"""In the name of byte code until it is complete: another process is just writing it, and renames the file."""
 _ANY_VERSION = ("werkzeug",)
 """Drivers of raw HTTP need these, in any version, since many drivers pin their own."""
 
@@ -47,7 +49,7 @@ def _copy_folder(source: Path, target: Path) -> None:
         for entry in entries:
             if entry.is_dir():
                 _copy_folder(Path(entry.path), target / entry.name)
-            else:
+            elif _WRITING not in entry.name:
                 shutil.copy2(entry.path, target / entry.name)
 
 

@@ -73,11 +73,11 @@ class Services(ServiceCandidates):
         """Check the arguments of `create` before an image exists. Nothing is sent.
 
         Example:
-            >>> ws.services.check("iris", memory="a lot")
+            >>> ws.services.check("iris", num_replicas=-1)
             Traceback (most recent call last):
             ...
-            mlmgmt_nb.errors.UsageError: containerResourceReservation.memory: not valid
-            Give memory as Kubernetes does: `300Mi` or `1G`.
+            mlmgmt_nb.errors.UsageError: numReplicas: must be at least 0 (given: -1)
+            Give a number of at least 0.
 
         Args:
             name: name of the service.

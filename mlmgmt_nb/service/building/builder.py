@@ -189,7 +189,8 @@ class Builder:
                     at_work = [image_id for image_id, claimed_by in list(self._under_way) if claimed_by == process_id]
                     unfinished = (operations.c.claimed_by == process_id, operations.c.resource_id.not_in(at_work))
                     release = update(operations).where(*unfinished, operations.c.state == "Running")
-                    db.execute(release.values(state="NotStarted"))
+                    # Not an attempt: only those that the end of a process interrupts are counted.
+                    db.execute(release.values(state="NotStarted", attempts=operations.c.attempts - 1))
                 row = db.execute(waiting).one_or_none()
                 if row is None:
                     return None
@@ -226,7 +227,8 @@ class Builder:
             elif self._is_open(operation):  # and not claimed by another process
                 output.line("the service is stopping; this build restarts with the next service process")
         except PASSING:
-            raise  # the build restarts
+            output.line("the database is unavailable; this build restarts")
+            raise
         except Exception as error:
             response = _unexpected(error)
             if response.code == "InternalError":

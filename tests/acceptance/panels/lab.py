@@ -38,9 +38,14 @@ CHROMIUM_ARGUMENTS = (
 )
 TOKEN = "the-token-of-the-lab"
 _VIEWPORT: ViewportSize = {"width": 1100, "height": 900}
-_OF_JUPYTERLAB = ("Disposed", "Cannot read properties of null (reading 'kernel')")
-"""Errors of JupyterLab itself: its promises when the kernel connection of a closed notebook ends, and its widget
-manager and session, which do not expect a notebook without a kernel."""
+_OF_JUPYTERLAB = (
+    "Disposed",
+    "Canceled future for create_subshell_request message before replies were done",
+    "Cannot read properties of null (reading 'kernel')",
+)
+"""Errors of JupyterLab itself: its promises when the kernel connection of a closed notebook ends, or a kernel is
+restarted while it makes a subshell for a widget; its widget manager and session, which do not expect a notebook without
+a kernel."""
 _QUIET = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
 
 

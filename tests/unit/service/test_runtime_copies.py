@@ -50,6 +50,19 @@ def test_the_one_that_was_prepared_is_moved(installed: Path, copies: RuntimeCopi
     assert runtime_files(waiting) == runtime_files()
 
 
+def test_byte_code_that_another_process_is_writing_is_left_out(
+    installed: Path, copies: RuntimeCopies, tmp_path: Path
+) -> None:
+    """Its file is renamed when it is complete, possibly between the listing of the folder and the copy."""
+    cache = installed / "scoring" / "__pycache__"
+    cache.mkdir()
+    (cache / "errors.cpython-311.pyc").write_bytes(b"complete")
+    (cache / "protocol.cpython-311.pyc.140234866").symlink_to("gone")  # listed, and not there
+    copies.move_to(tmp_path / "image")
+    copied = tmp_path / "image" / "mlmgmt_nb" / "scoring" / "__pycache__"
+    assert [file.name for file in copied.iterdir()] == ["errors.cpython-311.pyc"]
+
+
 @pytest.mark.parametrize("name", ["__init__.py", "scoring/http/protocol.py"])
 def test_a_new_version_is_copied_anew(installed: Path, copies: RuntimeCopies, tmp_path: Path, name: str) -> None:
     copies.prepare()

@@ -22,6 +22,7 @@ from mlmgmt_nb.service.compute.base import Launch
 from mlmgmt_nb.service.compute.processes.spares import Preparation, Spares, is_read_at_start
 from mlmgmt_nb.service.compute.processes.starting import ReplicaStart, start_replica
 from mlmgmt_nb.service.files.logs import Log
+from tests.support.waiting import eventually
 
 DRIVER = """\
 import json, os, stat, sys
@@ -214,7 +215,7 @@ def test_a_deployment_does_not_wait_for_the_delay_of_the_next_spare(spares: Spar
     wait_for_spare(imported="libc")
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.5])
+@pytest.mark.parametrize("seconds", [0.0, 2.0])
 def test_spares_end_with_their_time_and_can_be_turned_off(tmp_path: Path, seconds: float) -> None:
     spares = Spares(tmp_path / "scratch", {}, seconds)
     spares.prepare(Preparation(sys.executable))
@@ -275,7 +276,8 @@ def test_a_spare_that_waits_is_prepared_further(
     monkeypatch.setattr("mlmgmt_nb.service.compute.processes.spares._NEXT_SECONDS", 10 * SECONDS)
     wanted = launch(tmp_path / "image", SERVICE_NAME="local")
     spares.prepare(Preparation(sys.executable))
-    wait_for_spare(imported="libc")
+    # Known, not only started: otherwise a second one would be made.
+    eventually(lambda: spares._spares, SECONDS, "the spare")
     (waiting,) = living()
     if ended:
         waiting.kill()
