@@ -19,6 +19,7 @@ from tests.acceptance.panels.kernels import VERSIONS
 from tests.acceptance.panels.page_scripts import (
     CLOSE_ALL,
     CUT_OFF,
+    HAS_HEIGHT,
     HIDE_SIDEBARS,
     OPEN,
     OPEN_WITHOUT_KERNEL,
@@ -304,11 +305,21 @@ class Voila:
         self.server = Server(folder, (*arguments, str(lab.work)), "/", lab.environment)
 
     def open(self, browser: Browser, path: Path) -> Page:
-        """Return the page of a notebook, once it has been run."""
+        """Return the page of a notebook, once it has been run.
+
+        On a busy machine it was seen once without the height that Voila's own style gives it: nothing in it could be
+        clicked. Such a page is loaded again.
+        """
         page = browser.new_context(viewport=_VIEWPORT).new_page()
         page.set_default_timeout(DEADLINE * 1000)
-        page.goto(f"{self.server.url}/voila/render/{path.name}")
-        return page
+        failed: list[str] = []
+        page.on("requestfailed", lambda request: failed.append(f"{request.url}: {request.failure}"))
+        for _ in range(2):
+            page.goto(f"{self.server.url}/voila/render/{path.name}")
+            page.locator("#main #rendered_cells").wait_for(state="attached")
+            if page.evaluate(HAS_HEIGHT, "#rendered_cells"):
+                return page
+        pytest.fail(f"the page of {path.name} has no height; failed requests: {failed}")
 
     def stop(self) -> None:
         self.server.stop()

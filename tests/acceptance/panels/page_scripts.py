@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = [
     "CLOSE_ALL",
     "CUT_OFF",
+    "HAS_HEIGHT",
     "HIDE_SIDEBARS",
     "OPEN",
     "OPEN_WITHOUT_KERNEL",
@@ -71,3 +72,10 @@ VALUE_OF = """async expression => {
   return reply.content.user_expressions.value.data["text/plain"];
 }"""
 """Returns the value of an expression. The future is done when the page has received all earlier messages, too."""
+HAS_HEIGHT = """async selector => {
+    const until = performance.now() + 5000;
+    const height = part => document.querySelector(part)?.getBoundingClientRect().height;
+    while (!height(selector) && performance.now() < until) await new Promise(done => setTimeout(done, 20));
+    return height(selector) > 0;
+}"""
+"""Returns whether an element has a height, now or within 5 seconds."""
