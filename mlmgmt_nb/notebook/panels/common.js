@@ -37,6 +37,13 @@ function freshId() {
   return `mlmgmt-${Math.random().toString(36).slice(2)}-${lastId++}`;
 }
 
+/** Return a function that sends messages to the kernel, numbered: it may get them in another order. */
+function inOrder(model) {
+  const sender = freshId();
+  let number = 0;
+  return (message) => model.send({ message, sender, number: number++ });
+}
+
 /** Copy a text; return whether it was possible. */
 async function copy(text) {
   try {

@@ -162,8 +162,9 @@ class Builder:
             except PASSING as error:
                 log.warning("cannot look for leftovers of builds: %s", error)
                 self._has_leftovers = True
-            except OSError as error:
-                log.warning("cannot remove leftovers of builds: %s", error)
+            except Exception:
+                # The worker must survive: leftovers only take space.
+                log.exception("cannot remove leftovers of builds")
 
     def _claim(self) -> Row[Any] | None:
         """Move the oldest waiting operation to Running."""
@@ -212,10 +213,10 @@ class Builder:
         cancellation = self._under_way[image_id, operation.claimed_by]
         if self._stopping:
             cancellation.cancel()
-        if operation.attempts > 1:
-            end_orphans(self._home.path)
-            output.line(f"restarting this build: attempt {operation.attempts}")
         try:
+            if operation.attempts > 1:
+                end_orphans(self._home.path)
+                output.line(f"restarting this build: attempt {operation.attempts}")
             self._check_open(operation, cancellation)
             made = self._steps.run(
                 operation, output, cancellation, check_claim=lambda: self._check_open(operation, cancellation)

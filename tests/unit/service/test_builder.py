@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,9 +11,10 @@ from unittest.mock import Mock
 
 import msgspec
 import pytest
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, insert, select, update
 
 from mlmgmt_nb.contract import Asset, Manifest, TargetRuntime
+from mlmgmt_nb.service.building import builder as building_builder
 from mlmgmt_nb.service.building.build_steps import BuildSteps
 from mlmgmt_nb.service.building.builder import Builder, build_log
 from mlmgmt_nb.service.building.fetch import Fetcher
@@ -138,3 +140,22 @@ def test_a_process_that_the_others_go_on_without_claims_nothing(home: Home, tmp_
         assert state(store) == "NotStarted"
         enter(store)
         eventually(lambda: state(store) == "Succeeded", what="the end of the build")
+
+
+def test_a_failure_of_the_cleaning_up_ends_no_worker(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Processes come and go while all of them are listed."""
+    monkeypatch.setattr(BuildSteps, "remove_leftovers", Mock(side_effect=KeyError("pop from an empty set")))
+    monkeypatch.setattr(building_builder, "end_orphans", Mock(side_effect=KeyError("pop from an empty set")))
+    store = HardOfHearing(home.database)
+    enter(store)
+    ask_for_image(store, tmp_path)
+    with store.writing() as db:
+        db.execute(update(schema.operations).values(attempts=1))
+    with building(store, home):
+        eventually(lambda: state(store) == "Failed", what="the end of the build, which is not stuck")
+        assert {"builder-0", "builder-1"} <= {thread.name for thread in threading.enumerate()}
+        with store.writing() as db:
+            db.execute(update(schema.operations).values(state="NotStarted", attempts=0, end_time=None))
+        eventually(lambda: state(store) == "Succeeded", what="the end of the build, asked for again")

@@ -1,7 +1,8 @@
 // A proposed change: its differences, and forms to try, promote or discard it.
 
 function render({ model, el }) {
-  const send = (act, more = {}) => model.send({ act, ...more });
+  const report = inOrder(model);
+  const send = (act, more = {}) => report({ act, ...more });
   const head = header();
   const parts = {
     Differences: markup("differences"),

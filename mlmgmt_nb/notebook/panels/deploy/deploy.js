@@ -42,7 +42,8 @@ const TEXTS = [
 
 function render({ model, el }) {
   const view = freshId();
-  const send = (act, more = {}) => model.send({ act, view, ...more });
+  const report = inOrder(model);
+  const send = (act, more = {}) => report({ act, view, ...more });
   const fields = new Map();
   let changed = {};
   let timer = null;

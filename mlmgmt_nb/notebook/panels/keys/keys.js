@@ -1,6 +1,7 @@
 function render({ model, el }) {
   const view = freshId();
-  const send = (act, more = {}) => model.send({ act, view, ...more });
+  const report = inOrder(model);
+  const send = (act, more = {}) => report({ act, view, ...more });
   const rows = keys(send);
   const note = h("div", { role: "status", class: "mlmgmt-note" });
   const root = h("div", { class: "mlmgmt-service" }, note, rows.element);

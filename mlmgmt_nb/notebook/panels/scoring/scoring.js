@@ -8,12 +8,13 @@ const PICKERS = {
 };
 
 function render({ model, el }) {
+  const report = inOrder(model);
   // Typed input is sent with a short delay, and before any other message.
   const typed = new Map();
   let timer = null;
   const tell = () => {
     clearTimeout(timer);
-    for (const message of typed.values()) model.send(message);
+    for (const message of typed.values()) report(message);
     typed.clear();
   };
   const type = (key, message) => {
@@ -23,7 +24,7 @@ function render({ model, el }) {
   };
   const send = (message) => {
     tell();
-    model.send(message);
+    report(message);
   };
 
   const title = h("b", { class: "mlmgmt-title" });

@@ -11,6 +11,7 @@ function render({ model, el }) {
     { role: "progressbar", "aria-label": "requests sent", "aria-valuemin": 0, "aria-valuemax": 100, class: "mlmgmt-test-bar" },
     filled,
   );
+  const report = inOrder(model);
   const body = h("div", {});
   const answers = h("div", {});
   const failures = h("div", {});
@@ -20,7 +21,7 @@ function render({ model, el }) {
 
   stop.addEventListener("click", () => {
     stop.disabled = true;
-    model.send({ do: "stop" });
+    report({ do: "stop" });
     // A kernel that waits in the cell reads no messages until the cell ends; an interrupt stops the test too. It is
     // sent only if the cell waits for this test, so that no other work is interrupted.
     if (model.get("shown").waiting) model.widget_manager?.kernel?.interrupt?.();

@@ -28,6 +28,7 @@ function marked(text, search) {
 class View {
   constructor(model, root) {
     this.model = model;
+    this.report = inOrder(model);
     this.seen = {};
     this.busy = null;
     const tabs = { class: "mlmgmt-tabs", role: "tablist", "aria-label": "kinds of resources" };
@@ -57,7 +58,7 @@ class View {
   }
 
   send(message) {
-    this.model.send(message);
+    this.report(message);
     clearTimeout(this.busy);
     this.busy = setTimeout(() => setText(this.status, "The kernel is busy. This runs when the current cell has ended."), BUSY_MS);
   }
