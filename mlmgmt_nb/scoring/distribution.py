@@ -16,7 +16,7 @@ RUNTIME_PACKAGES = (*REQUIRED_PACKAGES, *(() if sys.platform == "win32" else ("u
 """The packages of every image. The runtime is slower without uvloop, but works."""
 _SOURCE = Path(__file__).parents[1]
 _WRITING = ".pyc."
-"""In the name of byte code until it is complete: another process is just writing it, and renames the file."""
+"""Part of the name of a file with byte code while another process writes it; it is renamed when it is complete."""
 _ANY_VERSION = ("werkzeug",)
 """Drivers of raw HTTP need these, in any version, since many drivers pin their own."""
 

@@ -20,14 +20,14 @@ _PANELS = Path(__file__).parent
 def frontend(name: str, shown: dict[str, Any], on_message: Callable[[dict[str, Any]], None]) -> Any:
     """Create a widget whose frontend is `NAME/NAME.js` and `NAME/NAME.css`, each appended to the common file.
 
-    The frontend draws `model.get("shown")` and reports user actions with the `send({...})` that `inOrder(model)`
-    returns, which calls `on_message`. `shown` is saved with the notebook. Send secrets with `widget.send({...})` to
+    The frontend draws `model.get("shown")` and reports user actions with the function that `inOrder(model)` returns,
+    which calls `on_message`. `shown` is saved with the notebook. Send secrets with `widget.send({...})` to
     `model.on("msg:custom", ...)`, which is not saved.
 
     Args:
         name: the name of the folder and files.
         shown: the state to draw, as JSON types; assign a new value to `widget.shown` to redraw.
-        on_message: called with each message, in the order of a view; must return quickly, like all widget callbacks.
+        on_message: called with each message, in the order of its view; must return quickly, like all widget callbacks.
     """
     widget = _kind(name)(shown=shown)
     in_order = InOrder(on_message)

@@ -24,7 +24,7 @@ class InOrder:
 
     def __init__(self, on_message: Callable[[dict[str, Any]], None]) -> None:
         self._on_message = on_message
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
         self._views: dict[str, _View] = {}
 
     def __call__(self, content: dict[str, Any]) -> None:
@@ -44,8 +44,9 @@ class InOrder:
 
     def _pass_on(self, view: _View) -> None:
         """Pass on the messages that wait for no earlier one."""
-        while view.waiting and min(view.waiting) <= view.next:
-            number = min(view.waiting)
+        for number in sorted(view.waiting):
+            if number > view.next:
+                return
             view.next = max(view.next, number + 1)
             self._on_message(view.waiting.pop(number))
 
@@ -54,7 +55,7 @@ class InOrder:
         with self._lock:
             view.timer = None
             while view.waiting:
-                view.next = max(view.next, min(view.waiting))
+                view.next = min(view.waiting)
                 self._pass_on(view)
 
 

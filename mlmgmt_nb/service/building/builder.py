@@ -162,8 +162,9 @@ class Builder:
             except PASSING as error:
                 log.warning("cannot look for leftovers of builds: %s", error)
                 self._has_leftovers = True
-            except Exception:
-                # The worker must survive: leftovers only take space.
+            except OSError as error:
+                log.warning("cannot remove leftovers of builds: %s", error)
+            except Exception:  # the worker must survive
                 log.exception("cannot remove leftovers of builds")
 
     def _claim(self) -> Row[Any] | None:

@@ -79,7 +79,7 @@ class Home:
         self.service_file = self.path / f"service{suffix}.json"
         self._port_file = self.path / f"port{suffix}"
         self._lock = self._lock_of(number)
-        # Everything below is removed when a service starts.
+        # Everything below belongs to one run of a service.
         scratch = self.path / f"scratch{suffix}"
         self.containers = scratch / "containers"
         self.exports = scratch / "exports"

@@ -63,7 +63,7 @@ def test_a_message_that_a_running_cell_holds_up_delays_the_others_only_for_a_mom
     assert panel.seen[-1] == "view 5"
 
 
-def test_a_message_that_fails_does_not_hold_up_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_message_that_fails_does_not_hold_up_the_next() -> None:
     seen: list[Any] = []
 
     def fail_first(message: dict[str, Any]) -> None:
