@@ -152,8 +152,11 @@ class TestUpdate:
         image = api.image(write_driver(slow))
         created = api.create(image["id"], name)
         service_id = api.request("GET", created.headers["Operation-Location"]).json()["resourceLocation"]
-        refused = api.request("PUT", service_id, json={"numReplicas": 2})
-        assert (refused.status_code, refused.json()["code"]) == (409, "OperationUnderWay")
+        for refused in (
+            api.request("PUT", service_id, json={"numReplicas": 2}),
+            api.request("POST", f"{service_id}/rollback"),
+        ):
+            assert (refused.status_code, refused.json()["code"]) == (409, "OperationUnderWay")
         assert api.operation(created)["state"] == "Succeeded"
 
     def test_deleting_cancels_the_operation(self, api: Any, write_driver: Callable[..., Path], name: str) -> None:

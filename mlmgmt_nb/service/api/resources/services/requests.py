@@ -96,11 +96,12 @@ def rollback(call: Call) -> Reply:
     """Return a service to the deployment that served before the current one, with its image and settings.
 
     Secrets keep their current values. `reason` in the query goes into the record of the change. 202 with an operation,
-    as for an update; 409 if no other deployment has served.
+    as for an update; 409 if no other deployment has served, or another operation on the service is running.
     """
     reason = text_of(call, "reason")
     with call.backend.store.writing() as db:
         row = service_of(db, call)
+        check_idle(row)  # first: a rollout that is under way decides which deployment served before
         before = _served_before(db, row)
         spec, secrets = restored(before.spec, row.secrets or {})
         record = ChangeRecord(
