@@ -19,7 +19,7 @@ from hypothesis import settings
 from tests.support import forks, postgresql
 from tests.support.environment import keep_bytecode, use_own_programs
 from tests.support.held_back import HeldBack
-from tests.support.schedule import LongestFirst, number_of_workers, sort_longest_first
+from tests.support.schedule import LongestFirst, check_ids, number_of_workers, sort_longest_first
 from tests.support.searches import IN_CI, fail_if_left_out, leave_to_ci
 from tests.support.waiting import eventually
 
@@ -50,6 +50,7 @@ def pytest_sessionfinish() -> None:
 
 @pytest.hookimpl(trylast=True)  # after they were shuffled
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    check_ids(items)
     sort_longest_first(items)
     leave_to_ci(items)
 

@@ -12,6 +12,7 @@ import re
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -58,6 +59,7 @@ class Seed(NamedTuple):
     account: dict[str, str]
     headers: dict[str, str]
     ids: dict[str, str]
+    propose: Callable[[], object]
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +71,7 @@ def seed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seed]:
     assert "Traceback" not in (folder / "home.output").read_text()
     # The service accepted requests, or its tests would prove little. Few examples of an operation may all be refused.
     refused = {operation for operation, statuses in ANSWERED.items() if not statuses & {200, 202}}
-    assert not (IN_CI and refused - OF_A_RUNNING_CANDIDATE)
+    assert not IN_CI or refused <= OF_A_RUNNING_CANDIDATE, refused - OF_A_RUNNING_CANDIDATE
 
 
 def _seeded(service: ServiceProcess, folder: Path) -> Seed:
@@ -93,15 +95,19 @@ def _seeded(service: ServiceProcess, folder: Path) -> Seed:
     url = urlsplit(service.base_url)
     segments = zip(ACCOUNT_PATH.split("/"), url.path.split("/"), strict=True)
     account = {name.strip("{}"): value for name, value in segments if name.startswith("{")}
-    return Seed(f"{url.scheme}://{url.netloc}", account, {"Authorization": f"Bearer {service.token}"}, ids)
+    propose = partial(service.request, "PUT", f"/services/{ids['service']}/candidate", json={"imageId": ids["image"]})
+    return Seed(f"{url.scheme}://{url.netloc}", account, {"Authorization": f"Bearer {service.token}"}, ids, propose)
 
 
 @SCHEMA.parametrize()
 @SETTINGS
 def test_an_operation_keeps_the_contract(case: Case, seed: Seed) -> None:
     _use_real_ids(case, seed)
+    statuses = ANSWERED[case.operation.definition.raw["operationId"]]
+    if case.path.endswith("/candidate") and case.method in {"GET", "DELETE"} and 200 not in statuses:
+        seed.propose()  # operations come in any order, and another one may have discarded it
     answer = case.call_and_validate(base_url=seed.origin, headers=seed.headers, timeout=TIMEOUT_SECONDS)
-    ANSWERED[case.operation.definition.raw["operationId"]].add(answer.status_code)
+    statuses.add(answer.status_code)
 
 
 def test_operations_in_a_row_keep_the_contract(seed: Seed) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from typing import Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-__all__ = ["LongestFirst", "number_of_workers", "sort_longest_first"]
+__all__ = ["LongestFirst", "check_ids", "number_of_workers", "sort_longest_first"]
 
 _SHARED = ("integration/docker/", "::test_the_one_of_docker", "integration/kubernetes/", "acceptance/panels/")
 """Parts of the ids of tests that share a session fixture that takes long to start."""
@@ -68,6 +69,17 @@ class LongestFirst(LoadScopeScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         return _group(nodeid)
+
+
+def check_ids(items: list[pytest.Item]) -> None:
+    """Check that each test has an id of its own: of those with the same id, only one would run.
+
+    Raises:
+        UsageError: two tests have the same id.
+    """
+    counts = Counter(item.nodeid for item in items)
+    if repeated := [nodeid for nodeid, count in counts.items() if count > 1]:
+        raise pytest.UsageError(f"several tests have the same id: {', '.join(repeated)}")
 
 
 def sort_longest_first(items: list[pytest.Item]) -> None:
