@@ -6,13 +6,13 @@ import atexit
 import contextlib
 import functools
 import getpass
-import hashlib
 import os
 import pwd
 import shutil
 import socket
 import subprocess
 import tempfile
+import uuid
 from pathlib import Path
 
 from tests.support.components import missing
@@ -101,8 +101,15 @@ class PostgreSQL:
         return self.url(name)
 
     def database_of(self, home: Path) -> str:
-        """Return the URL of the database for a state folder, always the same for a folder."""
-        return self.database("home_" + hashlib.sha256(str(home).encode()).hexdigest()[:16])
+        """Return the URL of the database for a state folder, always the same for a folder.
+
+        Its name is kept beside the folder, not made from the path: a folder of a test that has passed is
+        removed, and pytest may give its path to another test.
+        """
+        name = home.with_name(home.name + ".database")
+        if not name.exists():
+            name.write_text(f"home_{uuid.uuid4().hex}")
+        return self.database(name.read_text())
 
 
 @functools.cache

@@ -236,9 +236,11 @@ def test_a_lost_database_is_never_a_new_account(
 
 
 @pytest.mark.parametrize("harm", ["row", "file"])
-def test_a_database_on_a_server_without_its_link(start_service: Callable[..., ServiceProcess], harm: str) -> None:
+def test_a_database_on_a_server_without_its_link(
+    tmp_path: Path, start_service: Callable[..., ServiceProcess], harm: str
+) -> None:
     """Nothing says that it is the database of the folder."""
-    url = postgresql.server().database_of(Path(f"check-{harm}"))
+    url = postgresql.server().database_of(tmp_path / "home")
     api = start_service("--database", url)
     api.stop()
     if harm == "row":
