@@ -13,6 +13,8 @@ from typing import Any
 from mlmgmt_nb.client import ServiceSettings
 from mlmgmt_nb.client.deploying.packaged_models import TOLERANCE
 from mlmgmt_nb.commands.grammar import Flag
+from mlmgmt_nb.contract import recording
+from mlmgmt_nb.contract.limits import Defaults
 
 __all__ = [
     "APPLICATION",
@@ -58,7 +60,7 @@ COMMON = (
 )
 """Flags that every command has."""
 
-_TIMEOUT = Flag("--timeout", "maximum seconds to wait", "integer", metavar="SECONDS")
+_TIMEOUT = Flag("--timeout", "maximum seconds to wait (default: no limit)", "integer", metavar="SECONDS")
 
 WAITING = (Flag("--no-wait", "return without waiting for the operation", "switch"), _TIMEOUT)
 """Flags of commands that start an operation."""
@@ -128,27 +130,43 @@ PACKAGING = (
 
 SERVICE = Flag("-i -n --id --name --service", "id or name of the service", required=True, completes="service")
 
+
+def _new(default: object) -> str:
+    """Return the words for a default of new services; an update leaves a setting that is not given unchanged."""
+    return f"new services: {default}"
+
+
+_MAX_AGE, _MAX_SIZE = f"{recording.MAX_AGE_SECONDS // 86400}d", f"{recording.MAX_BYTES // 10**6}MB"
+
 SETTINGS = (
-    Flag("-z --replicas", "number of replicas", "integer", api="num_replicas"),
+    Flag("-z --replicas", f"number of replicas ({_new(Defaults.replicas)})", "integer", api="num_replicas"),
     Flag(
         "--autoscale-enabled", "adjust the number of replicas to the load", "yes-no", api="autoscaler.autoscale_enabled"
     ),
     Flag(
-        "--autoscale-min-replicas", "minimum number of replicas", "integer", metavar="N", api="autoscaler.min_replicas"
+        "--autoscale-min-replicas",
+        f"minimum number of replicas ({_new(Defaults.min_replicas)})",
+        "integer",
+        metavar="N",
+        api="autoscaler.min_replicas",
     ),
     Flag(
-        "--autoscale-max-replicas", "maximum number of replicas", "integer", metavar="N", api="autoscaler.max_replicas"
+        "--autoscale-max-replicas",
+        f"maximum number of replicas ({_new(Defaults.max_replicas)})",
+        "integer",
+        metavar="N",
+        api="autoscaler.max_replicas",
     ),
     Flag(
         "--autoscale-target-utilization",
-        "target utilization, in percent",
+        f"target utilization, in percent ({_new(Defaults.target_utilization)})",
         "integer",
         metavar="PERCENT",
         api="autoscaler.target_utilization",
     ),
     Flag(
         "--autoscale-refresh-period-seconds",
-        "seconds between scaling decisions",
+        f"seconds between scaling decisions ({_new(Defaults.refresh_period_in_seconds)})",
         "integer",
         metavar="SECONDS",
         api="autoscaler.refresh_period_in_seconds",
@@ -157,7 +175,7 @@ SETTINGS = (
     Flag("--memory", "memory reserved for each replica, such as 300Mi", api="memory"),
     Flag(
         "--replica-max-concurrent-requests",
-        "maximum concurrent requests per replica",
+        f"maximum concurrent requests per replica ({_new(Defaults.max_concurrent_requests)})",
         "integer",
         metavar="N",
         api="max_concurrent_requests",
@@ -169,7 +187,12 @@ SETTINGS = (
         "yes-no",
         api="recording.enabled",
     ),
-    Flag("--record-sample", "share of the requests to record, such as 0.1", "number", api="recording.sample"),
+    Flag(
+        "--record-sample",
+        f"share of the requests to record, such as 0.1 ({_new(1)})",
+        "number",
+        api="recording.sample",
+    ),
     Flag(
         "--record-redact",
         "fields whose values are not recorded, separated by commas",
@@ -177,8 +200,16 @@ SETTINGS = (
         metavar="NAMES",
         api="recording.redact",
     ),
-    Flag("--record-max-age", "age after which recorded requests are removed, such as 7d", api="recording.max_age"),
-    Flag("--record-max-size", "size of all recorded requests, such as 100MB", api="recording.max_size"),
+    Flag(
+        "--record-max-age",
+        f"age after which recorded requests are removed, such as 12h ({_new(_MAX_AGE)})",
+        api="recording.max_age",
+    ),
+    Flag(
+        "--record-max-size",
+        f"size of all recorded requests, such as 1GB ({_new(_MAX_SIZE)})",
+        api="recording.max_size",
+    ),
     Flag("-l --enable-app-insights", "send telemetry to Application Insights", "yes-no", api="app_insights"),
 )
 

@@ -170,8 +170,7 @@ def _parser(command: Command[Any], flags: Sequence[Flag], prog: str) -> _Parser:
         allow_abbrev=False,
     )
     for flag in flags:
-        about = f"{flag.help} (required)" if flag.required else flag.help
-        options: dict[str, Any] = {"help": about, "default": None}
+        options: dict[str, Any] = {"help": _about(flag), "default": None}
         if flag.kind == "switch":
             options["action"] = "store_const"
             options["const"] = True
@@ -186,6 +185,16 @@ def _parser(command: Command[Any], flags: Sequence[Flag], prog: str) -> _Parser:
         else:
             parser.add_argument(*flag.names.split(), dest=flag.dest, **options)
     return parser
+
+
+def _about(flag: Flag) -> str:
+    """Return the help of a flag, with its default."""
+    if flag.required:
+        return f"{flag.help} (required)"
+    if flag.default is None:
+        return flag.help
+    default = str(flag.default).lower() if flag.kind == "yes-no" else flag.default
+    return f"{flag.help} (default: {default})"
 
 
 def _usage(flags: Sequence[Flag], prog: str) -> str:

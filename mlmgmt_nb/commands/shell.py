@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from mlmgmt_nb.client import Poller, ScoringReport, ScoringTest
+from mlmgmt_nb.client import Pager, Poller, ScoringReport, ScoringTest
 from mlmgmt_nb.client.monitoring.log_lines import readable_log
 from mlmgmt_nb.client.monitoring.stages import watch
 from mlmgmt_nb.commands.config import Config
@@ -27,6 +27,9 @@ from mlmgmt_nb.redaction import redacted
 from mlmgmt_nb.terminal import Terminal
 
 __all__ = ["main"]
+
+_FOR_PEOPLE = ("table", "wide")
+"""Forms of the output for people."""
 
 
 def main(argv: Sequence[str], stdout: TextIO | None = None, stderr: TextIO | None = None) -> int:
@@ -113,6 +116,13 @@ def _write(session: Session, outcome: Outcome, out: Terminal, err: Terminal) -> 
         err.write("These keys give access to the service: keep them out of files and logs.\n")
     if text:
         out.write(text + "\n")
+    elif output in _FOR_PEOPLE and _has_rows(value):
+        err.write("No results.\n")
+
+
+def _has_rows(value: object) -> bool:
+    """Return whether a value is shown as the rows of a table, if it has any."""
+    return isinstance(value, (Pager, list)) or hasattr(value, "iloc")
 
 
 def _write_log(log: LogStream, out: Terminal) -> None:
@@ -122,7 +132,7 @@ def _write_log(log: LogStream, out: Terminal) -> None:
 
 def _readable(value: object, output: str, out: Terminal) -> object:
     """Return the log of a service formatted for reading if it is shown on a terminal, other values unchanged."""
-    if isinstance(value, ServiceLog) and output in {"table", "wide"} and out.isatty():
+    if isinstance(value, ServiceLog) and output in _FOR_PEOPLE and out.isatty():
         return Text(readable_log(value))
     return value
 

@@ -1,4 +1,4 @@
-"""The limits of the contract on values, and readable descriptions of violations."""
+"""The limits of the contract on values, their defaults, and readable descriptions of violations."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ __all__ = [
     "OTHERWISE",
     "Count",
     "Cpu",
+    "Defaults",
     "Memory",
     "Name",
     "NonEmpty",
@@ -56,6 +57,19 @@ Memory = Annotated[str, Meta(pattern=matching(r"[0-9]+(\.[0-9]+)?(k|Ki|[MGTPE]i?
 
 MAX_BODY_BYTES = 16 * 2**20
 """Maximum size of a request body. Contents of models and assets are uploaded to the artifact store instead."""
+
+
+class Defaults:
+    """Settings of a service that sets no others."""
+
+    replicas = 1
+    max_concurrent_requests = 10
+    """Of a replica, as in the original service."""
+    min_replicas, max_replicas = 1, 10
+    """Bounds of the autoscaler."""
+    refresh_period_in_seconds = 1
+    target_utilization = 70
+
 
 OTHERWISE = "otherwise"
 """Key in the two tables below for properties that they do not list."""

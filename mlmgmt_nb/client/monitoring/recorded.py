@@ -40,7 +40,11 @@ def read_recorded(transport: Transport, url: str, last: int) -> RecordedRequests
     found = decode(transport.send("GET", url, query={"last": str(last)}), RecordedRequests)
     value, has_more = found.value, found.has_more
     while has_more and value and len(value) < last:  # the size of a response is limited
-        query = {"last": str(last - len(value)), "before": value[0].time.isoformat()}
+        query = {
+            "last": str(last - len(value)),
+            "before": value[0].time.isoformat(),
+            "beforeId": value[0].request_id,
+        }
         older = decode(transport.send("GET", url, query=query), RecordedRequests)
         value, has_more = older.value + value, older.has_more
     return msgspec.structs.replace(found, value=value, has_more=has_more)

@@ -28,6 +28,8 @@ _MOST_BYTES = 16 * 2**20
 _BATCH_BYTES = 2**18
 _PRUNE_SECONDS = 1.0
 _REPORT_SECONDS = 60.0
+_CLOCK_SECONDS = 0.001
+"""Smaller changes of the measured clock are not changes of the time."""
 _MOST_WORK, _RECORD_WORK = 2**14, 2**9
 """Bytes that are redacted before the event loop may run, and bytes whose redaction costs as much as a record."""
 _ARRAY = b"\xdd"
@@ -69,6 +71,7 @@ class Recorder:
         # Each is changed by one thread only; their difference is queued.
         self._bytes_in = self._bytes_out = 0
         self._batches: SimpleQueue[_Batch | str | None] = SimpleQueue()
+        self._clock = 0.0
         self._pruned = 0.0
         self._failed = -_REPORT_SECONDS
         self._thread = threading.Thread(target=self._work, name="recording", daemon=True)
@@ -146,7 +149,7 @@ class Recorder:
             content = [self._redacted(b"".join(content), self._redactor)]
         dropped = batch.dropped + self._lost
         try:
-            self._ring.append(content, batch.records, dropped - self._written_dropped, time() - perf_counter())
+            self._ring.append(content, batch.records, dropped - self._written_dropped, self._current_clock())
         except OSError as error:  # a full disk, or a folder that was removed: scoring goes on
             self._lost += batch.records
             self._report(error)
@@ -154,6 +157,16 @@ class Recorder:
             self._written_dropped = dropped
             self.recorded += batch.records
         self._bytes_out += len(batch.content)
+
+    def _current_clock(self) -> float:
+        """Return the seconds to add to `perf_counter()` for the time.
+
+        They change only with the time of the machine: requests keep their order, in whatever batches they are.
+        """
+        clock = _measured_clock()
+        if abs(clock - self._clock) > _CLOCK_SECONDS:
+            self._clock = clock
+        return self._clock
 
     def _prune(self) -> None:
         if monotonic() - self._pruned > _PRUNE_SECONDS:
@@ -179,6 +192,18 @@ class Recorder:
             self._failed = monotonic()
             sys.stderr.write(f"recording: requests were not recorded: {error.strerror or error}\n")
             sys.stderr.flush()
+
+
+def _measured_clock() -> float:
+    """Return the difference between `time()` and `perf_counter()`.
+
+    Of several measurements, the quickest: this thread may be interrupted between two readings.
+    """
+    measured = []
+    for _ in range(3):
+        began, now, ended = perf_counter(), time(), perf_counter()
+        measured.append((ended - began, now - (began + ended) / 2))
+    return min(measured)[1]
 
 
 def _without_fields(record: _Record, redactor: Redactor) -> _Record:

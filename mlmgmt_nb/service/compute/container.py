@@ -26,7 +26,7 @@ from mlmgmt_nb.service.compute.base import Exit, Launch
 from mlmgmt_nb.service.compute.cgroups import LEFT_OVER
 from mlmgmt_nb.service.compute.forwarding.forwarder import Forwarder
 from mlmgmt_nb.service.compute.observed import ReplicaState
-from mlmgmt_nb.service.compute.supervised import LONGEST_LOOK, SupervisedReplica
+from mlmgmt_nb.service.compute.supervised_replica import LONGEST_LOOK, SupervisedReplica
 from mlmgmt_nb.service.docker_engine import AttachedStreams, Engine, EngineError
 
 __all__ = ["ReplicaContainer"]

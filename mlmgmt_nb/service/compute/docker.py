@@ -19,7 +19,7 @@ from mlmgmt_nb.service.compute.container import ReplicaContainer
 from mlmgmt_nb.service.compute.listeners import Listeners
 from mlmgmt_nb.service.compute.local import replicas_for
 from mlmgmt_nb.service.compute.shared_socket import SharingCompute
-from mlmgmt_nb.service.compute.supervised import SupervisedReplica
+from mlmgmt_nb.service.compute.supervised_replica import SupervisedReplica
 from mlmgmt_nb.service.compute_ids import DOCKER
 from mlmgmt_nb.service.docker_engine import HOME_LABEL, Engine, EngineError
 

@@ -19,7 +19,7 @@ from mlmgmt_nb.service.compute.processes.replica import ReplicaProcess
 from mlmgmt_nb.service.compute.processes.spares import Spares
 from mlmgmt_nb.service.compute.processes.starting import start_replica
 from mlmgmt_nb.service.compute.shared_socket import SharingCompute
-from mlmgmt_nb.service.compute.supervised import SupervisedReplica
+from mlmgmt_nb.service.compute.supervised_replica import SupervisedReplica
 from mlmgmt_nb.service.files.logs import Log
 from mlmgmt_nb.service.gateway.handover import HandoverChannel, HandoverChannels
 

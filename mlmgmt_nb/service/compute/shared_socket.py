@@ -23,7 +23,7 @@ from mlmgmt_nb.service.compute.base import Capacity, Exit, Launch
 from mlmgmt_nb.service.compute.listeners import Listeners
 from mlmgmt_nb.service.compute.measures import Counters, Load
 from mlmgmt_nb.service.compute.observed import Replica, ReplicaState
-from mlmgmt_nb.service.compute.supervised import SupervisedReplica
+from mlmgmt_nb.service.compute.supervised_replica import SupervisedReplica
 from mlmgmt_nb.service.files.logs import Log
 
 __all__ = ["SharingCompute", "connections_to_move"]

@@ -22,6 +22,8 @@ _MOST_BYTES = 32 * 2**20
 """Maximum size of the bodies in one response."""
 
 
+_MTIME_MICROSECONDS = 100_000
+"""The clock of a file system may be behind: by 10 ms where its ticks are long, and more on a server of files."""
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -94,7 +96,9 @@ class Recordings:
                 if file.modified < before:
                     self._files.remove(service_id, file.name)
 
-    def read(self, service_id: str, last: int, max_age: float, before: float | None = None) -> RecordedRequests:
+    def read(
+        self, service_id: str, last: int, max_age: float, before: float | None = None, before_id: str = ""
+    ) -> RecordedRequests:
         """Return the newest requests.
 
         Args:
@@ -102,17 +106,19 @@ class Recordings:
             last: maximum number of requests.
             max_age: maximum age in seconds; older requests are not returned, although their files may still exist.
             before: only requests that arrived before this time.
+            before_id: also requests of exactly that time whose id is lower. Replicas may record several at one time.
         """
         oldest = _microseconds(time.time() - max_age)
-        end = math.inf if before is None else _microseconds(before)
+        end = (math.inf, "") if before is None else (_microseconds(before), before_id)
         newest: list[_Found] = []
         kept = dropped = size = 0
         for file in sorted(self._files.list(service_id), key=lambda file: file.modified, reverse=True):
-            is_needed = len(newest) <= last or _microseconds(file.modified) >= newest[0].microsecond
+            modified = _microseconds(file.modified) + _MTIME_MICROSECONDS
+            is_needed = len(newest) <= last or modified >= newest[0].microsecond
             for frame in _frames(self._files.read(service_id, file.name) or b""):
                 kept, dropped, size = kept + frame.records, dropped + frame.dropped, size + len(frame.content)
                 for found in _records(file.name, frame) if is_needed else ():
-                    if oldest <= found.microsecond < end:
+                    if oldest <= found.microsecond and found[:2] < end:
                         _keep(newest, found, last + 1)
         return _bounded(sorted(newest), last, kept, dropped, size)
 

@@ -22,8 +22,8 @@ from mlmgmt_nb.service.gateway.upstream import ConnectionLostError, Upstream
 from mlmgmt_nb.service.http.messages import Receive, Scope, Send
 from mlmgmt_nb.service.http.problems import Problem
 from mlmgmt_nb.service.store import schema
-from mlmgmt_nb.service.store.conditions import one_of
 from mlmgmt_nb.service.store.store import Store
+from mlmgmt_nb.service.store.value_lists import one_of
 
 __all__ = ["CANDIDATE", "PREFIX", "Gateway", "first_of_names"]
 

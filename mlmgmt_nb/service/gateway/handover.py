@@ -2,7 +2,7 @@
 
 A proxy in Python costs five times the CPU of the service's own port. So a connection without TLS whose next request is
 plain (`scoring.handover.heads`) is handed over with the data that was read of it. Everything else is forwarded, and so
-are all requests when no replica takes connections: none runs, they are containers, or requests are divided during a
+are all requests when no replica takes connections: none runs, they are containers, or requests are split during a
 canary.
 
 If no replica takes a message in time, it is fetched again and its request is forwarded, so that it waits like all

@@ -45,7 +45,7 @@ _COPY_HEADER = COPY_HEADER.encode()
 
 
 class Split(NamedTuple):
-    """The division of requests.
+    """The split of requests.
 
     Attributes:
         old_port, new_port: ports of the deployment that serves and of the candidate, on this machine.
@@ -105,7 +105,7 @@ class Router:
         self._thread: threading.Thread | None = None
 
     def is_routed(self, service_id: str) -> bool:
-        """Return whether the requests of a service are divided."""
+        """Return whether the requests of a service are split."""
         return service_id in self._apps
 
     def route(self, service_id: str, listener: socket.socket, split: Split) -> None:
@@ -136,8 +136,8 @@ class Router:
 
         return take
 
-    def divide(self, service_id: str, split: Split) -> None:
-        """Change the division."""
+    def split(self, service_id: str, split: Split) -> None:
+        """Change the split."""
         self._apps[service_id].split = split
 
     def release(self, service_id: str) -> None:
@@ -268,7 +268,7 @@ class _App:
             status = status if error.has_response else None
         finally:
             seconds = perf_counter() - began
-            if has_asked and _is_divided(scope):
+            if has_asked and _is_split(scope):
                 with self._sides_lock:
                     self._sides[which].add(status, seconds)
             if copy is not None and self._copier is not None:
@@ -356,7 +356,7 @@ def choose(split: Split, scope: Scope, owed: float) -> tuple[bool, float]:
     Args:
         owed: the requests that the candidate was owed before, less than 1.
     """
-    if not _is_divided(scope):
+    if not _is_split(scope):
         return False, owed
     if split.header is not None:
         name = split.header.encode()
@@ -366,7 +366,7 @@ def choose(split: Split, scope: Scope, owed: float) -> tuple[bool, float]:
     return (True, owed - 1) if owed >= 1 - 1e-9 else (False, owed)
 
 
-def _is_divided(scope: Scope) -> bool:
+def _is_split(scope: Scope) -> bool:
     """Return whether it is a scoring request of a caller, which one of the two deployments answers.
 
     Copies always go to the current deployment: a replay compares it with the candidate.

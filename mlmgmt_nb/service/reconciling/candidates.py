@@ -220,7 +220,7 @@ def _end_of(mirror: Mirror) -> str | None:
 
 
 def split_of(traffic: Traffic, service: Row[Any], old_port: int, new_port: int) -> Split:
-    """Return the division of the requests of a service.
+    """Return the split of the requests of a service.
 
     Args:
         traffic: the canary and the mirror of its candidate.

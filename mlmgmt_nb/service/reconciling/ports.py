@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Row
 
-from mlmgmt_nb.service.reconciling.conditions import with_condition
+from mlmgmt_nb.service.reconciling.current_errors import with_condition
 from mlmgmt_nb.service.reconciling.recorder import ServiceRecorder
 
 __all__ = ["Ports"]

@@ -11,7 +11,7 @@ import msgspec
 
 from mlmgmt_nb.contract import AutoScaler, ServiceCreateRequest
 from mlmgmt_nb.contract.extensions import ServiceCreate, ServiceUpdate
-from mlmgmt_nb.contract.limits import MAX_ITEMS
+from mlmgmt_nb.contract.limits import MAX_ITEMS, Defaults
 from mlmgmt_nb.contract.variables import check_variables
 from mlmgmt_nb.service.http.problems import bad_field, conflict, invalid
 
@@ -30,9 +30,6 @@ __all__ = [
     "slots",
     "stored",
 ]
-
-DEFAULT_CONCURRENCY = 10
-"""Default for the maximum concurrent requests of a replica, as in the original service."""
 
 T = TypeVar("T")
 
@@ -56,22 +53,27 @@ def scaling(spec: ServiceCreateRequest) -> Scaling | None:
     given = spec.auto_scaler
     if given is None or not _is_scaled(spec):
         return None
-    minimum = 1 if given.min_replicas is None else given.min_replicas
-    maximum = 10 if given.max_replicas is None else given.max_replicas
+    minimum = _or(given.min_replicas, Defaults.min_replicas)
+    maximum = _or(given.max_replicas, Defaults.max_replicas)
     return Scaling(
         minimum=minimum,
         # A maximum below the minimum is ignored, as in the original service.
         maximum=maximum if maximum >= minimum else minimum,
-        refresh_seconds=float(given.refresh_period_in_seconds or 1),
-        target=(70 if given.target_utilization is None else given.target_utilization) / 100,
+        refresh_seconds=float(given.refresh_period_in_seconds or Defaults.refresh_period_in_seconds),
+        target=_or(given.target_utilization, Defaults.target_utilization) / 100,
     )
+
+
+def _or(value: int | None, default: int) -> int:
+    """Return a value, which may be 0, or the default if it is not set."""
+    return default if value is None else value
 
 
 def replica_bounds(spec: ServiceCreateRequest) -> tuple[int, int]:
     """Return the minimum and maximum number of replicas of a service."""
     if auto := scaling(spec):
         return auto.minimum, auto.maximum
-    fixed = 1 if spec.num_replicas is None else spec.num_replicas
+    fixed = _or(spec.num_replicas, Defaults.replicas)
     return fixed, fixed
 
 
@@ -82,7 +84,7 @@ def replica_count(spec: ServiceCreateRequest, scale: int | None) -> int:
 
 def slots(spec: ServiceCreateRequest) -> int:
     """Return the maximum concurrent requests of one replica."""
-    return spec.max_concurrent_requests_per_container or DEFAULT_CONCURRENCY
+    return spec.max_concurrent_requests_per_container or Defaults.max_concurrent_requests
 
 
 Secrets = dict[str, str]

@@ -149,7 +149,7 @@ def test_a_replay_ends_when_its_candidate_is_promoted(change: ProposedChange) ->
     assert "has no candidate" in str(failures[0])
 
 
-def test_nothing_is_divided_without_replicas(ws: Workspace, change: ProposedChange) -> None:
+def test_nothing_is_split_without_replicas(ws: Workspace, change: ProposedChange) -> None:
     asleep = ws.services.propose("bad-changes", num_replicas=0)
     uses: list[Callable[[], object]] = [lambda: asleep.canary(50), asleep.mirror]
     for use in uses:

@@ -94,6 +94,15 @@ def test_models(shell: Shell) -> None:
     assert "no model 'm1' has the tag 'nope'" in missing.err
 
 
+def test_a_list_without_rows_is_no_silence(shell: Shell) -> None:
+    """People read so; programs get an empty list or the header alone."""
+    for words in (["model", "list", "-n", "none"], ["service", "list", "-o", "wide", "--model-name", "none"]):
+        assert shell(*words) == (0, "", "No results.\n")
+    assert shell("model", "list", "-n", "none", "-o", "json") == (0, "[]\n", "")
+    tsv = shell("model", "list", "-n", "none", "-o", "tsv")
+    assert (tsv.out.split("\t")[0], tsv.out.count("\n"), tsv.err) == ("id", 1, "")
+
+
 def test_archives(shell: Shell) -> None:
     for command in ("model archive", "manifest archive", "image archive"):
         missing = shell(*command.split(), "-n", "never-made")

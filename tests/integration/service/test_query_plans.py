@@ -14,8 +14,8 @@ from sqlalchemy import Connection, event, insert, select
 from mlmgmt_nb.contract import OPERATIONS
 from mlmgmt_nb.service.api.resources import HANDLERS, operations
 from mlmgmt_nb.service.store import schema
-from mlmgmt_nb.service.store.conditions import one_of
 from mlmgmt_nb.service.store.store import Store
+from mlmgmt_nb.service.store.value_lists import one_of
 from tests.support import postgresql
 
 LISTS = {id_: HANDLERS[id_] for id_ in OPERATIONS if id_.endswith("_list")} | {"operations_list": operations.list_}

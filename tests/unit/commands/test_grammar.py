@@ -196,6 +196,19 @@ def test_help_shows_what_is_needed_and_calls_the_magic_by_its_name(tmp_path: Pat
     assert "usage: %mlmgmt operation watch OPERATION_ID [flags]" in magic.execute(["operation", "watch", "-h"]).value
 
 
+def test_help_shows_defaults(session: Session) -> None:
+    def shown(*words: str) -> str:
+        return re.sub(r"\s+", " ", str(session.execute([*words, "-h"]).value))
+
+    settings = shown("service", "update")
+    assert "number of replicas (new services: 1)" in settings
+    assert "target utilization, in percent (new services: 70)" in settings
+    assert "such as 12h (new services: 7d)" in settings
+    assert "show rows of the sample as the example of the service (default: true)" in settings
+    assert "kind of image (default: Docker)" in shown("image", "create")
+    assert "maximum seconds to wait (default: no limit)" in shown("operation", "watch")
+
+
 def test_kinds_of_flags() -> None:
     flags = (
         Flag("-t --tag", "t", "many"),

@@ -85,12 +85,12 @@ def test_a_router_takes_the_place_of_the_replicas_and_gives_it_back() -> None:
     open_, closed = (
         msgspec.structs.replace(replica(1, "old"), can_move=True, is_open=is_open) for is_open in (True, False)
     )
-    divided = Desired(service_id="s", serving="old", replicas=1, is_divided=True)
+    divided = Desired(service_id="s", serving="old", replicas=1, is_split=True)
     assert step([divided], [open_], {}, 0) == [Route("s")]
     routed = msgspec.structs.replace(divided, is_routed=True)
     assert step([routed], [open_], {}, 0) == [Show("s", "1", at_service=False)]
     assert step([routed], [closed], {}, 0) == []
-    ended = msgspec.structs.replace(routed, is_divided=False)
+    ended = msgspec.structs.replace(routed, is_split=False)
     assert step([ended], [closed], {}, 0) == [Show("s", "1", at_service=True)]
     assert step([ended], [open_], {}, 0) == [Release("s")]
     assert step([msgspec.structs.replace(ended, is_routed=False)], [open_], {}, 0) == []

@@ -33,8 +33,20 @@ class Place:
     def ring(self, max_bytes: int = 10**6, max_age: float = WEEK, deployment: str = DEPLOYMENT) -> Ring:
         return Ring(str(self.folder), deployment, max_bytes, max_age)
 
-    def read(self, last: int = 1000, max_age: float = WEEK, before: float | None = None) -> RecordedRequests:
-        return self.recordings.read(SERVICE, last, max_age, before)
+    def read(
+        self, last: int = 1000, max_age: float = WEEK, before: float | None = None, before_id: str = ""
+    ) -> RecordedRequests:
+        return self.recordings.read(SERVICE, last, max_age, before, before_id)
+
+    def pages(self, size: int) -> list[str]:
+        """Return the ids of all requests, oldest first, as a client reads them."""
+        found = self.read(size)
+        ids = [one.request_id for one in found.value]
+        while found.has_more:
+            first = found.value[0]
+            found = self.read(size, before=first.time.timestamp(), before_id=first.request_id)
+            ids = [one.request_id for one in found.value] + ids
+        return ids
 
     def sizes(self) -> list[int]:
         return [path.stat().st_size for path in sorted(self.folder.iterdir())]
@@ -81,8 +93,58 @@ def test_the_newest_are_read_across_replicas_and_deployments(place: Place) -> No
     assert [one.request_id for one in found.value] == [f"r{number}" for number in range(23, 30)]
     assert [one.deployment_id for one in found.value] == [f"d-{number % 3}" for number in range(23, 30)]
     assert (found.kept, found.has_more) == (30, True)
-    older = place.read(last=7, before=found.value[0].time.timestamp())
+    first = found.value[0]
+    older = place.read(last=7, before=first.time.timestamp(), before_id=first.request_id)
     assert [one.request_id for one in older.value] == [f"r{number}" for number in range(16, 23)]
+
+
+@pytest.mark.parametrize("size", [1, 4, 7])
+def test_pages_have_all_requests_of_the_same_time(place: Place, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    clock = time.time() - 60
+    monkeypatch.setattr(recorder_module, "_measured_clock", lambda: clock)
+    recorders = [Recorder(place.ring(deployment=f"d-{number}")) for number in range(3)]
+    for number in range(10, 30):
+        recorders[number % 3].add(f"r{number}", number // 5, 200, b"[1]", b"2", "")
+    for recorder in recorders:
+        recorder.stop(10)
+    assert place.pages(size) == [f"r{number}" for number in range(10, 30)]
+
+
+def test_requests_keep_their_order_although_the_clock_is_never_read_exactly(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each batch has its own reading. One jump of the machine's time is followed; small differences are not."""
+    readings = iter([100.0, 99.9996, 100.0009, 160.0, 159.9995])
+    monkeypatch.setattr(recorder_module, "_measured_clock", lambda: next(readings))
+    recorder = Recorder(place.ring(max_age=1e10))
+    for number in range(5):
+        recorder.add(f"r{number}", number * 1e-5, 200, b"[1]", b"2", "")
+        recorder.hand_over()
+    recorder.stop(10)
+    monkeypatch.setattr("mlmgmt_nb.service.files.recordings.time.time", lambda: 200.0)
+    assert [(one.request_id, one.time.timestamp()) for one in place.read().value] == [
+        ("r0", 100.0),
+        ("r1", 100.00001),
+        ("r2", 100.00002),
+        ("r3", 160.00003),
+        ("r4", 160.00004),
+    ]
+
+
+def test_a_file_whose_clock_is_behind_is_read(place: Place) -> None:
+    """The time of a file may be before the time of its last request."""
+    recorders = [Recorder(place.ring(deployment=f"d-{number}")) for number in range(2)]
+    for number in range(10):
+        add(recorders[number % 2], number)
+    for recorder in recorders:
+        recorder.stop(10)
+    first, second = sorted(place.folder.iterdir())
+    moment = place.read().value[-1].time.timestamp() - 0.02
+    os.utime(second, (moment, moment))
+    assert [one.request_id for one in place.read(last=3).value] == ["r7", "r8", "r9"]
+    os.utime(second)
+    os.utime(first, (moment, moment))
+    assert [one.request_id for one in place.read(last=3).value] == ["r7", "r8", "r9"]
 
 
 def test_a_replica_that_is_handed_over_records_under_its_new_deployment(place: Place) -> None:

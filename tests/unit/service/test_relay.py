@@ -73,7 +73,7 @@ class Caller:
 
 @pytest.fixture
 def ports() -> Iterator[tuple[Relay, Router, socket.socket, Split]]:
-    """Return a relay to an old pod, a router, the socket of the service, and a division in favor of a new pod."""
+    """Return a relay to an old pod, a router, the socket of the service, and a split in favor of a new pod."""
     relay, router, old, new = Relay(lambda: None), Router(), Pod("old"), Pod("new")
     public, private = (bind("127.0.0.1", 0) for _ in range(2))
     for listener in (public, private):
@@ -106,13 +106,13 @@ def test_kept_connections_go_to_the_router_with_their_next_request(
     assert kept.is_kept
     assert large.is_kept
     assert [kept.ask(), large.ask(), Caller(port).ask()] == ["new 1"] * 3
-    router.divide("s", split._replace(share=0.5))
+    router.split("s", split._replace(share=0.5))
     assert sorted(kept.ask() for _ in range(10)) == ["new 1"] * 5 + ["old 1"] * 5
 
     # Afterwards, everything goes to the pods of the service. The next response ends a connection at the router.
     relay.listen("s", public)
     router.release("s")
-    eventually(lambda: kept.ask() == "old 1", what="the end of the division")
+    eventually(lambda: kept.ask() == "old 1", what="the end of the split")
     assert Caller(port).ask() == "old 1"
 
 

@@ -1,4 +1,4 @@
-"""The division of requests between a deployment and its candidate."""
+"""The split of requests between a deployment and its candidate."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
-from mlmgmt_nb.service.compute.forwarding.answered import Streams, first_to_answer
+from mlmgmt_nb.service.compute.forwarding.probing import Streams, first_to_answer
 from mlmgmt_nb.service.compute.forwarding.relayed_connection import RelayedConnection, Take, TakenError
 from mlmgmt_nb.service.compute.unavailable import refuse
 

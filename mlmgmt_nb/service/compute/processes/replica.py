@@ -14,7 +14,7 @@ import psutil
 from mlmgmt_nb.service.compute.base import Exit, Launch
 from mlmgmt_nb.service.compute.cgroups import ControlGroups
 from mlmgmt_nb.service.compute.processes.starting import REPLICA, ReplicaStart
-from mlmgmt_nb.service.compute.supervised import LONGEST_LOOK, SupervisedReplica
+from mlmgmt_nb.service.compute.supervised_replica import LONGEST_LOOK, SupervisedReplica
 from mlmgmt_nb.service.system.processes import end_marked
 
 __all__ = ["ReplicaProcess"]

@@ -16,11 +16,11 @@ from mlmgmt_nb.service.compute.declared.protocol import NOTHING, Declaration, De
 from mlmgmt_nb.service.gateway.router import Router
 from mlmgmt_nb.service.reconciling.declared import actions as a
 from mlmgmt_nb.service.reconciling.declared.autoscaling import Autoscaling
-from mlmgmt_nb.service.reconciling.declared.conditions import error_of, progress_line
 from mlmgmt_nb.service.reconciling.declared.declarations import Declarations
 from mlmgmt_nb.service.reconciling.declared.desired import Desired
-from mlmgmt_nb.service.reconciling.declared.division import Division
 from mlmgmt_nb.service.reconciling.declared.reconciler import step
+from mlmgmt_nb.service.reconciling.declared.reporting import error_of, progress_line
+from mlmgmt_nb.service.reconciling.declared.traffic import TrafficSplitter
 from mlmgmt_nb.service.reconciling.keys import digests
 from mlmgmt_nb.service.reconciling.ports import Ports
 from mlmgmt_nb.service.reconciling.recorder import ServiceRecorder
@@ -38,7 +38,7 @@ class DeclaredController:
 
     Args:
         computes: the clusters by id, as they are configured now.
-        router: divides requests between services and their candidates.
+        router: splits requests between services and their candidates.
         clock: monotonic time in seconds.
     """
 
@@ -61,7 +61,7 @@ class DeclaredController:
         self._autoscaling = Autoscaling(recorder, settings.calm_seconds)
         self._since: dict[str, float] = {}
         self._ready: dict[str, tuple[str | None, str]] = {}
-        self._division = Division(router)
+        self._splitter = TrafficSplitter(router)
 
     def push_keys(self, row: Row[Any]) -> None:
         """Declare the new keys of a service immediately."""
@@ -71,7 +71,7 @@ class DeclaredController:
 
     def stop(self) -> None:
         """Stop accepting requests for the services. Declarations stay: the cluster keeps running the pods."""
-        self._division.stop()
+        self._splitter.stop()
         for compute in self._computes.values():
             compute.stop()
         self._since.clear()
@@ -82,7 +82,7 @@ class DeclaredController:
     def run(self, services: Mapping[str, Row[Any]]) -> float:
         """Run a round; return the seconds until the next one if nothing changes."""
         self._computes = self._find_computes()
-        self._division.see(services.values())
+        self._splitter.see(services.values())
         for compute_id, compute in self._computes.items():
             rows = {id_: row for id_, row in services.items() if row.compute_id == compute_id}
             observation = compute.observe()
@@ -96,7 +96,7 @@ class DeclaredController:
         desired = []
         for row in rows.values():
             self._recorder.begin(row)
-            self._division.renew(row, compute)
+            self._splitter.renew(row, compute)
             try:
                 if declaration := self._declaration(row):
                     declarations[row.id] = declaration
@@ -131,8 +131,8 @@ class DeclaredController:
             since=moment if row.target_id is None else self._since.setdefault(row.target_id, moment),
             start_timeout=self._settings.start_timeout,
             is_open=compute.is_open(row.id),
-            is_divided=self._division.is_wanted(row),
-            is_routed=self._division.is_made(row),
+            is_split=self._splitter.is_wanted(row),
+            is_routed=self._splitter.is_made(row),
             deleting=row.deleting,
         )
 
@@ -157,7 +157,7 @@ class DeclaredController:
                 if failure := self._ports.open(compute, row, self._clock()):
                     self._recorder.fail(row, "NoPort", failure)
             case a.Route() | a.Release() if row is not None:
-                self._division.act(action, row, compute)
+                self._splitter.act(action, row, compute)
             case a.Declare() if declaration is not None:
                 compute.declare(declaration)
             case a.Scale():

@@ -17,8 +17,8 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
         replicas: desired number of replicas, if this service autoscales it; None if it is fixed or the compute scales.
         since: start time of the rollout, in seconds on the clock of the step.
         is_open: whether this process accepts requests for the service.
-        is_divided: whether a share of the requests, or copies, should go to its candidate.
-        is_routed: whether the router divides the requests now.
+        is_split: whether a share of the requests, or copies, should go to its candidate.
+        is_routed: whether the router splits the requests now.
     """
 
     service_id: str
@@ -29,6 +29,6 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     since: float = 0.0
     start_timeout: float = 300.0
     is_open: bool = True
-    is_divided: bool = False
+    is_split: bool = False
     is_routed: bool = False
     deleting: bool = False

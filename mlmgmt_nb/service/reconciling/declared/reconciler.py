@@ -53,9 +53,9 @@ def _wait(service: Desired, cause: Cause, now: float) -> Iterator[Action]:
 
 
 def _divide(service: Desired) -> Iterator[Action]:
-    if service.is_routed and not service.is_divided:
+    if service.is_routed and not service.is_split:
         yield Release(service.service_id)
-    elif service.is_divided and service.is_open and not service.is_routed:
+    elif service.is_split and service.is_open and not service.is_routed:
         yield Route(service.service_id)
 
 

@@ -48,7 +48,7 @@ class Route(Action, frozen=True):
 
 
 class Release(Action, frozen=True):
-    """Stop dividing the requests of the service."""
+    """Stop splitting the requests of the service."""
 
 
 class Show(Action, frozen=True):

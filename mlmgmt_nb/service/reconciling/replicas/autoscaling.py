@@ -38,14 +38,14 @@ class Autoscaling:
         self._states: dict[str, ScaleState] = {}
 
     def adjust(
-        self, row: Row[Any], services: Iterable[Row[Any]], moment: float, *, starting: bool, is_divided: bool = False
+        self, row: Row[Any], services: Iterable[Row[Any]], moment: float, *, starting: bool, is_split: bool = False
     ) -> None:
         """Change the number of replicas of a service if its load demands it.
 
         Args:
             services: all services, which share the capacity.
             starting: whether a replica of the service is starting.
-            is_divided: whether a router accepts the connections of the service.
+            is_split: whether a router accepts the connections of the service.
         """
         auto, compute = scaling(row.serving_spec), self._computes[row.compute_id]
         if auto is None or _is_changing(row) or not compute.is_open(row.id):
@@ -63,7 +63,7 @@ class Autoscaling:
         room = _room(row, neighbors, compute.capacity())
         after = decide(
             state,
-            _within(auto, room, is_divided=is_divided),
+            _within(auto, room, is_split=is_split),
             compute.load(row.id),
             slots(row.serving_spec),
             moment,
@@ -120,10 +120,10 @@ def _room(row: Row[Any], neighbors: Iterable[tuple[Row[Any], int]], capacity: Ca
     return replicas_that_fit(row.serving_spec, [(other.serving_spec, count) for other, count in neighbors], capacity)
 
 
-def _within(auto: Scaling, room: int, *, is_divided: bool) -> Scaling:
+def _within(auto: Scaling, room: int, *, is_split: bool) -> Scaling:
     """Return the bounds of an autoscaler within the capacity of the compute, which the requested maximum may exceed."""
     # A request at the router would not wake the service.
-    minimum = max(1, auto.minimum) if is_divided else auto.minimum
+    minimum = max(1, auto.minimum) if is_split else auto.minimum
     return msgspec.structs.replace(auto, minimum=minimum, maximum=max(minimum, 1, min(auto.maximum, room)))
 
 

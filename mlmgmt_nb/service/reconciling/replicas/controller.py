@@ -45,7 +45,7 @@ class ReplicaController:
     Args:
         run_again: requests another round.
         clock: monotonic time in seconds.
-        router: divides requests between services and their candidates.
+        router: splits requests between services and their candidates.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class ReplicaController:
                 self._services.values(),
                 moment,
                 starting=row.id in starting,
-                is_divided=self._router.is_routed(row.id) or self._router.is_routed(row.candidate_of or ""),
+                is_split=self._router.is_routed(row.id) or self._router.is_routed(row.candidate_of or ""),
             )
             self._keys.renew(row)
             self._divide(row)
@@ -181,12 +181,12 @@ class ReplicaController:
             adopts=row.adopts_id,
             keeps=kept_deployment(row, now()),
             is_promoted=self._is_promoted(row),
-            is_divided=row.target_id is None and self._split(row) is not None,
+            is_split=row.target_id is None and self._split(row) is not None,
             is_routed=self._router.is_routed(row.id),
         )
 
     def _split(self, row: Row[Any]) -> Split | None:
-        """Return the division of the requests of a service; None if its candidate does not get any."""
+        """Return the split of the requests of a service; None if its candidate does not get any."""
         candidate = self._candidates.get(row.id)
         if candidate is None or candidate.deleting or candidate.traffic is None or not candidate.traffic.is_active:
             return None
@@ -198,9 +198,9 @@ class ReplicaController:
         return split_of(candidate.traffic, row, old, new)
 
     def _divide(self, row: Row[Any]) -> None:
-        """Send the current division of a service to the router."""
+        """Send the current split of a service to the router."""
         if self._router.is_routed(row.id) and (split := self._split(row)) is not None:
-            self._router.divide(row.id, split)
+            self._router.split(row.id, split)
 
     def _route(self, row: Row[Any]) -> None:
         if (split := self._split(row)) is not None:

@@ -8,7 +8,7 @@ from sqlalchemy import Row
 
 from mlmgmt_nb.contract import ErrorResponse
 from mlmgmt_nb.service.compute.base import Exit
-from mlmgmt_nb.service.reconciling.conditions import with_condition, without_condition
+from mlmgmt_nb.service.reconciling.current_errors import with_condition, without_condition
 from mlmgmt_nb.service.reconciling.replicas.desired import Crashes
 from mlmgmt_nb.service.reconciling.replicas.reconciler import STEADY_SECONDS
 

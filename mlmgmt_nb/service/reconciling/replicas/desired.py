@@ -20,8 +20,8 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
         adopts: a deployment that is identical to the target, which takes over its replicas: the deployment of a
             promoted candidate, or an earlier one whose replicas were kept.
         keeps: a deployment whose replicas are kept when they are retired.
-        is_divided: whether its candidate should get a share of its requests, or copies.
-        is_routed: whether the router divides its requests now.
+        is_split: whether its candidate should get a share of its requests, or copies.
+        is_routed: whether the router splits its requests now.
         is_promoted: whether its replicas wait until another service takes them over.
     """
 
@@ -39,7 +39,7 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     adopts: str | None = None
     keeps: str | None = None
     is_promoted: bool = False
-    is_divided: bool = False
+    is_split: bool = False
     is_routed: bool = False
 
 

@@ -148,7 +148,7 @@ def _divide(service: Desired, live: Sequence[Replica], adoptable: Sequence[Repli
     router stops.
     """
     ready = [r for r in _ready(live) if r.can_move]
-    if service.is_divided:
+    if service.is_split:
         yield from _give_to_router(service, ready)
     elif service.is_routed:
         yield from _take_from_router(service, live, ready, adoptable)

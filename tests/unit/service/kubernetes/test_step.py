@@ -21,9 +21,9 @@ from mlmgmt_nb.service.reconciling.declared.actions import (
     Scale,
     Succeed,
 )
-from mlmgmt_nb.service.reconciling.declared.conditions import error_of, progress_line
 from mlmgmt_nb.service.reconciling.declared.desired import Desired
 from mlmgmt_nb.service.reconciling.declared.reconciler import step
+from mlmgmt_nb.service.reconciling.declared.reporting import error_of, progress_line
 
 SURE, UNSURE = Cause("NoImage", "There is none.", is_certain=True), Cause("Pulling", "It is slow.")
 ROLLING = {"target": "d2", "serving": "d1", "fingerprint": "new"}
@@ -67,8 +67,8 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any] | None, list[Any]]] = [
     ("a rollout has its own scale", {**ROLLING, "replicas": 3}, {"fingerprint": "new", "replicas": 2}, []),
     ("nothing serves after a failed creation", {}, {"fingerprint": "new"}, [Remove("s")]),
     ("and then nothing is left to do", {}, None, []),
-    ("a canary divides its requests", {**KEPT, "is_divided": True}, {"fingerprint": "old"}, [Route("s")]),
-    ("once", {**KEPT, "is_divided": True, "is_routed": True}, {"fingerprint": "old"}, []),
+    ("a canary splits its requests", {**KEPT, "is_split": True}, {"fingerprint": "old"}, [Route("s")]),
+    ("once", {**KEPT, "is_split": True, "is_routed": True}, {"fingerprint": "old"}, []),
     ("and its end gives them back", {**KEPT, "is_routed": True}, {"fingerprint": "old"}, [Release("s")]),
     (
         "a rollout does first",

@@ -170,7 +170,7 @@ def _start(call: Call, other: str, **started: Any) -> Reply:
 
 
 def _check_replicas(service: Row[Any], candidate: Row[Any]) -> None:
-    """Refuse to divide or copy requests if one side is scaled to zero: it would refuse them.
+    """Refuse to split or copy requests if one side is scaled to zero: it would refuse them.
 
     Raises:
         Problem: 409.
@@ -184,7 +184,7 @@ def _check_replicas(service: Row[Any], candidate: Row[Any]) -> None:
 
 
 def _check_passes(call: Call, service: Row[Any]) -> None:
-    """Refuse to divide or copy requests that do not pass through this process.
+    """Refuse to split or copy requests that do not pass through this process.
 
     Raises:
         Problem: 409.

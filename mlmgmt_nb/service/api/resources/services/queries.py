@@ -30,7 +30,7 @@ from mlmgmt_nb.service.api.resources.services.scoring_urls import ScoringUrls
 from mlmgmt_nb.service.http.messages import Reply
 from mlmgmt_nb.service.reconciling.specs import replica_count
 from mlmgmt_nb.service.store import schema
-from mlmgmt_nb.service.store.conditions import one_of
+from mlmgmt_nb.service.store.value_lists import one_of
 
 __all__ = ["get", "list_", "responses"]
 

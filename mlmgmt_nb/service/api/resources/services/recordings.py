@@ -23,15 +23,17 @@ _MOST = 100_000
 def read(call: Call) -> Reply:
     """Return the newest recorded requests of a service, oldest first.
 
-    `last` in the query is their number (default: 100), and `before` a time; `value` has the requests, with their bodies
-    in Base64. It may have fewer than exist, because a response is bounded: then `hasMore` is true.
+    `last` in the query is their number (default: 100); `value` has the requests, with their bodies in Base64. It may
+    have fewer than exist, because a response is bounded: then `hasMore` is true, and the time and the id of the first
+    request, as `before` and `beforeId` in the query, return those before it.
     """
     last, before = _last(call), _before(call)
     with call.backend.store.reading() as db:
         row = service_of(db, call)
     recording = row.spec.recording or Recording()
     with _storage(row.name):
-        return Reply(200, call.backend.recordings.read(row.id, last, recording.age, before))
+        before_id = call.query.get("beforeId", "")
+        return Reply(200, call.backend.recordings.read(row.id, last, recording.age, before, before_id))
 
 
 def remove(call: Call) -> Reply:

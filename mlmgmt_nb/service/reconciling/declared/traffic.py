@@ -1,4 +1,4 @@
-"""The division of the requests of services on clusters: a router replaces the direct path to the pods."""
+"""How the requests of services on clusters are split: a router replaces the direct path to the pods."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from mlmgmt_nb.service.reconciling.candidates import split_of
 from mlmgmt_nb.service.reconciling.declared.actions import Release, Route
 from mlmgmt_nb.service.store.schema import Traffic
 
-__all__ = ["Division"]
+__all__ = ["TrafficSplitter"]
 
 
-class Division:
+class TrafficSplitter:
     """Divides the requests of services between their pods and those of their candidates."""
 
     def __init__(self, router: Router) -> None:
@@ -34,17 +34,17 @@ class Division:
         return self._traffic(row) is not None
 
     def is_made(self, row: Row[Any]) -> bool:
-        """Return whether the requests of a service are divided now."""
+        """Return whether the requests of a service are split now."""
         return self._router.is_routed(row.id)
 
     def renew(self, row: Row[Any], compute: DeclaredCompute) -> None:
-        """Apply the current share, if requests are divided."""
+        """Apply the current share, if requests are split."""
         traffic = self._traffic(row)
         if traffic is not None and self.is_made(row):
-            self._router.divide(row.id, self._split(row, compute, traffic))
+            self._router.split(row.id, self._split(row, compute, traffic))
 
     def act(self, action: Route | Release, row: Row[Any], compute: DeclaredCompute) -> None:
-        """Start or stop dividing requests. The router or the compute accepts connections at any time."""
+        """Start or stop splitting requests. The router or the compute accepts connections at any time."""
         match action:
             case Route():
                 if (traffic := self._traffic(row)) is not None:

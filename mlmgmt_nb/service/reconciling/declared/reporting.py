@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mlmgmt_nb.contract import ErrorResponse
 from mlmgmt_nb.service.compute.declared.protocol import NOTHING, Observation, ObservedService
-from mlmgmt_nb.service.reconciling.conditions import with_condition, without_condition
+from mlmgmt_nb.service.reconciling.current_errors import with_condition, without_condition
 from mlmgmt_nb.service.reconciling.declared.desired import Desired
 
 __all__ = ["error_of", "progress_line"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mlmgmt_nb.service.compute.forwarding.answered import Streams, first_to_answer
+from mlmgmt_nb.service.compute.forwarding.probing import Streams, first_to_answer
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
 HEALTHY = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"

@@ -1,4 +1,4 @@
-"""The reconciler while requests are divided, simulated: the connections of a service are accepted at any time."""
+"""The reconciler while requests are split, simulated: the connections of a service are accepted at any time."""
 
 from __future__ import annotations
 
@@ -88,13 +88,13 @@ class World:
             case "ready" | "accepted":
                 self.replicas = [change(r, state=READY) if r.state is STARTING else r for r in self.replicas]
             case "divide" if is_idle and self.ready("c"):
-                self.service = change(self.service, is_divided=True)
+                self.service = change(self.service, is_split=True)
             case "unite":
-                self.service = change(self.service, is_divided=False)
+                self.service = change(self.service, is_split=False)
             case "promote" | "promote and keep" if is_idle:
                 keeps = "old" if event == "promote and keep" else None
                 self.service = change(
-                    self.service, target="new", target_replicas=1, adopts="d0", keeps=keeps, is_divided=False
+                    self.service, target="new", target_replicas=1, adopts="d0", keeps=keeps, is_split=False
                 )
                 self.candidate = change(self.candidate, deleting=True, is_promoted=True)
             case "roll back" if self.service.target is None and self.service.serving == "new":
