@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mlmgmt_nb.service.files.disk import DISK_FULL
+from mlmgmt_nb.service.files.part_sync import PartSync
 from mlmgmt_nb.service.files.receiving import HashedUploads, receive
 from mlmgmt_nb.service.http.messages import Request
 from mlmgmt_nb.service.http.problems import Problem
@@ -45,6 +46,7 @@ class ArtifactStore:
         self._damaged = folder / "damaged"
         self._partial.mkdir(parents=True, exist_ok=True)
         self._hashed = HashedUploads()
+        self._syncs = PartSync()
 
     def path(self, digest: str) -> Path | None:
         """Return the file with this content, or None."""
@@ -101,8 +103,8 @@ class ArtifactStore:
 
         Raises:
             Problem: 409 when `offset` is not the current offset, or another upload of these bytes is in progress; 422
-                when the complete content has another digest; 507 when the disk is full. Received bytes are kept,
-                except for 422.
+                when the complete content has another digest; 507 when the disk is full, or does not work. Received
+                bytes are kept, except for 422 and a disk that does not work.
             ConnectionResetError: the client disconnected.
         """
         try:
@@ -156,11 +158,28 @@ class ArtifactStore:
         finally:
             if sha256 is not None:
                 self._hashed.keep(digest, sha256, descriptor)
+        await self._finish_sync(digest)
         arrived = os.fstat(descriptor).st_size
-        if arrived == total:
+        if arrived < total:
+            self._syncs.start(digest, descriptor)
+        else:
             found = self._hashed.resume(digest, descriptor)
             await asyncio.to_thread(self._complete, digest, None if found is None else found.hexdigest())
         return arrived
+
+    async def _finish_sync(self, digest: str) -> None:
+        """Wait until earlier parts are on the disk; discard the upload if they cannot be written."""
+        try:
+            await self._syncs.finish(digest)
+        except OSError as error:
+            (self._partial / digest).unlink(missing_ok=True)
+            raise Problem(
+                507,
+                "DiskError",
+                f"The disk of the service did not keep the upload: {error.strerror or error}. Upload it again; check that "
+                "disk if it repeats.",
+                headers={"upload-offset": "0"},
+            ) from error
 
     def _complete(self, digest: str, found: str | None) -> None:
         """Move an upload to its place.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 import socket
@@ -14,10 +15,12 @@ from typing import Any
 import pytest
 
 from mlmgmt_nb.service.files.artifacts import ArtifactStore
+from mlmgmt_nb.service.files.part_sync import PartSync
 from mlmgmt_nb.service.files.receiving import HashedUploads
 from mlmgmt_nb.service.http.body_socket import TAKE_BODY, BodySocket
 from mlmgmt_nb.service.http.messages import Request
 from mlmgmt_nb.service.http.problems import Problem
+from tests.support.waiting import eventually
 
 CONTENT = bytes(range(256)) * 16_384  # several batches
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -70,6 +73,62 @@ def store(tmp_path: Path) -> ArtifactStore:
 def stored(store: ArtifactStore) -> bytes | None:
     path = store.path(DIGEST)
     return None if path is None else path.read_bytes()
+
+
+def test_a_part_is_written_to_the_disk_while_the_next_one_arrives(
+    append: Callable[..., int], store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+    fsync = os.fsync
+
+    def slow(descriptor: int) -> None:
+        if not begun.is_set():
+            begun.set()
+            assert may_end.wait(10)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    append(store, 0, CONTENT[:HALF])
+    assert begun.wait(10)  # although the upload is not complete
+    threading.Timer(0.2, may_end.set).start()
+    assert append(store, HALF, CONTENT[HALF:]) == len(CONTENT)
+    assert may_end.is_set()  # an upload is complete when all its parts are on the disk
+    assert stored(store) == CONTENT
+
+
+def test_an_upload_that_the_disk_lost_starts_over(
+    append: Callable[..., int], store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The operating system reports the failure once: the last `fsync` would succeed."""
+    fsync, failed = os.fsync, threading.Event()
+
+    def fail_once(descriptor: int) -> None:
+        if not failed.is_set():
+            failed.set()
+            raise OSError(errno.EIO, "Input/output error")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail_once)
+    append(store, 0, CONTENT[:HALF])
+    assert failed.wait(10)
+    with pytest.raises(Problem, match="did not keep the upload: Input/output error") as raised:
+        append(store, HALF, CONTENT[HALF:])
+    assert (raised.value.status, raised.value.response.code) == (507, "DiskError")
+    assert stored(store) is None
+    assert store.offset(DIGEST) == 0
+    append(store, 0, CONTENT[:HALF])
+    assert append(store, HALF, CONTENT[HALF:]) == len(CONTENT)
+    assert stored(store) == CONTENT
+
+
+def test_uploads_that_are_never_continued_are_forgotten(store: ArtifactStore, tmp_path: Path) -> None:
+    with (tmp_path / "file").open("wb") as file:
+        syncs = PartSync()
+        for number in range(200):
+            syncs.start(f"digest {number}", file.fileno())
+            asyncio.run(asyncio.sleep(0.001))
+        eventually(lambda: len(os.listdir("/proc/self/fd")) < 100, what="the end of all writes")
+    asyncio.run(syncs.finish("digest 199"))
 
 
 def test_parts_of_one_upload(append: Callable[..., int], store: ArtifactStore) -> None:
