@@ -176,8 +176,8 @@ class ArtifactStore:
             raise Problem(
                 507,
                 "DiskError",
-                f"The disk of the service did not keep the upload: {error.strerror or error}. Upload it again; check that "
-                "disk if it repeats.",
+                f"The disk of the service did not keep the upload: {error.strerror or error}. Upload it again; "
+                "check the disk if it repeats.",
                 headers={"upload-offset": "0"},
             ) from error
 
