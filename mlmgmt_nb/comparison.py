@@ -22,7 +22,10 @@ def same(expected: Any, answer: Any, tolerance: float) -> bool:
     if isinstance(expected, dict) and isinstance(answer, dict):
         return expected.keys() == answer.keys() and all(same(expected[k], answer[k], tolerance) for k in expected)
     if _are_numbers(expected, answer):
-        return math.isclose(expected, answer, rel_tol=tolerance, abs_tol=tolerance)
+        try:
+            return math.isclose(expected, answer, rel_tol=tolerance, abs_tol=tolerance)
+        except OverflowError:  # an integer that is too large for a float
+            return bool(expected == answer)
     return bool(expected == answer)
 
 

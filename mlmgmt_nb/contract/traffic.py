@@ -15,7 +15,7 @@ from mlmgmt_nb.contract.resolving import resolve
 from mlmgmt_nb.contract.resources import UtcTime, Wire
 
 __all__ = [
-    *("MOST_MINUTES", "Answers", "Canary", "CanaryRequest", "CanaryStep", "falling_step"),
+    *("MOST_MINUTES", "Answers", "AnswersOfBoth", "Canary", "CanaryRequest", "CanaryStep", "falling_step"),
     *("Mirror", "MirrorRequest", "MirroredPair", "MirroredPairs"),
 ]
 
@@ -39,7 +39,7 @@ class CanaryRequest(Wire, frozen=True, kw_only=True):
     steps: Annotated[list[CanaryStep], Meta(min_length=1, max_length=20, description="The steps, in their order.")]
     header: Annotated[
         Annotated[str, Meta(pattern=matching("[A-Za-z0-9-]{1,64}"))] | None,
-        Meta(description="Header by whose value requests are assigned; null to assign each by itself."),
+        Meta(description="Header by whose value requests are assigned; those without it, and null, each by itself."),
     ] = None
     max_errors: Annotated[
         Annotated[float, Meta(ge=0, le=1)] | None,
@@ -74,6 +74,15 @@ class Answers(Wire, frozen=True, kw_only=True):
     ] = {}
 
 
+class AnswersOfBoth(Wire, frozen=True, kw_only=True):
+    """The answers of both deployments in a part of a canary."""
+
+    old: Annotated[Answers, Meta(description="Answers of the current deployment.")] = Answers()
+    new: Annotated[Answers, Meta(description="Answers of the candidate.")] = Answers()
+    compared: Annotated[int, Meta(description="Answers of the candidate that were compared.")] = 0
+    same: Annotated[int, Meta(description="Those that the current deployment gives too.")] = 0
+
+
 class Canary(CanaryRequest, frozen=True, kw_only=True):
     """A canary and its state.
 
@@ -87,6 +96,7 @@ class Canary(CanaryRequest, frozen=True, kw_only=True):
         old, new: the answers of the current deployment and of the candidate.
         compared, same: number of candidate answers that were compared with answers of the current deployment to copies
             of the same requests, and the number of equal answers.
+        recent: the newest answers of the step, in one or two parts. The verdict is on these.
     """
 
     state: Annotated[
@@ -100,6 +110,9 @@ class Canary(CanaryRequest, frozen=True, kw_only=True):
     new: Annotated[Answers, Meta(description="Answers of the candidate.")] = Answers()
     compared: Annotated[int, Meta(description="Answers of the candidate that were compared.")] = 0
     same: Annotated[int, Meta(description="Those that the current deployment gives too.")] = 0
+    recent: Annotated[
+        list[AnswersOfBoth], Meta(description="The newest answers of the step, which decide, in one or two parts.")
+    ] = []
 
     @property
     def share(self) -> float:

@@ -131,7 +131,7 @@ class Machine(RuleBasedStateMachine):
         body = {"steps": [{"share": 50, "minutes": 60}], "maxErrors": 0.01}
         assert self.api.request("PUT", f"{self.path}/candidate/canary", json=body).status_code == 200
         canary = eventually(self._taken_back, what="the end of the canary")
-        assert canary["reason"].startswith("errors 1e+02 % "), canary
+        assert canary["reason"].startswith("errors 100 % "), canary
         self._changed(self.model._replace(share=0))
 
     def _taken_back(self) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections import Counter
 from collections.abc import Iterator
@@ -76,7 +77,8 @@ class FieldChanges:
         self.values += 1
         self.moved += is_moved
         if _is_number(old) and _is_number(new):
-            self._add_numbers(float(old), float(new))
+            with contextlib.suppress(OverflowError):  # an integer that is too large for a float
+                self._add_numbers(float(old), float(new))
         if _is_class(old) and _is_class(new) and len(self.classes) < _MOST_PAIRS:
             self.classes[old, new] += 1
         return is_moved

@@ -91,17 +91,21 @@ class Pairs:
         self.old_seconds.append(old_seconds)
 
     def _compare(self, outcome: Outcome) -> int:
-        """Count a pair; return whether it is equal (1), different (0), or has no two answers (-1)."""
+        """Count a pair; return whether it is equal (1), different (0), or has one answer (-1) or none (-2)."""
         new, error = answer_of(outcome.status, outcome.content)
         old, old_error = answer_of(outcome.other_status, outcome.other_content)
         self.errors += bool(error)
         self.old_errors += bool(old_error)
         self.lost += bool(error) and not old_error
         if error or old_error:
-            if bool(error) != bool(old_error):
-                self._keep(outcome, DifferentPair(outcome.case, old, new, (), old_error, error))
+            if error and old_error:
+                return -2
+            self._keep(outcome, DifferentPair(outcome.case, old, new, (), old_error, error))
             return -1
-        moved = tuple(dict.fromkeys(field for field in self._moved(old, new)))
+        try:
+            moved = tuple(dict.fromkeys(self._moved(old, new)))
+        except RecursionError:  # nested too deeply to compare it field by field
+            moved = () if outcome.content == outcome.other_content else ("answer",)
         self.answered += 1
         self.equal += not moved
         if moved:
@@ -116,8 +120,9 @@ class Pairs:
         return found
 
     def _keep(self, outcome: Outcome, pair: DifferentPair) -> None:
-        self._kept_bytes += len(outcome.content) + len(outcome.other_content)
-        if len(self.different) < _KEPT and self._kept_bytes < _KEPT_BYTES:
+        size = len(outcome.content) + len(outcome.other_content)
+        if len(self.different) < _KEPT and self._kept_bytes + size < _KEPT_BYTES:
+            self._kept_bytes += size
             self.different.append(pair)
 
 

@@ -35,7 +35,14 @@ _SHOWN = 10
 _MEGABYTE = 10**6
 _FIELD = ("values", "moved")
 _NUMBERS = ("old_mean", "new_mean", "shift", "shift_low", "shift_high", "largest_shift")
-_STATES = {1: "equal", 0: "different", -1: "not answered"}
+_STATES = {1: "equal", 0: "different", -1: "not answered", -2: "not answered"}
+_OUTCOMES = {
+    1: ("", ""),
+    0: ("failure", "the answers differ"),
+    -1: ("error", "one side did not answer"),
+    -2: ("skipped", "neither side answered"),
+}
+"""The kind and message of the JUnit test of a pair, by its state."""
 _EVIDENCE_FIELDS = 20
 _LONGEST_NAME = 100
 
@@ -179,7 +186,8 @@ class ReplayReport:
         return passed(self.gate(condition), self)
 
     def to_junit(self, verdict: Verdict | None = None) -> str:
-        """Return JUnit XML: a test for each request, which fails if the answers differ.
+        """Return JUnit XML: a test for each request, which fails if the answers differ, and is an error if only
+        one side answered. If neither did, it is skipped.
 
         Args:
             verdict: the verdict of a gate, which is the only test then.
@@ -193,8 +201,8 @@ class ReplayReport:
         different = {one.case: one for one in self._pairs.different}
         for case, state, seconds in zip(self._pairs.cases, self._pairs.states, self._pairs.seconds, strict=True):
             found = different.get(case)
-            kind = "" if found is None and state else "error" if found is not None and state < 0 else "failure"
-            yield TestCase(f"case {case}", "replay", seconds, kind, found.sentence if found else "the answers differ")
+            kind, reason = _OUTCOMES[state]
+            yield TestCase(f"case {case}", "replay", seconds, kind, found.sentence if found else reason)
 
     def to_html(self) -> str:
         """Return the report as HTML that needs no script and no other file."""

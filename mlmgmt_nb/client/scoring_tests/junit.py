@@ -12,7 +12,7 @@ __all__ = ["TestCase", "gate_junit", "junit"]
 
 
 class TestCase(NamedTuple):
-    """A test. `kind` is `failure` or `error`; it is empty for a test that passed, which has no message."""
+    """A test. `kind` is `failure`, `error` or `skipped`; it is empty for a test that passed, which has no message."""
 
     name: str
     classname: str
@@ -30,13 +30,14 @@ def junit(name: str, seconds: float, tests: Sequence[TestCase], output: str = ""
         tests: its tests.
         output: standard output of each test.
     """
-    counts = {kind: sum(test.kind == kind for test in tests) for kind in ("failure", "error")}
+    counts = {kind: sum(test.kind == kind for test in tests) for kind in ("failure", "error", "skipped")}
     suite = ElementTree.Element(
         "testsuite",
         name=name.strip(),
         tests=str(len(tests)),
         failures=str(counts["failure"]),
         errors=str(counts["error"]),
+        skipped=str(counts["skipped"]),
         time=f"{seconds:.3f}",
     )
     for test in tests:

@@ -118,10 +118,25 @@ class ServiceReplays(ServiceScoring, ServiceMonitoring):
             return self._recorded_cases(service, last)
         if hasattr(cases, "columns"):
             if {"request", "answer", "request_id"} <= set(cases.columns):  # a result of `services.requests`
-                cases = cases["request"].tolist()
-            elif "$RequestId" in cases.columns:
+                return self._cases_of_frame(service, cases)
+            if "$RequestId" in cases.columns:
                 cases = cases.drop(columns=[name for name in _OF_COLLECTION if name in cases.columns])
         return ReplayCases(cases_of(cases, self._scorer(service).description(), None).bodies)
+
+    def _cases_of_frame(self, service: Service, frame: Any) -> ReplayCases:
+        """Return the requests of a result of `services.requests`, without those whose bodies were not recorded."""
+        from mlmgmt_nb.client.scoring_tests.cases import cases_of  # not needed to deploy
+
+        kept = frame[frame["request"].notna()]
+        if kept.empty:
+            raise UsageError(
+                "cases: no request in this DataFrame has a body",
+                field="cases",
+                fix="Give other cases. Bodies that cannot be redacted are not recorded.",
+            )
+        bodies = cases_of(kept["request"].tolist(), self._scorer(service).description(), None).bodies
+        redacted = int(kept["redacted"].sum()) if "redacted" in kept.columns else 0
+        return ReplayCases(bodies, len(frame) - len(kept), redacted)
 
     def _recorded_cases(self, service: Service, last: int) -> ReplayCases:
         found = self.recorded(service, last=last).value

@@ -125,7 +125,9 @@ class CandidateTraffic:
         is worse.
 
         The share is exact, and refers to requests, not to connections. With several shares, a step ends when its time
-        is over and its requests show that the candidate is good enough; until there are enough requests, it continues.
+        is over and its own requests show that the candidate is good enough; until there are enough requests, it
+        continues. Both deployments have to answer some: with a share of 100 from the beginning, there is nothing to
+        compare with, and only a candidate that fails most requests is worse.
         `candidate.canary` has the state, the counts and the reason; see `refresh`.
 
         Example:
@@ -139,13 +141,13 @@ class CandidateTraffic:
             share: percentage of the requests, or the percentages of several steps. The last one remains in effect.
             minutes: minutes of each step.
             header: a header; requests with the same value go to the same deployment (default: each request is assigned
-                by itself).
+                by itself, as are requests without the header).
             max_errors: maximum share of errors above that of the current deployment; None for any.
             max_p95: maximum 95th percentile of latencies, as a multiple of that of the current deployment; None for
                 any.
-            min_agree: minimum share of its answers that equal those of the current deployment, from 0 to 1. The current
-                deployment gets copies of these requests, with the header `x-mlmgmt-copy: mirror`. None for any, without
-                copies.
+            min_agree: minimum share of its answers that equal those of the current deployment, from 0 to 1; a request
+                that only one of both refuses has no equal answers. The current deployment gets copies of these
+                requests, with the header `x-mlmgmt-copy: mirror`. None for any, without copies.
             tolerance: relative or absolute difference up to which two numbers in these answers are equal.
 
         Raises:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import hashlib
 import socket
 import threading
-import zlib
 from collections.abc import Callable, MutableMapping
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -40,7 +40,8 @@ _RESULTS_SECONDS = 60.0
 """Seconds to keep the results of a mirror after its end."""
 _UNDIVIDED = frozenset({"HEAD", "OPTIONS"})
 """Methods that ask about a service instead of scoring."""
-_HASHES = 2**32
+_HASH_BYTES = 4
+_HASHES = 256**_HASH_BYTES
 _COPY_HEADER = COPY_HEADER.encode()
 
 
@@ -115,7 +116,7 @@ class Router:
             listener: the socket of the service.
         """
         loop = self._started()
-        app = self._apps[service_id] = _App(split, listener.getsockname()[1])
+        app = self._apps[service_id] = _App(split, *listener.getsockname()[:2])
         sockets = {"service": listener.dup()}
         server = _Server(app, sockets, _PATIENCE_SECONDS, _Connection)  # type: ignore[arg-type]
         app.server = server
@@ -229,12 +230,13 @@ class _App:
 
     server: _Server
 
-    def __init__(self, split: Split, port: int) -> None:
+    def __init__(self, split: Split, host: str, port: int) -> None:
         self.split = split
         self.is_leaving = False
         self.draining = False
         self._port = port
-        self._pool = UpstreamPool("127.0.0.1")
+        self._pool_of_service = UpstreamPool(host)
+        self._pool = UpstreamPool("127.0.0.1")  # the deployments are on private ports
         self._owed = self._owed_copies = 0.0
         self._sides = (Side(), Side())
         self._sides_lock = threading.Lock()
@@ -246,7 +248,6 @@ class _App:
         copy = self._copy_of(which, scope, receive, send)
         if copy is not None:
             receive, send = copy.receive, copy.send
-        port = self._port if self.is_leaving else (self.split.old_port, self.split.new_port)[which]
         began = perf_counter()
         status: int | None = 502
         has_asked = True
@@ -260,7 +261,10 @@ class _App:
             await send(message)
 
         try:
-            await self._forward(port, scope, receive, sent)
+            if self.is_leaving:
+                await self._forward(self._pool_of_service, self._port, scope, receive, sent)
+            else:
+                await self._forward(self._pool, (self.split.old_port, self.split.new_port)[which], scope, receive, sent)
         except ConnectionLostError:
             status = 502  # the answer has begun: the only remaining signal is to leave it incomplete
         except CallerLeftError as error:
@@ -292,9 +296,9 @@ class _App:
 
     async def _copy(self, scope: Scope, receive: Receive, send: Send) -> None:
         split = self.split
-        await self._forward(split.old_port if split.compares else split.new_port, scope, receive, send)
+        await self._forward(self._pool, split.old_port if split.compares else split.new_port, scope, receive, send)
 
-    async def _forward(self, port: int, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _forward(self, pool: UpstreamPool, port: int, scope: Scope, receive: Receive, send: Send) -> None:
         """Forward a request.
 
         Raises:
@@ -302,7 +306,7 @@ class _App:
             ConnectionLostError: the replica ended during its answer.
         """
         try:
-            upstream = await self._pool.take(port)
+            upstream = await pool.take(port)
         except OSError:
             await _refuse(send, 503, "NoReplicas", "No replica listens. Try again.")
             return
@@ -315,7 +319,7 @@ class _App:
                 raise
             await _refuse(send, 502, "ReplicaLost", "The replica ended before it responded. Try again.")
         finally:
-            self._pool.release(upstream, port, reusable=exchange.complete)
+            pool.release(upstream, port, reusable=exchange.complete)
 
     def take_mirrored(self, since: dt.datetime | None) -> Mirrored | None:
         """Return the results of copies since the last call; None if none follow."""
@@ -360,10 +364,16 @@ def choose(split: Split, scope: Scope, owed: float) -> tuple[bool, float]:
         return False, owed
     if split.header is not None:
         name = split.header.encode()
-        value = next((value for known, value in scope["headers"] if known == name), b"")
-        return zlib.crc32(value) < split.share * _HASHES, owed
+        value = next((value for known, value in scope["headers"] if known == name), None)
+        if value is not None:  # without the header, a request is assigned by itself
+            return _hash(value) < split.share * _HASHES, owed
     owed += split.share
     return (True, owed - 1) if owed >= 1 - 1e-9 else (False, owed)
+
+
+def _hash(value: bytes) -> int:
+    """Return a number that is as good as random for any values, which a checksum of similar values is not."""
+    return int.from_bytes(hashlib.blake2b(value, digest_size=_HASH_BYTES).digest(), "big")
 
 
 def _is_split(scope: Scope) -> bool:

@@ -1,8 +1,9 @@
 """The judgment of a canary: a pure decision from its counts, repeated every round.
 
-There are three verdicts. A candidate is worse if it is worse for all values in the confidence intervals (95 %), and
-good enough if it is good enough for all of them; otherwise the verdict is unknown, and the canary waits. It is taken
-back when the candidate is worse. A step ends when its time is over and the candidate is good enough.
+There are three verdicts on the newest answers of the current step. A candidate is worse if it is worse for all values
+in the confidence intervals (99.9 %, because it is judged again and again), and good enough if it is good enough for all
+of them (95 %); otherwise the verdict is unknown, and the canary waits. It is taken back when the candidate is worse. A
+step ends when its time is over and the candidate is good enough.
 """
 
 from __future__ import annotations
@@ -10,17 +11,25 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Iterator, Mapping
+from functools import reduce
 from typing import Literal, NamedTuple
 
 import msgspec
 
 from mlmgmt_nb import intervals
-from mlmgmt_nb.contract.traffic import Answers, Canary
+from mlmgmt_nb.contract.traffic import Answers, AnswersOfBoth, Canary
+from mlmgmt_nb.intervals import REPEATED_DEVIATIONS
 
-__all__ = ["Verdict", "added", "advance", "judge"]
+__all__ = ["Verdict", "added", "advance", "extended", "judge"]
 
 _FEWEST = 20
-"""Minimum number of requests for a verdict."""
+"""Minimum number of requests of each deployment for a verdict."""
+_MOST_RECENT = 5000
+"""Requests of the candidate in one part of the newest answers. Two parts decide: those before say little about now."""
+_ENOUGH_RECENT = 1000
+"""Recent requests of the current deployment with which the candidate is compared instead of all of the canary."""
+_MOSTLY = 0.5
+"""Share of errors above which a candidate is worse although there is nothing to compare it with."""
 _ALIKE_SECONDS = 0.005
 """Difference of latencies that callers do not notice."""
 
@@ -32,6 +41,23 @@ class Verdict(NamedTuple):
 
     outcome: Outcome
     reason: str
+
+
+def extended(canary: Canary, answers: AnswersOfBoth) -> Canary:
+    """Return a canary with further answers."""
+    *full, last = canary.recent or [AnswersOfBoth()]
+    recent = [*full, _plus(last, answers)]
+    if recent[-1].new.requests >= _MOST_RECENT:
+        recent.append(AnswersOfBoth())
+    return msgspec.structs.replace(
+        canary,
+        old=_merged(canary.old, answers.old),
+        new=_merged(canary.new, answers.new),
+        compared=canary.compared + answers.compared,
+        same=canary.same + answers.same,
+        step_requests=canary.step_requests + answers.new.requests,
+        recent=recent[-2:],
+    )
 
 
 def advance(canary: Canary, now: dt.datetime) -> Canary:
@@ -49,7 +75,7 @@ def advance(canary: Canary, now: dt.datetime) -> Canary:
     if verdict.outcome == "unknown":
         return _with(canary, "Waiting", verdict.reason)
     if canary.step + 1 < len(canary.steps):
-        moved = msgspec.structs.replace(canary, step=canary.step + 1, step_since=now, step_requests=0)
+        moved = msgspec.structs.replace(canary, step=canary.step + 1, step_since=now, step_requests=0, recent=[])
         return _with(moved, "Running", verdict.reason)
     return _with(canary, "Passed", verdict.reason)
 
@@ -59,40 +85,54 @@ def _with(canary: Canary, state: Literal["Running", "Waiting", "Passed", "TakenB
 
 
 def judge(canary: Canary) -> Verdict:
-    """Return the verdict on the candidate of a canary."""
-    few = Verdict("unknown", f"{canary.step_requests} requests in this step; at least {_FEWEST} are needed")
-    if canary.new.requests < _FEWEST:
-        return few
-    found = list(_verdicts(canary))
-    worse, unknown = ([one.reason for one in found if one.outcome == outcome] for outcome in ("worse", "unknown"))
-    if worse:
-        return Verdict("worse", "; ".join(worse))
-    if canary.step_requests < _FEWEST:
-        return few
-    if unknown:
-        return Verdict("unknown", "; ".join(unknown))
-    return Verdict("good", "; ".join(one.reason for one in found) or f"{canary.new.requests:,} requests")
+    """Return the verdict on the candidate of a canary, by its newest answers in the current step."""
+    recent = reduce(_plus, canary.recent, AnswersOfBoth())
+    if recent.new.requests < _FEWEST:
+        return Verdict("unknown", f"{recent.new.requests} requests in this step; at least {_FEWEST} are needed")
+    old = recent.old if recent.old.requests >= _ENOUGH_RECENT else canary.old
+    found = list(_verdicts(canary, msgspec.structs.replace(recent, old=old)))
+    for outcome in _BY_WEIGHT:
+        if reasons := [one.reason for one in found if one.outcome == outcome]:
+            return Verdict(outcome, "; ".join(reasons))
+    return Verdict("good", f"{recent.new.requests:,} requests")
 
 
-def _verdicts(canary: Canary) -> Iterator[Verdict]:
-    if canary.max_errors is not None:
-        yield _errors(canary.old, canary.new, canary.max_errors)
-        yield from _abandoned(canary.old, canary.new, canary.max_errors)
-    if canary.max_p95 is not None and canary.old.requests >= _FEWEST:
-        yield _latencies(canary.old, canary.new, canary.max_p95)
+_BY_WEIGHT: tuple[Outcome, ...] = ("worse", "unknown", "good")
+
+
+def _verdicts(canary: Canary, recent: AnswersOfBoth) -> Iterator[Verdict]:
+    old, new = recent.old, recent.new
+    can_compare = old.requests >= _FEWEST
+    if not can_compare and (canary.max_errors is not None or canary.max_p95 is not None):
+        yield _alone(old, new)
+    if canary.max_errors is not None and can_compare:
+        yield _errors(old, new, canary.max_errors)
+        yield from _abandoned(old, new, canary.max_errors)
+    if canary.max_p95 is not None and can_compare:
+        yield _latencies(old, new, canary.max_p95)
     if canary.min_agree is not None:
-        yield _agreement(canary, canary.min_agree)
+        yield _agreement(recent, canary.min_agree)
+
+
+def _alone(old: Answers, new: Answers) -> Verdict:
+    """Return the verdict without enough answers of the current deployment: unknown, unless most requests fail."""
+    if intervals.of_share(new.errors, new.requests, REPEATED_DEVIATIONS)[0] > _MOSTLY:
+        return Verdict("worse", f"errors {_percent(new.errors, new.requests)} ({new.errors:,} of {new.requests:,})")
+    told = f"{old.requests} requests of the current deployment; at least {_FEWEST} are needed to compare with"
+    return Verdict("unknown", told)
 
 
 def _errors(old: Answers, new: Answers, most: float) -> Verdict:
-    low, high = intervals.of_share(new.errors, new.requests)
-    allowed = (old.errors / old.requests if old.requests else 0.0) + most
+    counts = (new.errors, new.requests, old.errors, old.requests)
     told = (
         f"errors {_percent(new.errors, new.requests)} ({new.errors:,} of {new.requests:,}) against "
         f"{_percent(old.errors, old.requests)} ({old.errors:,} of {old.requests:,})"
     )
-    outcome: Outcome = "worse" if low > allowed else "good" if high <= allowed else "unknown"
-    return Verdict(outcome, told if outcome != "unknown" else f"{told}: more requests decide")
+    if intervals.of_difference(*counts, REPEATED_DEVIATIONS)[0] > most:
+        return Verdict("worse", told)
+    if intervals.of_difference(*counts)[1] <= most:
+        return Verdict("good", told)
+    return Verdict("unknown", f"{told}: more requests decide")
 
 
 def _abandoned(old: Answers, new: Answers, most: float) -> Iterator[Verdict]:
@@ -100,11 +140,8 @@ def _abandoned(old: Answers, new: Answers, most: float) -> Iterator[Verdict]:
 
     They may do that for reasons of their own, so only a difference is a verdict.
     """
-    if old.requests < _FEWEST or not new.abandoned:
-        return
-    low, _ = intervals.of_share(new.abandoned, new.requests)
-    _, high = intervals.of_share(old.abandoned, old.requests)
-    if low > high + most:
+    counts = (new.abandoned, new.requests, old.abandoned, old.requests)
+    if intervals.of_difference(*counts, REPEATED_DEVIATIONS)[0] > most:
         shares = [
             f"{_percent(side.abandoned, side.requests)} of the answers ({side.abandoned:,} of {side.requests:,})"
             for side in (new, old)
@@ -113,34 +150,37 @@ def _abandoned(old: Answers, new: Answers, most: float) -> Iterator[Verdict]:
 
 
 def _percent(count: int, total: int) -> str:
-    return f"{100 * count / total:.2g} %" if total else "none"
+    return f"{100 * count / total:.3g} %"
 
 
 def _latencies(old: Answers, new: Answers, most: float) -> Verdict:
-    (old_low, old_high), (new_low, new_high) = _p95(old.latencies), _p95(new.latencies)
     told = f"p95 {1000 * (new.p95 or 0):.1f} ms against {1000 * (old.p95 or 0):.1f} ms"
+    (_, old_high), (new_low, _) = (_p95(side.latencies, REPEATED_DEVIATIONS) for side in (old, new))
     if new_low > max(most * old_high, old_high + _ALIKE_SECONDS):
         return Verdict("worse", told)
+    (old_low, _), (_, new_high) = _p95(old.latencies), _p95(new.latencies)
     if new_high <= max(most * old_low, old_low + _ALIKE_SECONDS):
         return Verdict("good", told)
     return Verdict("unknown", f"{told}: more requests decide")
 
 
-def _agreement(canary: Canary, least: float) -> Verdict:
-    told = f"{canary.same:,} of {canary.compared:,} answers are the same"
-    if canary.compared < _FEWEST:
+def _agreement(recent: AnswersOfBoth, least: float) -> Verdict:
+    told = f"{recent.same:,} of {recent.compared:,} answers are the same"
+    if recent.compared < _FEWEST:
         return Verdict("unknown", f"{told}: at least {_FEWEST} are compared before it counts")
-    low, high = intervals.of_share(canary.same, canary.compared)
-    outcome: Outcome = "worse" if high < least else "good" if low >= least else "unknown"
-    return Verdict(outcome, told if outcome != "unknown" else f"{told}: more requests decide")
+    if intervals.of_share(recent.same, recent.compared, REPEATED_DEVIATIONS)[1] < least:
+        return Verdict("worse", told)
+    if intervals.of_share(recent.same, recent.compared)[0] >= least:
+        return Verdict("good", told)
+    return Verdict("unknown", f"{told}: more requests decide")
 
 
-def _p95(latencies: Mapping[str, int]) -> tuple[float, float]:
-    """Return the 95 % confidence interval of the 95th percentile."""
+def _p95(latencies: Mapping[str, int], deviations: float = intervals.DEVIATIONS) -> tuple[float, float]:
+    """Return the confidence interval of the 95th percentile."""
     total = sum(latencies.values())
     if total == 0:
         return 0.0, math.inf
-    least, most = intervals.of_percentile(0.95, total)
+    least, most = intervals.of_percentile(0.95, total, deviations)
     low, high = math.floor(total * least), math.ceil(total * most) + 1
     return _ranked(latencies, max(1, low)), math.inf if high > total else _ranked(latencies, high)
 
@@ -169,4 +209,17 @@ def added(answers: Answers, requests: int, errors: int, latencies: Mapping[str, 
         abandoned=answers.abandoned + abandoned,
         p95=p95,
         latencies=counts,
+    )
+
+
+def _merged(answers: Answers, more: Answers) -> Answers:
+    return added(answers, more.requests, more.errors, more.latencies, more.abandoned)
+
+
+def _plus(answers: AnswersOfBoth, more: AnswersOfBoth) -> AnswersOfBoth:
+    return AnswersOfBoth(
+        old=_merged(answers.old, more.old),
+        new=_merged(answers.new, more.new),
+        compared=answers.compared + more.compared,
+        same=answers.same + more.same,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -12,19 +13,22 @@ from sqlalchemy import Row
 
 from mlmgmt_nb.comparison import same
 from mlmgmt_nb.contract.extensions import ServiceCreate
-from mlmgmt_nb.contract.traffic import Canary, Mirror, MirroredPair
+from mlmgmt_nb.contract.traffic import Answers, AnswersOfBoth, Canary, Mirror, MirroredPair
 from mlmgmt_nb.service.clock import now
 from mlmgmt_nb.service.files.logs import Log
 from mlmgmt_nb.service.files.mirrors import Mirrors, size_of
 from mlmgmt_nb.service.gateway.mirror import Mirrored
 from mlmgmt_nb.service.gateway.router import Router, Side, Split
-from mlmgmt_nb.service.reconciling.canary import added, advance
+from mlmgmt_nb.service.reconciling.canary import added, advance, extended
+from mlmgmt_nb.service.reconciling.current_errors import CLUSTER_UNAVAILABLE
 from mlmgmt_nb.service.reconciling.recorder import ServiceRecorder
 from mlmgmt_nb.service.store.schema import Traffic
 from mlmgmt_nb.service.store.store import Store
 from mlmgmt_nb.service.store.transitions import delete_service, traffic_changed
 
 __all__ = ["CandidateController", "split_of"]
+
+log = logging.getLogger(__name__)
 
 _MOST_BYTES = 100 * 10**6
 _STOPPING_SECONDS = 0.1
@@ -69,11 +73,16 @@ class CandidateController:
         for row in services.values():
             if row.candidate_of is None or row.deleting:
                 continue
-            if _is_expired(row, moment):
-                self._remove(row)
-            elif row.traffic is not None and row.traffic.has_results:
-                self._look(row, row.traffic)
-                pause = pause if row.traffic.is_active else _STOPPING_SECONDS
+            try:
+                if _is_expired(row, moment):
+                    self._remove(row)
+                elif row.traffic is not None and row.traffic.has_results:
+                    self._look(row, row.traffic)
+                    pause = pause if row.traffic.is_active else _STOPPING_SECONDS
+            except Exception:  # other services must not wait for this one
+                log.exception(
+                    "cannot update the candidate of service %s; the next round tries it again", row.candidate_of
+                )
         self._unsaved = {known: unsaved for known, unsaved in self._unsaved.items() if known in services}
         return pause
 
@@ -90,11 +99,20 @@ class CandidateController:
         after = Traffic(canary=canary, mirror=mirror)
         if after == traffic:
             return
-        if self._saved(row.id, traffic, after, pairs):
+        is_saved = False
+        try:
+            is_saved = self._saved(row.id, traffic, after, pairs)
+        except OSError as error:  # such as a full disk
+            if mirror is None:
+                raise
+            after = Traffic(canary=canary, mirror=_broken(mirror, len(pairs), error))
+            is_saved = self._saved(row.id, traffic, after, ())
+        finally:
+            if not is_saved and traffic.mirror is not None and taken.has_requests:
+                # A request has stopped the mirror meanwhile, or the database is away: the next round adds them.
+                self._unsaved[row.id] = (traffic.mirror.since, taken)
+        if is_saved:
             self._log(row.candidate_of, traffic, after)
-        elif traffic.mirror is not None and taken.has_requests:
-            # A request has stopped the mirror meanwhile: the next round adds these results to it.
-            self._unsaved[row.id] = (traffic.mirror.since, taken)
         self._on_change()
 
     def _taken(self, row: Row[Any], mirror: Mirror) -> Mirrored:
@@ -104,8 +122,8 @@ class CandidateController:
         return unsaved.plus(taken) if since == mirror.since else taken
 
     def _advanced(self, row: Row[Any], canary: Canary) -> Canary:
-        counted = self._compared(row.candidate_of, self._counted(row.candidate_of, canary))
-        if row.error is not None:
+        counted = extended(canary, self._answers(row.candidate_of, canary))
+        if row.error is not None and row.error.code != CLUSTER_UNAVAILABLE:  # which says nothing about the candidate
             return msgspec.structs.replace(counted, state="TakenBack", reason=row.error.message)
         return advance(counted, now())
 
@@ -118,17 +136,15 @@ class CandidateController:
                 self._mirrors.append(candidate_id, pairs)
         return is_changed
 
-    def _compared(self, service_id: str, canary: Canary) -> Canary:
-        """Compare the answers of the candidate with those of the current deployment to copies of the same requests."""
+    def _answers(self, service_id: str, canary: Canary) -> AnswersOfBoth:
+        """Return the answers since the last round. Those of the candidate are compared with those of the current
+        deployment to copies of the same requests, if the canary wants that.
+        """
+        old, new = self._router.take_counts(service_id) or (Side(), Side())
         taken = None if canary.min_agree is None else self._router.take_mirrored(service_id)
-        if not taken or not taken.pairs:
-            return canary
-        answered = [pair for pair in taken.pairs if pair.status == pair.old_status == HTTPStatus.OK]
-        return msgspec.structs.replace(
-            canary,
-            compared=canary.compared + len(answered),
-            same=canary.same + sum(_is_same(pair, canary.tolerance) for pair in answered),
-        )
+        pairs = [pair for pair in taken.pairs if _is_comparable(pair)] if taken else []
+        same = sum(_is_same(pair, canary.tolerance) for pair in pairs)
+        return AnswersOfBoth(old=_answers_of(old), new=_answers_of(new), compared=len(pairs), same=same)
 
     def _log(self, service_id: str, before: Traffic, after: Traffic) -> None:
         service_log = self._recorder.log(service_id)
@@ -136,18 +152,6 @@ class CandidateController:
             _log_canary(service_log, before.canary, after.canary)
         if before.mirror is not None and after.mirror is not None:
             _log_mirror(service_log, before.mirror, after.mirror)
-
-    def _counted(self, service_id: str, canary: Canary) -> Canary:
-        counts = self._router.take_counts(service_id)
-        if counts is None or not any(side.requests for side in counts):
-            return canary
-        old, new = counts
-        return msgspec.structs.replace(
-            canary,
-            old=_added(canary.old, old),
-            new=_added(canary.new, new),
-            step_requests=canary.step_requests + new.requests,
-        )
 
     def _remove(self, row: Row[Any]) -> None:
         with self._store.writing() as db:
@@ -178,8 +182,8 @@ def _log_mirror(service_log: Log, before: Mirror, after: Mirror) -> None:
         service_log.line(f"[mlmgmt] the mirror has ended: {after.reason} ({after.pairs:,} pairs of answers)")
 
 
-def _added(answers: Any, side: Side) -> Any:
-    return added(answers, side.requests, side.errors, side.latencies.counts(), side.abandoned)
+def _answers_of(side: Side) -> Answers:
+    return added(Answers(), side.requests, side.errors, side.latencies.counts(), side.abandoned)
 
 
 def _extended(mirror: Mirror, taken: Mirrored) -> tuple[Mirror, Sequence[MirroredPair]]:
@@ -199,14 +203,39 @@ def _extended(mirror: Mirror, taken: Mirrored) -> tuple[Mirror, Sequence[Mirrore
     return ended, pairs
 
 
+def _is_comparable(pair: MirroredPair) -> bool:
+    """Return whether a pair of a canary says something about the answers: one side has answered, and the other has too
+    or has refused the request. Failures and overload say something else.
+    """
+    statuses = (pair.status, pair.old_status)
+    return HTTPStatus.OK in statuses and all(_is_decision(status) for status in statuses)
+
+
+def _is_decision(status: int) -> bool:
+    return HTTPStatus.OK <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.TOO_MANY_REQUESTS
+
+
 def _is_same(pair: MirroredPair, tolerance: float) -> bool:
+    if pair.status != pair.old_status:
+        return False
     if pair.answer == pair.old_answer:
         return True
     try:
         old, new = (msgspec.json.decode(answer) for answer in (pair.old_answer, pair.answer))
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        return same(old, new, tolerance)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
-    return same(old, new, tolerance)
+
+
+def _broken(mirror: Mirror, lost: int, error: OSError) -> Mirror:
+    """Return the end of a mirror whose newest pairs could not be kept."""
+    return msgspec.structs.replace(
+        mirror,
+        state="Ended",
+        pairs=mirror.pairs - lost,
+        skipped=mirror.skipped + lost,
+        reason=f"its answers could not be kept: {error.strerror or error}",
+    )
 
 
 def _end_of(mirror: Mirror) -> str | None:

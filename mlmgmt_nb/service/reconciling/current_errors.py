@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from mlmgmt_nb.contract import ErrorDetail, ErrorResponse
 
-__all__ = ["with_condition", "without_condition"]
+__all__ = ["CLUSTER_UNAVAILABLE", "with_condition", "without_condition"]
 
-_CONDITIONS = frozenset({"ClusterUnavailable", "CrashLoop", "PodsNotReady", "PortTaken"})
+CLUSTER_UNAVAILABLE = "ClusterUnavailable"
+"""Code of the problem that a cluster does not respond, which says nothing about the services there."""
+_CONDITIONS = frozenset({CLUSTER_UNAVAILABLE, "CrashLoop", "PodsNotReady", "PortTaken"})
 
 
 def with_condition(error: ErrorResponse | None, code: str, message: str) -> ErrorResponse:

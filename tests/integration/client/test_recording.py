@@ -67,6 +67,12 @@ def test_requests_are_recorded_until_the_service_is_deleted(ws: Workspace, home:
     assert ws.services.replay("recorded", ws.services.get("recorded").scoring_uri or "", cases=found).goal == 4
     assert report.old_memory is not None
     assert report.old_memory > 10**7
+    some = found.copy()
+    some.loc[0, "request"] = None  # as for a body that could not be redacted
+    report = ws.services.replay("recorded", "recorded", cases=some)
+    assert (report.goal, report.skipped, report.redacted) == (3, 1, 3)
+    with pytest.raises(UsageError, match="no request in this DataFrame has a body"):
+        ws.services.replay("recorded", "recorded", cases=some.head(1))
 
     ws.services.update("recorded", recording=False).result()
     ws.services.run("recorded", {"after": 1})

@@ -118,6 +118,33 @@ def test_differences_errors_fields_and_classes() -> None:
     assert (tests.get("tests"), tests.get("failures"), tests.get("errors")) == ("100", "14", "2")
 
 
+def test_junit_tells_apart_who_did_not_answer() -> None:
+    """Also of more requests than a report keeps."""
+
+    def old(body: Any) -> tuple[int, Any]:
+        return (500, "old") if body >= 1200 else (200, 1)
+
+    def new(body: Any) -> tuple[int, Any]:
+        return (500, "new") if body >= 100 else (200, 1)
+
+    report, _ = replayed(old, new, list(range(1250)), concurrency=4)
+    tests = ElementTree.fromstring(report.to_junit())
+    counts = [tests.get(name) for name in ("tests", "failures", "errors", "skipped")]
+    assert counts == ["1250", "0", "1100", "50"]
+    messages = {one.get("message") for one in tests.iter("error")}
+    assert "one side did not answer" in messages
+    assert {one.get("message") for one in tests.iter("skipped")} == {"neither side answered"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(10**400, 1), (10**400, 10**400), (1, -(10**400))],
+)
+def test_numbers_that_are_too_large_for_a_float_are_compared(old: int, new: int) -> None:
+    report, _ = replayed(lambda _: (200, {"n": old}), lambda _: (200, {"n": new}), [1] * 3)
+    assert report.summary["equal"] == (3 if old == new else 0)
+
+
 def test_gates_have_three_verdicts_with_values_and_sample_sizes() -> None:
     report, _ = replayed(old_model, new_model, list(range(100)), tolerance=1e-6)
     failed = report.gate("lost == 0 and agree >= 0.5")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from mlmgmt_nb import connect
 from mlmgmt_nb.client.services.candidates import ProposedChange
@@ -215,4 +216,22 @@ def test_a_stopped_mirror_has_the_pairs_of_its_last_second(
     change.canary(50)
     assert change.stop_mirror().candidate.canary.is_active, "only the mirror is stopped"
     assert change.stop_canary().candidate.canary.state == "Stopped"
+    change.discard()
+
+
+def test_open_connections_reach_a_service_at_another_address_after_a_mirror(
+    start_service: Callable[..., Any], write_driver: Callable[..., Path]
+) -> None:
+    api = start_service("--host", "127.0.0.2", "--allow-shared-token")
+    service, _ = propose(api, "elsewhere", write_driver)
+    assert "//127.0.0.2:" in service["scoringUri"]
+    change = change_of(api, "elsewhere")
+    change.mirror(minutes=60)
+    eventually(lambda: _is_routed(api, service, change), what="the first copy")
+    with requests.Session() as session:
+        assert api.score(service, '{"n": 1}', session=session).status_code == 200
+        change.stop_mirror()
+        eventually(lambda: state(change, "Stopped"), what="the end of the mirror")
+        answers = [api.score(service, '{"n": 1}', session=session) for _ in range(5)]
+    assert [answer.status_code for answer in answers] == [200] * 5
     change.discard()

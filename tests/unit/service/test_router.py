@@ -38,6 +38,20 @@ def test_a_caller_stays_and_the_share_is_that_of_the_callers(percent: int) -> No
     assert all(after >= before for before, after in zip(which, more, strict=True))
 
 
+@pytest.mark.parametrize("percent", [0.01, 5, 50, 100])
+def test_requests_without_the_header_are_assigned_by_themselves(percent: float) -> None:
+    split = Split(1, 2, percent / 100, "x-customer")
+    other = {**SCORE, "headers": [(b"x-other", b"1")]}
+    assert sum(chosen(split, [other] * 10_000)) == round(100 * percent)
+
+
+@pytest.mark.parametrize("value", ["%d", "cust-%d", "0000%04d"])
+def test_similar_values_are_assigned_as_evenly_as_others(value: str) -> None:
+    scopes = [{**SCORE, "headers": [(b"x-customer", (value % number).encode())]} for number in range(2000)]
+    share = sum(chosen(Split(1, 2, 0.05, "x-customer"), scopes)) / 2000
+    assert abs(share - 0.05) < 3 * (0.05 * 0.95 / 2000) ** 0.5
+
+
 @pytest.mark.parametrize("other", [{"path": "/"}, {"path": "/swagger.json"}, {"method": "HEAD"}, {"method": "OPTIONS"}])
 def test_only_scoring_requests_count(other: dict[str, str]) -> None:
     assert chosen(Split(1, 2, 1.0), [{**SCORE, **other}, SCORE]) == [0, 1]

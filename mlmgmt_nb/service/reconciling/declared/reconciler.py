@@ -49,6 +49,8 @@ def _wait(service: Desired, cause: Cause, now: float) -> Iterator[Action]:
     """Accept requests in this process, which refuses them with the reason, until the compute responds again."""
     if service.fingerprint is not None and not service.is_open and not service.deleting:
         yield Open(service.service_id)
+    if service.is_routed and not service.is_split:  # nobody judges the candidate any longer
+        yield Release(service.service_id)
     yield from _give_up(service, cause, now)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mlmgmt_nb.contract import ErrorResponse
 from mlmgmt_nb.service.compute.declared.protocol import NOTHING, Observation, ObservedService
-from mlmgmt_nb.service.reconciling.current_errors import with_condition, without_condition
+from mlmgmt_nb.service.reconciling.current_errors import CLUSTER_UNAVAILABLE, with_condition, without_condition
 from mlmgmt_nb.service.reconciling.declared.desired import Desired
 
 __all__ = ["error_of", "progress_line"]
@@ -21,7 +21,7 @@ def error_of(service: Desired, error: ErrorResponse | None, observation: Observa
         message = (
             f"The cluster has not responded since {since}: {observation.away.message} Pods there may still answer."
         )
-        return with_condition(error, "ClusterUnavailable", message)
+        return with_condition(error, CLUSTER_UNAVAILABLE, message)
     seen = observation.services.get(service.service_id, NOTHING)
     if service.target is not None or service.serving is None or seen.ready >= seen.replicas:
         return without_condition(error)

@@ -17,7 +17,7 @@ __all__ = ["TrafficSplitter"]
 
 
 class TrafficSplitter:
-    """Divides the requests of services between their pods and those of their candidates."""
+    """Splits the requests of services between their pods and those of their candidates."""
 
     def __init__(self, router: Router) -> None:
         self._router = router
@@ -66,4 +66,6 @@ class TrafficSplitter:
         return traffic if traffic is not None and traffic.is_active else None
 
     def _split(self, row: Row[Any], compute: DeclaredCompute, traffic: Traffic) -> Split:
-        return split_of(traffic, row, compute.private_port(row.id), self._candidates[row.id].port)
+        candidate = self._candidates[row.id]
+        port = compute.private_port(candidate.id) if compute.is_open(candidate.id) else candidate.port
+        return split_of(traffic, row, compute.private_port(row.id), port)

@@ -100,6 +100,9 @@ def test_nothing_is_decided_while_the_cluster_is_away(desired: dict[str, Any]) -
     assert step([service], away, 0.0) == []
     waiting = msgspec.structs.replace(service, is_open=False)
     assert step([waiting], away, 0.0) == ([Open("s")] if service.fingerprint and not service.deleting else [])
+    routed = msgspec.structs.replace(service, is_routed=True)
+    assert step([routed], away, 0.0) == [Release("s")]  # in this process: the canary was stopped
+    assert step([msgspec.structs.replace(routed, is_split=True)], away, 0.0) == []
     late = step([msgspec.structs.replace(service, since=-50.0)], away, 0.0)
     assert [type(action) for action in late] == ([Fail] if service.target else [])
 

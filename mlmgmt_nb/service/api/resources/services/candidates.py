@@ -276,7 +276,7 @@ def promote(call: Call) -> Reply:
             evidence=evidence,
             kept_until=None if minutes is None else now() + dt.timedelta(minutes=minutes),
         )
-        operation_id = start_change(call, db, service, spec, secrets, change, adopts=adopts)
+        operation_id = start_change(call, db, service, spec, secrets, change, adopts=adopts, scale=candidate.scale)
     call.backend.services_changed()
     return operations.accepted(call, operation_id)
 

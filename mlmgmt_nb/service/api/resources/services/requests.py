@@ -162,11 +162,13 @@ def start_change(
     change: ChangeRecord,
     *,
     adopts: str | None = None,
+    scale: int | None = None,
 ) -> str:
     """Check the next deployment of a service and make it the target; return the id of the operation.
 
     Args:
         adopts: id of an identical deployment whose replicas the target may take over.
+        scale: number of these replicas, as their autoscaler decided.
     """
     services = schema.services
     check_deployable(db, row, spec)
@@ -183,7 +185,7 @@ def start_change(
             target_id=deployment_id,
             adopts_id=adopts,
             state="NotStarted",
-            scale=max(1, fewest, min(row.scale or 0, most)) if scaling(spec) else None,
+            scale=max(1, fewest, min(max(row.scale or 0, scale or 0), most)) if scaling(spec) else None,
             updated_at=now(),
         )
     )
