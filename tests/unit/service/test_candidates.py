@@ -82,7 +82,7 @@ class Rows:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """A transaction: an exception undoes its changes."""
+        """Begin a transaction: an exception undoes its changes."""
         before = dict(self.traffic)
         try:
             yield
