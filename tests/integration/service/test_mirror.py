@@ -222,7 +222,8 @@ def test_a_stopped_mirror_has_the_pairs_of_its_last_second(
 def test_open_connections_reach_a_service_at_another_address_after_a_mirror(
     start_service: Callable[..., Any], write_driver: Callable[..., Path]
 ) -> None:
-    api = start_service("--host", "127.0.0.2", "--allow-shared-token", "--allow-plain-http")
+    allowed = ("--allow-shared-token", "--allow-plain-http", "--url-scheme", "file")
+    api = start_service("--host", "127.0.0.2", *allowed)
     service, _ = propose(api, "elsewhere", write_driver)
     assert "//127.0.0.2:" in service["scoringUri"]
     change = change_of(api, "elsewhere")
