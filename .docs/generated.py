@@ -77,7 +77,7 @@ def command_summary() -> str:
     rows = []
     for group, members in groupby(sorted(COMMANDS, key=_place), lambda command: command.words[0]):
         verbs = [" ".join(command.words[1:]) for command in members]
-        rows.append((_code(f"mlmgmt {group}"), ", ".join(_code(verb) for verb in verbs if verb) or "(no verb)"))
+        rows.append((_code(f"mlmgmt {group}"), ", ".join(_code(verb) if verb else "(no verb)" for verb in verbs)))
     return "\n".join(_table(("command", "verbs"), rows))
 
 
@@ -258,6 +258,11 @@ _LIMITS = {
     "maximum": "at most {}",
     "pattern": "like {}",
 }
+_EXCLUSIVE_LIMITS = {
+    "minimum": ("exclusiveMinimum", "above {}"),
+    "maximum": ("exclusiveMaximum", "below {}"),
+}
+"""Marks of limits that are not allowed values themselves, and the words for such limits."""
 
 
 def _kind(schema: Json) -> str:
@@ -273,8 +278,14 @@ def _kind(schema: Json) -> str:
         return f"list of {_kind(schema['items'])}"
     if "additionalProperties" in schema:
         return f"object of {_kind(schema['additionalProperties'])}"
-    limits = [words.format(_code(str(schema[key]))) for key, words in _LIMITS.items() if key in schema]
+    limits = [_limit(schema, key).format(_code(str(schema[key]))) for key in _LIMITS if key in schema]
     return "; ".join([schema.get("format") or schema.get("type", "any"), *limits])
+
+
+def _limit(schema: Json, key: str) -> str:
+    """Return the words for a limit of a type."""
+    mark, words = _EXCLUSIVE_LIMITS.get(key, ("", ""))
+    return words if schema.get(mark) else _LIMITS[key]
 
 
 def bounds() -> str:

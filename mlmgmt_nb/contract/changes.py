@@ -55,16 +55,18 @@ class Candidate(Service, frozen=True, kw_only=True):
 
 resolve(Candidate)
 
-_NOT_FOUND = Answer("There is no such service, or it has no candidate.", ErrorResponse)
+_NO_CANDIDATE = "The service does not exist or has no candidate, or another one replaced the named candidate."
+_NOT_FOUND = Answer(_NO_CANDIDATE, ErrorResponse)
+_NO_SERVICE = Answer("The service or the image does not exist.", ErrorResponse)
 _CONFLICT = Answer("Another operation is running, or the image or the compute does not permit it.", ErrorResponse)
 
 
 _THIS_CANDIDATE = Parameter(CANDIDATE_ID, "Id of the candidate: the request is refused if another one replaced it.")
 
 
-def _accepted(what: str) -> Mapping[int, Answer]:
+def _accepted(what: str, missing: Answer) -> Mapping[int, Answer]:
     description = f"Accepted; poll the operation for the state of {what}."
-    return {202: Answer(description, headers=("Operation-Location",)), 404: _NOT_FOUND, 409: _CONFLICT}
+    return {202: Answer(description, headers=("Operation-Location",)), 404: missing, 409: _CONFLICT}
 
 
 _TABLE = (
@@ -81,7 +83,7 @@ _TABLE = (
         body=ServiceUpdate,
         body_name="serviceUpdate",
         body_description="The changes.",
-        answers=_accepted("the candidate"),
+        answers=_accepted("the candidate", _NO_SERVICE),
     ),
     Operation(
         id="candidate_get",
@@ -99,7 +101,7 @@ _TABLE = (
         path="/services/{id}/candidate",
         summary="Discard the candidate of a service",
         query=(_THIS_CANDIDATE,),
-        answers={200: Answer("Discarded."), 204: Answer("There is no such service, or it has no candidate.")},
+        answers={200: Answer("Discarded."), 204: Answer(_NO_CANDIDATE)},
     ),
     Operation(
         id="candidate_canary",
@@ -176,11 +178,11 @@ _TABLE = (
         ),
         query=(
             Parameter("reason", "Reason of the change, for its record."),
-            Parameter("evidence", "Location of the evidence, for the record of the change."),
+            Parameter("evidence", "Evidence for the record of the change, such as the path of a report."),
             Parameter("keepWarm", "Minutes to keep the replicas that it replaces, for a rollback at once."),
             _THIS_CANDIDATE,
         ),
-        answers=_accepted("the promotion"),
+        answers=_accepted("the promotion", _NOT_FOUND),
     ),
 )
 

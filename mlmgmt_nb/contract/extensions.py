@@ -116,7 +116,7 @@ class ChangeRecord(Wire, frozen=True, kw_only=True):
         reason: the reason that the caller gave.
         replaces: id of the previous deployment.
         restores: id of the deployment that a rollback restored.
-        evidence: location of the evidence for a promotion, as given by the caller.
+        evidence: evidence for the record of the change, such as the path of a report.
         outcome: result of the canary of a candidate that was not promoted.
         kept_until: time until which the replicas of the replaced deployment are kept for a rollback.
     """
@@ -144,7 +144,7 @@ class DeploymentRecord(Deployment, frozen=True, kw_only=True):
         reason: the reason that the caller gave.
         replaces: id of the previous deployment.
         restores: id of the deployment that a rollback restored.
-        evidence: location of the evidence for a promotion, as given by the caller.
+        evidence: evidence for the record of the change, such as the path of a report.
         outcome: result of the canary of a candidate that was not promoted.
         kept_until: time until which the replicas of the replaced deployment are kept for a rollback.
     """
@@ -154,7 +154,9 @@ class DeploymentRecord(Deployment, frozen=True, kw_only=True):
     reason: Annotated[str | None, Meta(description="Reason that the caller gave.")] = None
     replaces: Annotated[str | None, Meta(description="Id of the deployment that served before.")] = None
     restores: Annotated[str | None, Meta(description="Id of the deployment that a rollback returned to.")] = None
-    evidence: Annotated[str | None, Meta(description="Location of the evidence for a promotion.")] = None
+    evidence: Annotated[
+        str | None, Meta(description="Evidence for the record of the change, such as the path of a report.")
+    ] = None
     outcome: Annotated[str | None, Meta(description="Result of the canary of a candidate.")] = None
     kept_until: Annotated[UtcTime | None, Meta(description="Time until which the replaced replicas are kept.")] = None
 

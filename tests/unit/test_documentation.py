@@ -53,6 +53,18 @@ def _page(name: str) -> str:
     return page
 
 
+@pytest.mark.parametrize(
+    ("limits", "shown"),
+    [
+        ({"minimum": 0, "maximum": 1}, "number; at least `0`; at most `1`"),
+        ({"minimum": 0, "exclusiveMinimum": True, "maximum": 1}, "number; above `0`; at most `1`"),
+        ({"maximum": 1, "exclusiveMaximum": True}, "number; below `1`"),
+    ],
+)
+def test_limits_of_numbers_in_the_reference(limits: dict[str, Any], shown: str) -> None:
+    assert _generated()._kind({"type": "number", **limits}) == shown
+
+
 def _workspace_classes() -> dict[str, type]:
     """Return the classes of what a workspace has: `ws.models`, `ws.services`, ..."""
     account = "http://127.0.0.1:9/api/subscriptions/s/resourceGroups/g/accounts/a"
