@@ -69,7 +69,10 @@ class ServiceAdmission:
         """Refuse to record requests if the engine or the image of the service cannot do this."""
         is_local = self._settings.recording_storage is None
         if compute_id == DOCKER and is_local and not self._engine.shares_files():
-            message = "$.recording.enabled: the Docker engine runs elsewhere, and its containers cannot write here."
+            message = (
+                "$.recording.enabled: the Docker engine runs elsewhere, and its containers cannot write here. Start "
+                "the service with MLMGMT_RECORDING_STORAGE."
+            )
             raise conflict("NoRecording", message)
         runtime = self._home.images / image_id / "runtime" / "mlmgmt_nb"
         if runtime.exists() and not (runtime / "scoring" / "recording").exists():

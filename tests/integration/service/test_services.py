@@ -84,6 +84,7 @@ class TestLifecycle:
         ended = api.operation(api.request("POST", "/images", json=request))
         refused = api.create(ended["resourceLocation"].rpartition("/")[2], name)
         assert (refused.status_code, refused.json()["code"]) == (409, "ImageNotReady")
+        assert "is in state Failed, not Succeeded; read its build log and create" in refused.json()["message"]
 
     def test_a_reservation_that_cannot_be_met(self, api: Any, write_driver: Callable[..., Path], name: str) -> None:
         image = api.image(write_driver(ECHO))

@@ -23,6 +23,7 @@ from mlmgmt_nb.contract import (
 from mlmgmt_nb.contract.extensions import ServiceCreate, ServiceUpdate
 from mlmgmt_nb.errors import LocalServiceError
 from mlmgmt_nb.service.api.paging import page
+from mlmgmt_nb.service.api.resources.lookup import image_not_ready
 from mlmgmt_nb.service.building.cancellation import Cancellation
 from mlmgmt_nb.service.building.errors import BuildError
 from mlmgmt_nb.service.building.fetch import file_name, shown, unpack
@@ -322,3 +323,16 @@ class TestHome:
         store.close()
         with pytest.raises(LocalServiceError, match="schema 99"):
             Store(tmp_path / "db")
+
+
+@pytest.mark.parametrize(
+    ("state", "fix"),
+    [
+        ("NotStarted", "wait until it ends."),
+        ("Running", "wait until it ends."),
+        ("Failed", "read its build log and create a new image."),
+    ],
+)
+def test_an_error_about_an_image_that_is_not_built_has_a_fix(state: str, fix: str) -> None:
+    assert str(image_not_ready(state)) == f"The build of this image is in state {state}, not Succeeded; {fix}"
+    assert str(image_not_ready(state, "$.imageId")).startswith("$.imageId: the build of this image")

@@ -36,7 +36,10 @@ def read(call: Call) -> Reply:
     except Exception as error:  # each storage has its own exceptions
         log.warning("cannot read the collected data of %s", service.name, exc_info=error)
         raise Problem(
-            502, "DataUnreachable", f"Cannot read the storage of the collected data: {type(error).__name__}."
+            502,
+            "DataUnreachable",
+            f"Cannot read the storage of the collected data: {type(error).__name__}. Check MLMGMT_DATA_STORAGE; the "
+            "log of the Model Management service has the cause.",
         ) from error
 
 

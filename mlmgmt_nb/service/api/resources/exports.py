@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 from sqlalchemy import Row
 
 from mlmgmt_nb.service.api.app import Call
-from mlmgmt_nb.service.api.resources.lookup import row_of
+from mlmgmt_nb.service.api.resources.lookup import image_not_ready, row_of
 from mlmgmt_nb.service.building.built_image import BuiltImage, context_archive
 from mlmgmt_nb.service.building.contents import contents_of
 from mlmgmt_nb.service.building.errors import BuildError
@@ -72,9 +72,13 @@ def _built_row(call: Call) -> Row[Any]:
     with call.backend.store.reading() as db:
         row = row_of(db, call, schema.images)
     if row.state != "Succeeded":
-        raise conflict("ImageNotReady", f"The build of this image is in state {row.state}, not Succeeded.")
+        raise image_not_ready(row.state)
     if row.collected_at is not None:
-        raise conflict("ImageCollected", "The files of this image were removed by mlmgmt gc, because nothing used it.")
+        raise conflict(
+            "ImageCollected",
+            "The files of this image were removed by mlmgmt gc, because nothing used it; "
+            "create a new image from its manifest.",
+        )
     return row
 
 

@@ -11,9 +11,9 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, Table, and_, bind
 from mlmgmt_nb.service.api.app import Call
 from mlmgmt_nb.service.api.paging import Page, page
 from mlmgmt_nb.service.http.messages import Reply
-from mlmgmt_nb.service.http.problems import not_found
+from mlmgmt_nb.service.http.problems import Problem, conflict, not_found
 
-__all__ = ["document", "documents", "in_account", "is_listed", "next_version", "row_of"]
+__all__ = ["document", "documents", "image_not_ready", "in_account", "is_listed", "next_version", "row_of"]
 
 
 def row_of(db: Connection, call: Call, table: Table, query: Select[Any] | None = None, hint: str = "") -> Row[Any]:
@@ -31,6 +31,19 @@ def row_of(db: Connection, call: Call, table: Table, query: Select[Any] | None =
     if row is None:
         raise not_found(table.name.removesuffix("s"), call.id, hint=hint)
     return row
+
+
+def image_not_ready(state: str, path: str | None = None) -> Problem:
+    """Return a 409 for an image that is not built.
+
+    Args:
+        state: state of its build.
+        path: JSON path of the field that named the image, if any.
+    """
+    is_open = state in {"NotStarted", "Running"}
+    fix = "wait until it ends" if is_open else "read its build log and create a new image"
+    subject = f"{path}: the" if path else "The"
+    return conflict("ImageNotReady", f"{subject} build of this image is in state {state}, not Succeeded; {fix}.")
 
 
 def in_account(table: Table, account: str, *, is_filtered: bool) -> ColumnElement[bool]:

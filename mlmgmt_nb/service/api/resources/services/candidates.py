@@ -325,7 +325,8 @@ def _check_ready(candidate: Row[Any]) -> None:
     if candidate.state in {"NotStarted", "Running"}:
         raise conflict("CandidateNotReady", "The candidate is starting; wait until its operation ends.")
     if candidate.deployment_status != "Active" or error is not None:
-        why = f": {error.message}" if error is not None else "."
+        fix = "Read the log of the service, or propose the change again."
+        why = f": {error.message}" if error is not None else f". {fix}"
         raise conflict("CandidateNotReady", f"The candidate does not run{why}")
 
 

@@ -56,7 +56,12 @@ def _storage(name: str) -> Iterator[None]:
         yield
     except OSError as error:
         log.warning("cannot read or remove the recorded requests of %s", name, exc_info=error)
-        raise Problem(502, "RequestsUnreachable", "The storage of the recorded requests does not respond.") from error
+        raise Problem(
+            502,
+            "RequestsUnreachable",
+            "The storage of the recorded requests does not respond. Check MLMGMT_RECORDING_STORAGE; the log of the "
+            "Model Management service has the cause.",
+        ) from error
 
 
 def _last(call: Call) -> int:

@@ -12,6 +12,7 @@ from mlmgmt_nb.contract.extensions import ChangeRecord, ServiceCreate, ServiceUp
 from mlmgmt_nb.contract.limits import too_long
 from mlmgmt_nb.service.api.app import Call
 from mlmgmt_nb.service.api.resources import operations
+from mlmgmt_nb.service.api.resources.lookup import image_not_ready
 from mlmgmt_nb.service.api.resources.services.keys import new_key
 from mlmgmt_nb.service.api.resources.services.rows import service_of
 from mlmgmt_nb.service.clock import now
@@ -231,7 +232,7 @@ def _check_image(db: Connection, account: str, image_id: str, compute_id: str, o
     if image is None:
         raise not_found("image", image_id, "$.imageId")
     if image.state != "Succeeded":
-        raise conflict("ImageNotReady", f"$.imageId: the build of this image is in state {image.state}, not Succeeded.")
+        raise image_not_ready(image.state, "$.imageId")
     if image.compute_id != compute_id:
         raise conflict(
             "ImageOfOtherCompute",
