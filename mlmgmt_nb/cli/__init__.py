@@ -80,7 +80,9 @@ def service_parser() -> argparse.ArgumentParser:
     add_serve(commands)
     status = add_command(commands, "status", "show the service of the state folder")
     add_home(status)
-    status.add_argument("-o", "--output", choices=("text", "json"), default="text", help="output format")
+    status.add_argument(
+        "-o", "--output", choices=("text", "json"), default="text", help="output format (default: %(default)s)"
+    )
     status.set_defaults(run=_status)
 
     stop = add_command(commands, "stop", "stop the service of the state folder and everything it serves")

@@ -29,7 +29,9 @@ def add_housekeeping(commands: Any) -> None:
     add_database(gc)
     gc.add_argument("--older-than", type=days, default=7.0, metavar="DAYS", help="minimum age (default: 7)")
     gc.add_argument("--delete", action="store_true", help="remove the listed data")
-    gc.add_argument("-o", "--output", choices=("text", "json"), default="text", help="output format")
+    gc.add_argument(
+        "-o", "--output", choices=("text", "json"), default="text", help="output format (default: %(default)s)"
+    )
     gc.set_defaults(run=_gc)
 
     _add_check(commands)
@@ -58,7 +60,9 @@ def _add_check(commands: Any) -> None:
     )
     add_home(check)
     add_database(check)
-    check.add_argument("-o", "--output", choices=("text", "json"), default="text", help="output format")
+    check.add_argument(
+        "-o", "--output", choices=("text", "json"), default="text", help="output format (default: %(default)s)"
+    )
     check.set_defaults(run=_check)
 
 

@@ -80,7 +80,13 @@ def add_serve(commands: Any) -> None:
     add_access(serve)
     _add_docker(serve)
     add_limits(serve, {"members": "100000", "bytes": "50 GiB", "ratio": "200"})
-    serve.add_argument("--start-timeout", type=seconds, default=300.0, metavar="SECONDS", help="time limit for init()")
+    serve.add_argument(
+        "--start-timeout",
+        type=seconds,
+        default=300.0,
+        metavar="SECONDS",
+        help="time limit for init() (default: %(default)s)",
+    )
     serve.add_argument(
         "--calm-seconds",
         type=seconds,

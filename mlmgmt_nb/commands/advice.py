@@ -9,7 +9,14 @@ from typing import Any
 
 from mlmgmt_nb.commands.flags import flags_of
 from mlmgmt_nb.commands.grammar import Flag
-from mlmgmt_nb.errors import MlmgmtError, OperationFailed, OperationTimeout, ScoringError, UsageError
+from mlmgmt_nb.errors import (
+    MlmgmtError,
+    OperationFailed,
+    OperationTimeout,
+    ScoringError,
+    ScoringTestFailed,
+    UsageError,
+)
 
 __all__ = ["advice"]
 
@@ -19,6 +26,10 @@ _ARGUMENT = re.compile(r"`(\w+)='([^'`]*)'`")
 
 _LIST = re.compile(r"`ws\.(\w+)s\.list\(\)`")
 _GET_SERVICE = re.compile(r"`ws\.services\.get\('([^'`]*)'\)`")
+_UNARCHIVE = re.compile(r"`ws\.(\w+)s\.unarchive\('([^'`]*)'\)`")
+_RECORD = re.compile(r"`ws\.services\.update\('([^'`]*)', recording=True\)`")
+_MIRROR = re.compile(r"`change\.mirror\(minutes=(\d+)\)`")
+_SHARES = re.compile(r"`\[(\d+(?:, \d+)*)\]`")
 _TRACEBACK = re.compile(r"`ws\.services\.logs\(\.\.\.\)` has the traceback, under request ([^\s.]+)\.")
 
 
@@ -35,12 +46,15 @@ def advice(prog: str, flags: Sequence[Flag], arguments: object) -> Iterator[None
         yield
     except MlmgmtError as error:
         error.fix = error.fix and _with_commands(_with_flags(error.fix, flags), prog)
+        error.fix = error.fix and _with_candidate(error.fix, prog, _service_in(arguments) or "NAME")
         if isinstance(error, OperationFailed):
             error.fix = _log(error, prog, arguments) or error.fix
         elif isinstance(error, OperationTimeout):
             error.fix = f"It continues; `{prog} operation watch {error.continuation_token}` waits for it."
         elif isinstance(error, ScoringError):
             error.fix = error.fix and _with_service(error.fix, prog, getattr(arguments, "service", None) or "NAME")
+        elif isinstance(error, ScoringTestFailed):
+            error.fix = _report(arguments)
         elif isinstance(error, UsageError):
             _name_flag(error, flags, arguments)
         raise
@@ -58,8 +72,16 @@ def _with_flags(fix: str, flags: Sequence[Flag]) -> str:
 
 
 def _with_commands(fix: str, prog: str) -> str:
-    """Replace the methods that list resources, or get a service, with commands."""
-    return _GET_SERVICE.sub(rf"`{prog} service show -n \1`", _LIST.sub(rf"`{prog} \1 list`", fix))
+    """Replace methods of the workspace that name their resource with commands."""
+    fix = _GET_SERVICE.sub(rf"`{prog} service show -n \1`", _LIST.sub(rf"`{prog} \1 list`", fix))
+    fix = _RECORD.sub(rf"`{prog} service update -n \1 --record-requests true`", fix)
+    return _UNARCHIVE.sub(rf"`{prog} \1 unarchive -n \2`", fix)
+
+
+def _with_candidate(fix: str, prog: str, name: str) -> str:
+    """Replace the method that starts a mirror with a command, and percentages of a canary with its flag."""
+    fix = _MIRROR.sub(rf"`{prog} service mirror -n {name} --minutes \1`", fix)
+    return _SHARES.sub(lambda shares: f"`--share {shares[1].replace(' ', '')}`", fix)
 
 
 def _with_service(fix: str, prog: str, name: str) -> str:
@@ -79,6 +101,12 @@ def _log(error: OperationFailed, prog: str, arguments: object) -> str | None:
         return f"`{prog} image log -i {resource}` shows the log."
     name = _service_in(arguments) or resource
     return f"`{prog} service logs -n {name}` shows the log." if kind == "service" and name else None
+
+
+def _report(arguments: object) -> str:
+    """Return the fix that names the file with the results of a test, or the flag that writes one."""
+    junit = getattr(arguments, "junit", None)
+    return f"{junit} has the result." if junit else "`--junit FILE` writes the result."
 
 
 def _service_in(arguments: object) -> Any:

@@ -140,7 +140,11 @@ class Config:
     def _profiles(self) -> Mapping[str, Mapping[str, Any]]:
         profiles = self._read().get("profiles", {})
         if not all(isinstance(stored, Mapping) for stored in profiles.values()):
-            raise UsageError(f"{self.path}: a profile is a table, such as [profiles.team]", field="profiles")
+            raise UsageError(
+                f"{self.path}: a profile is a table, such as [profiles.team]",
+                field="profiles",
+                fix="Correct that file.",
+            )
         return profiles  # type: ignore[no-any-return]
 
     def _read(self) -> dict[str, Any]:

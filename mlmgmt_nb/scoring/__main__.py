@@ -81,7 +81,7 @@ def driver_parser() -> argparse.ArgumentParser:
         "--concurrency",
         type=_positive,
         default=defaults.concurrency,
-        help="most requests that run or wait in one process; further ones get 503 (default: %(default)s)",
+        help="maximum number of running and waiting requests per process; others get 503 (default: %(default)s)",
     )
     parser.add_argument(
         "--timeout",
@@ -100,7 +100,7 @@ def driver_parser() -> argparse.ArgumentParser:
         "--max-body-bytes",
         type=_positive,
         default=defaults.max_body_bytes,
-        help="size of the largest request body (default: %(default)s)",
+        help="maximum size of a request body, in bytes (default: %(default)s)",
     )
     parser.add_argument(
         "--allowed-host",
@@ -128,7 +128,7 @@ def driver_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--keys-file",
         metavar="FILE",
-        help="require a key: SHA-256 digests in hexadecimal, one a line; read again when the file changes",
+        help="require a key: SHA-256 digests in hexadecimal, one per line; read again when the file changes",
     )
     parser.add_argument(
         "--failure-file", metavar="FILE", help="file for the reason, as JSON, if the driver does not load"
@@ -137,7 +137,7 @@ def driver_parser() -> argparse.ArgumentParser:
         "--stats-port",
         type=_positive,
         metavar="PORT",
-        help="port for `GET /`, which returns the counters as JSON to everybody who can reach it",
+        help="port for `GET /`, which returns the counters as JSON to anyone who can reach it",
     )
     parser.add_argument("--fd", type=int, action="append", help="supervised: an inherited listening socket; repeatable")
     parser.add_argument("--control-fd", type=int, help="supervised: one end of the control channel")

@@ -69,7 +69,9 @@ def _await(process: subprocess.Popen[bytes], log: IO[str], run: DriverRun) -> st
             return found[0].strip()
         time.sleep(_LOOK_SECONDS)
     raise UsageError(
-        f"{run.driver.name} did not load within {_LOAD_SECONDS:g} s", field="driver", fix="Make init() faster."
+        f"{run.driver.name} did not load within {_LOAD_SECONDS:g} s",
+        field="driver",
+        fix=f"`init()` must return within {_LOAD_SECONDS:g} s: load less in it, or load on the first request.",
     )
 
 

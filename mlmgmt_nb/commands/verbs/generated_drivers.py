@@ -37,7 +37,7 @@ def _generate(session: Session, arguments: _Generate) -> object:  # noqa: ARG001
 COMMANDS: tuple[Command[Any], ...] = (
     Command(
         ("driver", "generate"),
-        "Write the driver, schema and requirements of a model into a folder, and prove them on a sample",
+        "Write the driver, schema and requirements of a model into a folder, and verify them on a sample",
         "mlmgmt driver generate -m model.onnx -o faces",
         _generate,
         (

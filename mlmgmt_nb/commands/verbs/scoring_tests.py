@@ -19,7 +19,7 @@ __all__ = ["COMMANDS"]
 
 _LOAD = (
     Flag("--requests", "number of requests (default: each case once)", "integer", metavar="N", api="requests"),
-    Flag("--concurrency", "number of concurrent requests", "integer", metavar="N", api="concurrency"),
+    Flag("--concurrency", "number of concurrent requests (default: 1)", "integer", metavar="N", api="concurrency"),
     Flag("--duration", "seconds to send requests for", "number", metavar="SECONDS", api="duration"),
     Flag("--rate", "target requests per second (default: unthrottled)", "number", metavar="N", api="rate"),
     Flag(
@@ -30,7 +30,11 @@ _LOAD = (
         api="processes",
     ),
     Flag(
-        "--tolerance", "largest difference between numbers that count as equal", "number", metavar="T", api="tolerance"
+        "--tolerance",
+        "largest difference between numbers that count as equal (default: 0)",
+        "number",
+        metavar="T",
+        api="tolerance",
     ),
 )
 
@@ -86,7 +90,9 @@ def _check_no_wait(session: Session, arguments: _Test, junit: Path | None, gate:
         return
     if not session.stays:
         raise UsageError(
-            "--no-wait works only in notebooks: in a shell the test ends with the command", field="no_wait"
+            "--no-wait works only in notebooks: in a shell the test ends with the command",
+            field="no_wait",
+            fix="Omit --no-wait.",
         )
     if junit is not None or gate is not None or arguments.assert_ok:
         raise UsageError(

@@ -68,7 +68,7 @@ def of_model(sample: Any, name: str = "data", *, arrays: bool = False) -> Sample
     """
     if sample is None:
         raise UsageError(
-            "sample: a sample is needed to describe and prove the service",
+            "sample: a sample is needed to describe and verify the service",
             field="sample",
             fix="Give a few rows, such as `sample=X.head(20)`.",
         )

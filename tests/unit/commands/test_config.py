@@ -50,3 +50,7 @@ def test_mistakes(tmp_path: Path) -> None:
     path.write_text("profile = [")
     with pytest.raises(UsageError, match=r"config.toml cannot be read"):
         config.settings({})
+    path.write_text("[profiles]\nteam = 1\n")
+    with pytest.raises(UsageError, match=r"a profile is a table, such as \[profiles.team\]") as caught:
+        config.settings({})
+    assert caught.value.fix == "Correct that file."

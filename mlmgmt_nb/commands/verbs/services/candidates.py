@@ -32,6 +32,16 @@ from mlmgmt_nb.errors import UsageError
 
 __all__ = ["COMMANDS"]
 
+_EXAMPLES = {
+    "share": "5",
+    "minutes": "10",
+    "max_errors": "0.01",
+    "max_p95": "2",
+    "min_agree": "0.95",
+    "keep_warm": "10",
+}
+"""Valid values of flags that take a number, for errors."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Propose(DeployArguments, SettingsArguments, WaitingArguments, ReasonArguments):
@@ -121,7 +131,8 @@ def _number(name: str, text: str) -> float:
         return float(text)
     except ValueError:
         flag = f"--{name.replace('_', '-')}"
-        raise UsageError(f"{flag}: {text!r} is not a number", field=name, fix=f"Use `{flag} 5`.") from None
+        fix = f"Use a number, such as `{flag} {_EXAMPLES[name]}`."
+        raise UsageError(f"{flag}: {text!r} is not a number", field=name, fix=fix) from None
 
 
 def _propose(session: Session, arguments: _Propose) -> object:
@@ -191,7 +202,11 @@ COMMANDS: tuple[Command[Any], ...] = (
         (
             SERVICE,
             REASON,
-            Flag("--evidence", "location of the evidence, for the record of the change", metavar="TEXT"),
+            Flag(
+                "--evidence",
+                "evidence for the record of the change, such as the path of a report",
+                metavar="TEXT",
+            ),
             Flag("--keep-warm", "minutes to keep the earlier replicas, for a rollback at once", metavar="MINUTES"),
         ),
         waits=True,

@@ -71,7 +71,10 @@ def _read(path: Path) -> Any:
     except (OSError, UnicodeDecodeError, ValueError) as error:
         if isinstance(error, UsageError):
             raise
-        raise UsageError(f"--cases: {path} cannot be read: {error}", field="cases") from error
+        fix = "Give a .csv or .json file in UTF-8."
+        if isinstance(error, OSError):
+            fix = f"Check the path; it is relative to {Path.cwd()}."
+        raise UsageError(f"--cases: {path} cannot be read: {error}", field="cases", fix=fix) from error
 
 
 def _list(text: str, where: str) -> list[Any]:

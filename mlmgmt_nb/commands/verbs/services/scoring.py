@@ -43,7 +43,11 @@ def _data(given: Any) -> Any:
         try:
             return path.read_bytes()
         except OSError as error:
-            raise UsageError(f"--data: {path} cannot be read: {error.strerror}", field="data") from error
+            raise UsageError(
+                f"--data: {path} cannot be read: {error.strerror}",
+                field="data",
+                fix=f"Check the path; it is relative to {Path.cwd()}.",
+            ) from error
     return given
 
 
@@ -62,7 +66,7 @@ COMMANDS: tuple[Command[Any], ...] = (
         (
             SERVICE,
             Flag("-d --data", "JSON, @FILE, or a Python value in the notebook", "value", completes="path"),
-            Flag("--timeout", "seconds to wait for the answer", "integer", metavar="SECONDS"),
+            Flag("--timeout", "seconds to wait for the answer (default: 60)", "integer", metavar="SECONDS"),
         ),
         arguments=_Run,
     ),
