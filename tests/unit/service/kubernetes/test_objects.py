@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -265,6 +266,20 @@ def test_fields_of_pods_may_be_in_a_file(tmp_path: Path) -> None:
         assert problem in str(raised.value)
     (tmp_path / "pod.yaml").write_text("spec:\n  priorityClassName: batch\n")
     assert read_clusters(file)["kubernetes"].pod_fields == {"spec": {"priorityClassName": "batch"}}
+
+
+def test_the_settings_of_the_guide_are_valid(tmp_path: Path) -> None:
+    """Also with the settings that need another value of `expose`, which are comments there."""
+    guide = (Path(__file__).parents[4] / ".docs" / "guides" / "kubernetes.md").read_text()
+    (block,) = re.findall(r"^```toml\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)
+    (tmp_path / "pod.yaml").write_text("spec:\n  priorityClassName: batch\n")
+    file = tmp_path / "clusters.toml"
+    file.write_text(block)
+    assert read_clusters(file)["kubernetes"].expose == "front-door"
+    exposed = re.sub(r"^# (?=[a-z-]+ = )", "", block, flags=re.MULTILINE)
+    file.write_text(exposed.replace('expose = "front-door"', 'expose = "ingress"'))
+    settings = read_clusters(file)["kubernetes"]
+    assert (settings.host, settings.tls_secret, settings.ingress_class) == ("ml.example.org", "ml-tls", "nginx")
 
 
 def test_settings_of_a_cluster_are_in_its_pods() -> None:
