@@ -58,6 +58,9 @@ def listed(*pods: Any, **status: Any) -> Listed:
         (listed(pod(), pod("d1")), False),
         (listed(pod(), pod("d1", ending=1.0)), False),
         (listed(pod(), pod("d1", ending=4.0)), True),
+        (listed(pod(), pod("d1", ready=False, phase="Failed")), True),
+        (listed(pod(), pod("d1", ready=False, phase="Succeeded")), True),
+        (listed(pod(), pod("d1", ready=False, phase="Running")), False),
         (listed(wanted=0), True),
     ],
 )

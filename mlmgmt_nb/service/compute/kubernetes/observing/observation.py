@@ -23,6 +23,8 @@ _LINGER_SECONDS = 3.0
 """Seconds that a retired pod may still be reached, by nodes that do not know yet."""
 _LOST_SECONDS = 60.0
 """Seconds after its deadline until a pod that has not ended is considered to be on a lost node."""
+_ENDED = frozenset({"Failed", "Succeeded"})
+"""Phases of pods without running containers. Those that a node evicted stay listed, and nobody tells them to end."""
 
 
 class Listed(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,6 +161,7 @@ def _is_rolled_out(deployment: Object) -> bool:
 def _is_reached(pods: Iterable[Object], deployment_id: str | None, now: dt.datetime) -> bool:
     """Return whether pods of other deployments may still get requests."""
     others = [pod for pod in pods if pod["metadata"]["labels"].get(DEPLOYMENT) != deployment_id]
+    others = [pod for pod in others if pod.get("status", {}).get("phase") not in _ENDED]
     return any(_ending_since(pod, now) < _LINGER_SECONDS for pod in others)
 
 
