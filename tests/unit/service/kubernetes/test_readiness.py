@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,3 +59,27 @@ def test_the_client_is_an_extra(tmp_path: Path, namespace: str | None, monkeypat
     assert problem is not None
     assert problem.code == "NotInstalled"
     assert "mlmgmt-nb[kubernetes]" in problem.message
+
+
+class Reviewing:
+    """In the place of a connection: the API server, which allows everything but one access."""
+
+    namespace = "models"
+
+    def __init__(self, resource: str, subresource: str, verb: str) -> None:
+        self._denied = resource, subresource, verb
+
+    def request(self, _method: str, _path: str, review: Any = None) -> Any:
+        asked = review["spec"]["resourceAttributes"] if review else {}
+        found = tuple(asked.get(name, "") for name in ("resource", "subresource", "verb"))
+        return {"status": {"allowed": found != self._denied}}
+
+
+@pytest.mark.parametrize("verb", ["get", "create"])
+def test_port_forwards_need_both_verbs(verb: str) -> None:
+    """The request is a WebSocket, so the verb is `get`; since 1.35 the API server also asks for `create`."""
+    connection: Any = Reviewing("pods", "portforward", verb)
+    problem = find_problem(connection, ClusterSettings(reach="port-forward"), None)
+    assert problem is not None
+    assert problem.code == "Forbidden"
+    assert problem.message.endswith(f": {verb} pods/portforward.")

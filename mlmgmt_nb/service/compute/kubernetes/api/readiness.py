@@ -29,7 +29,8 @@ _NEEDED = (
 )
 _TO_EXPOSE = ("networking.k8s.io", "ingresses", "", _OBJECT_VERBS)
 _TO_SCALE = ("autoscaling", "horizontalpodautoscalers", "", _OBJECT_VERBS)
-_TO_FORWARD = ("", "pods", "portforward", ("create",))
+_TO_FORWARD = ("", "pods", "portforward", ("get", "create"))
+"""The client opens a WebSocket, which is a `get`; since Kubernetes 1.35, the cluster also asks for `create`."""
 
 
 def needed_permissions(settings: ClusterSettings) -> list[tuple[str, str, str, tuple[str, ...]]]:
