@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,16 +22,53 @@ from mlmgmt_nb.contract.resolving import resolve
 from mlmgmt_nb.safe_yaml import YamlError, read_yaml
 from mlmgmt_nb.service.compute_ids import DOCKER, LOCAL
 
-__all__ = ["ClusterSettings", "ClusterSettingsError", "fields_file", "read_clusters"]
+__all__ = [
+    "ClusterSettings",
+    "ClusterSettingsError",
+    "fields_file",
+    "find_names",
+    "parse_clusters",
+    "read_clusters",
+    "unfit_settings",
+]
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_TABLE = re.compile(r"^[ \t]*\[[ \t]*\"?([a-z0-9-]+)\"?[ \t]*[].]", re.MULTILINE)
 
 Reach = Literal["auto", "cluster-ip", "node-port", "port-forward"]
 Expose = Literal["front-door", "nodeport", "loadbalancer", "ingress"]
 
 
+_BALANCED = ("ingress", "loadbalancer")
+_NEEDED = {
+    "host": _BALANCED,
+    "tls": _BALANCED,
+    "tls_secret": ("ingress",),
+    "ingress_class": ("ingress",),
+}
+"""Settings that need one of some values of `expose`."""
+
+
 class ClusterSettingsError(Exception):
-    """The file is not valid; the message names the field and the fix."""
+    """The file is not valid; the message names the field and the fix.
+
+    Attributes:
+        clusters: the clusters that it concerns; empty if that is the whole file.
+        setting: the setting to change, if it is one: of the cluster, or `name` for its name.
+    """
+
+    def __init__(self, message: str, clusters: Collection[str] = (), setting: str | None = None) -> None:
+        super().__init__(message)
+        self.clusters = clusters
+        self.setting = setting
+
+
+class _UnfitError(ValueError):
+    """A setting does not fit another one. `setting` is the one to change."""
+
+    def __init__(self, message: str, setting: str) -> None:
+        super().__init__(message)
+        self.setting = setting
 
 
 class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
@@ -86,15 +124,13 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True, rename="kebab",
     gpus: int = 0
 
     def __post_init__(self) -> None:
-        by = {"loadbalancer", "ingress"}
-        needed = {"host": by, "tls": by, "tls_secret": {"ingress"}, "ingress_class": {"ingress"}}
-        for field, values in needed.items():
+        for field, values in _NEEDED.items():
             if getattr(self, field) and self.expose not in values:
-                raise ValueError(f"{field.replace('_', '-')} needs expose = {' or '.join(sorted(values))}")
+                raise _UnfitError(f"{_kebab(field)} needs expose = {' or '.join(values)}", "expose")
         if self.annotations and self.expose == "front-door":
-            raise ValueError("annotations need another value of expose than front-door")
+            raise _UnfitError("annotations need another value of expose than front-door", "expose")
         if self.expose == "ingress" and not self.host:
-            raise ValueError("expose = ingress needs host, the host name of scoring URLs")
+            raise _UnfitError("expose = ingress needs host, the host name of scoring URLs", "host")
 
     def unexposed(self) -> ClusterSettings:
         """Return these settings with scoring URLs at the front door of the service."""
@@ -117,12 +153,28 @@ def read_clusters(path: Path) -> dict[str, ClusterSettings]:
         ClusterSettingsError: it cannot be read, or is not valid.
     """
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise ClusterSettingsError(f"{path} cannot be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise ClusterSettingsError(f"{path} is not valid TOML: {error}.") from error
+    return parse_clusters(text, path)
+
+
+def parse_clusters(text: str, path: Path) -> dict[str, ClusterSettings]:
+    """Return the clusters in the text of a file by name.
+
+    Args:
+        path: the file, which may have another text now.
+
+    Raises:
+        ClusterSettingsError: the text is not valid.
+    """
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise ClusterSettingsError(f"{path} is not valid TOML: {error}.") from error
     found = {name: _cluster(path, name, table) for name, table in tables.items()}
     places: dict[tuple[str | None, ...], str] = {}
@@ -131,20 +183,45 @@ def read_clusters(path: Path) -> dict[str, ClusterSettings]:
         if (other := places.setdefault(place, name)) != name:
             # Each compute would remove the services of the other one as leftovers of a crash.
             raise ClusterSettingsError(
-                f"{path}: [{other}] and [{name}] are the same namespace of the same cluster. Use another namespace."
+                f"{path}: [{other}] and [{name}] are the same namespace of the same cluster. Use another namespace.",
+                (other, name),
+                "namespace",
             )
     return found
 
 
+def find_names(path: Path) -> list[str]:
+    """Return the names of clusters in a file that may be damaged, as far as they can be read."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    return [name for name in dict.fromkeys(_TABLE.findall(text)) if _is_name(name)]
+
+
+def unfit_settings(expose: str) -> list[str]:
+    """Return the settings that a value of `expose` excludes, as the file calls them."""
+    unfit = [_kebab(field) for field, values in _NEEDED.items() if expose not in values]
+    return [*unfit, *(["annotations"] if expose == "front-door" else [])]
+
+
+def _kebab(field: str) -> str:
+    return field.replace("_", "-")
+
+
+def _is_name(name: str) -> bool:
+    return _NAME.fullmatch(name) is not None and name not in {LOCAL, DOCKER}
+
+
 def _cluster(path: Path, name: str, table: object) -> ClusterSettings:
-    if not _NAME.fullmatch(name) or name in {LOCAL, DOCKER}:
-        raise ClusterSettingsError(
-            f"{path}: {name!r} cannot name a cluster. Use a-z, 0-9 and '-', such as [kubernetes]."
-        )
+    if not _is_name(name):
+        message = f"{path}: {name!r} cannot name a cluster. Use a-z, 0-9 and '-', such as [kubernetes]."
+        raise ClusterSettingsError(message, (name,), "name")
     try:
         settings = msgspec.convert(table, ClusterSettings)
     except msgspec.ValidationError as error:
-        raise ClusterSettingsError(f"{path}: [{name}]: {error}.") from error
+        setting = error.__cause__.setting if isinstance(error.__cause__, _UnfitError) else None
+        raise ClusterSettingsError(f"{path}: [{name}]: {error}.", (name,), setting) from error
     if settings.pod_fields_file is None:
         return settings
     if settings.pod_fields:

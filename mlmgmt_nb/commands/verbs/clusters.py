@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,13 @@ from mlmgmt_nb.errors import UsageError
 __all__ = ["COMMANDS"]
 
 _FILE = "clusters.toml"
+_FIXES = {
+    "name": "Give --name with a-z, 0-9 and '-', such as `-n staging`.",
+    "namespace": "Give each cluster a --namespace of its own.",
+    "host": "Give --host, the host name of scoring URLs.",
+    "expose": "Give --expose with a value that allows this setting.",
+}
+"""What to do about a setting, by its name, which is also that of the argument."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +73,8 @@ def _configure(session: Session, name: str, chosen: dict[str, str | bool]) -> No
     import tomlkit  # only needed to write the file
     from tomlkit.exceptions import ParseError
 
+    from mlmgmt_nb.service.cluster_settings import ClusterSettingsError, parse_clusters, unfit_settings
+
     if session.setting("base_url") is not None:
         raise UsageError(
             "the clusters of a service on another machine are configured there",
@@ -72,15 +82,26 @@ def _configure(session: Session, name: str, chosen: dict[str, str | bool]) -> No
             fix="Its operator gives `mlmgmt serve` a file of clusters (--clusters); `env set -i NAME` uses one.",
         )
     path = local.state_folder(session.setting("home")) / _FILE
+    beside = path.with_name(f".{_FILE}.{os.getpid()}")
     try:
         document = tomlkit.parse(path.read_text(encoding="utf-8")) if path.exists() else tomlkit.document()
         table: Any = document.setdefault(name, tomlkit.table())
+        for unfit in unfit_settings(str(chosen["expose"])) if "expose" in chosen else ():
+            table.pop(unfit, None)
         table.update(chosen)
-        beside = path.with_name(f".{_FILE}.{os.getpid()}")
-        beside.write_text(tomlkit.dumps(document), encoding="utf-8")
+        text = tomlkit.dumps(document)
+        parse_clusters(text, path)
+        beside.write_text(text, encoding="utf-8")
         beside.replace(path)
+    except ClusterSettingsError as error:
+        setting = error.setting if name in error.clusters else None
+        fix = _FIXES.get(setting or "", "Correct that file.")
+        raise UsageError(f"nothing is changed: {error}", field=setting or "name", fix=fix) from error
     except (OSError, ParseError, ValueError, AttributeError) as error:
         raise UsageError(f"{path} cannot be changed: {error}", field="name", fix="Correct that file.") from error
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink()
 
 
 COMMANDS: tuple[Command[Any], ...] = (

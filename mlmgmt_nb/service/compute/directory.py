@@ -59,7 +59,8 @@ class ComputeDirectory:
         """
         aliases = self._aliases(db, account)
         clusters = self._clusters.current()
-        ids = [*self._computes.ids, *clusters]
+        unavailable = self._clusters.unavailable()
+        ids = [*self._computes.ids, *clusters, *unavailable]
         chosen = chosen_compute(given, ids, aliases)
         if chosen is None:
             known = ", ".join(sorted({*ids, *aliases}))
@@ -69,12 +70,14 @@ class ComputeDirectory:
                 self._check_image_builder() if is_for_image else self._engine.check()
             except EngineError as error:
                 raise conflict(error.code, f"{path}: {error.message}") from error
-        if (cluster := clusters.get(chosen.id)) and (problem := cluster.problem()):
+        cluster = clusters.get(chosen.id)
+        if problem := cluster.problem() if cluster else unavailable.get(chosen.id):
             raise conflict(problem.code, f"{path}: {problem.message}")
         return chosen
 
     def has(self, compute_id: str) -> bool:
-        return compute_id in self._computes or compute_id in self._clusters.current()
+        clusters = self._clusters
+        return compute_id in self._computes or compute_id in clusters.current() or compute_id in clusters.unavailable()
 
     def is_exposed(self, compute_id: str) -> bool:
         """Return whether scoring URLs lead to a cluster itself."""
@@ -105,6 +108,8 @@ class ComputeDirectory:
             problem = cluster.problem()
             reason = problem.message if problem else None
             found.append({"id": name, "state": "unavailable" if problem else "ready", "reason": reason})
+        for name, cause in self._clusters.unavailable().items():
+            found.append({"id": name, "state": "unavailable", "reason": cause.message})
         by_id = {each["id"]: each for each in found}
         with self._store.reading() as db:
             aliases = self._aliases(db, account)

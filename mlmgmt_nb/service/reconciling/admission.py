@@ -55,6 +55,8 @@ class ServiceAdmission:
     def _check_cluster(self, spec: ServiceCreate, compute_id: str) -> None:
         cluster = self._clusters.current().get(compute_id)
         if cluster is None:
+            if cause := self._clusters.unavailable().get(compute_id):
+                raise conflict(cause.code, cause.message)
             where = self._settings.clusters_file
             raise conflict("NoCompute", f"Cluster {compute_id!r} is no longer in {where}: restore it there.")
         check_supported_by_clusters(

@@ -10,8 +10,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from mlmgmt_nb.errors import LocalServiceError
-from mlmgmt_nb.service.cluster_settings import ClusterSettings, ClusterSettingsError, fields_file, read_clusters
+from mlmgmt_nb.service.cluster_settings import (
+    ClusterSettings,
+    ClusterSettingsError,
+    fields_file,
+    find_names,
+    read_clusters,
+)
+from mlmgmt_nb.service.compute.declared.protocol import Cause
 
 if TYPE_CHECKING:
     from mlmgmt_nb.service.compute.kubernetes.cluster import KubernetesCluster
@@ -20,17 +26,17 @@ __all__ = ["Clusters"]
 
 log = logging.getLogger(__name__)
 
+_USUAL_NAME = "kubernetes"
+"""Name of the cluster in a damaged file in which no name can be read."""
+
 
 class Clusters:
-    """The clusters by name.
+    """The clusters by name. While the file is damaged, those that were read from it before stay in use.
 
     Args:
         file: the settings; it may not exist.
         registry: the registry of clusters without a registry of their own.
         make: makes a cluster from its name and settings.
-
-    Raises:
-        LocalServiceError: the file is not valid.
     """
 
     def __init__(
@@ -41,24 +47,43 @@ class Clusters:
         self._make = make
         self._lock = threading.Lock()
         self._clusters: dict[str, KubernetesCluster] = {}
+        self._damage: str | None = None
         self._stamp = self._current_stamp()  # before the file is read, as below
-        try:
-            self._update(read_clusters(file))
-        except ClusterSettingsError as error:
-            raise LocalServiceError(str(error), fix="Correct that file (docs: guides/kubernetes.md).") from error
+        self._read()
 
     def current(self) -> Mapping[str, KubernetesCluster]:
         """Return the clusters as they are configured now. A file that is damaged changes nothing."""
         with self._lock:
-            stamp = self._current_stamp()
-            if stamp != self._stamp:
-                # Taken before the file is read, so that the next call sees changes that are made meanwhile.
-                self._stamp = stamp
-                try:
-                    self._update(read_clusters(self._file))
-                except ClusterSettingsError as error:
-                    log.error("%s", error)
+            self._refresh()
             return self._clusters
+
+    def unavailable(self) -> Mapping[str, Cause]:
+        """Return why clusters that a damaged file names, and that are not in use, are not available."""
+        with self._lock:
+            self._refresh()
+            if self._damage is None:
+                return {}
+            cause = Cause("BadClusterSettings", self._damage)
+            names = find_names(self._file) or ([] if self._clusters else [_USUAL_NAME])
+            return {name: cause for name in names if name not in self._clusters}
+
+    def _refresh(self) -> None:
+        stamp = self._current_stamp()
+        # A damaged file is read again and again: the stamp lacks files that only it names.
+        if stamp != self._stamp or self._damage is not None:
+            # Taken before the file is read, so that the next call sees changes that are made meanwhile.
+            self._stamp = stamp
+            self._read()
+
+    def _read(self) -> None:
+        try:
+            self._update(read_clusters(self._file))
+        except ClusterSettingsError as error:
+            if str(error) != self._damage:
+                log.error("%s", error)
+            self._damage = str(error)
+        else:
+            self._damage = None
 
     def _current_stamp(self) -> list[tuple[int, int] | None]:
         """Return a value that changes when the settings or a file that they name may have changed."""
