@@ -8,7 +8,7 @@ about the objects of the service are in the same log.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -19,6 +19,7 @@ from mlmgmt_nb.contract.resolving import resolve
 from mlmgmt_nb.service.compute.kubernetes.api.connection import ClusterError, Connection
 from mlmgmt_nb.service.compute.kubernetes.declaring.naming import CONTAINER, SERVICE
 from mlmgmt_nb.service.compute.kubernetes.observing.events import NewEvents
+from mlmgmt_nb.service.compute.kubernetes.observing.log_lines import read_lines
 from mlmgmt_nb.service.compute.kubernetes.observing.observation import Listed
 from mlmgmt_nb.service.files.disk import write_atomically
 from mlmgmt_nb.service.files.logs import Log
@@ -27,7 +28,6 @@ __all__ = ["PodLogs"]
 
 Object = dict[str, Any]
 
-_MOST_BYTES = 2**20
 _SILENT_SECONDS = 10.0
 """Seconds until a node that did not return a log is asked again: it may be lost, and the others go on."""
 _EVENTS = "events"
@@ -156,14 +156,7 @@ class PodLogs:
         return frozenset(time for time, _ in lines)
 
     def _read(self, pod: Object, since: str, *, previous: bool) -> list[tuple[bytes, bytes]]:
-        """Return the time and text of lines after a time."""
-        query: dict[str, Any] = {"container": CONTAINER, "previous": str(previous).lower()}
-        query |= {"timestamps": "true", "limitBytes": _MOST_BYTES}
-        if since:
-            query["sinceTime"] = since
-        path = self._connection.path("Pod", pod["metadata"]["name"])
-        data = self._connection.text(f"{path}/log", query)
-        return list(_newer(data.splitlines(), since.encode()))
+        return read_lines(self._connection, pod["metadata"]["name"], since, previous=previous)
 
     def _write(self, pod: Object, lines: Iterable[bytes]) -> None:
         name = pod["metadata"]["name"].encode()
@@ -176,11 +169,3 @@ class PodLogs:
             position.ended = container
             text = f"[kubernetes] {ended.get('finishedAt')} exit code {ended.get('exitCode')}: {ended.get('reason')}"
             self._write(pod, [text.encode()])
-
-
-def _newer(lines: Iterable[bytes], last: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the time and text of lines after a time. The cluster selects by whole seconds."""
-    for line in lines:
-        time, _, text = line.partition(b" ")
-        if time > last and time[:1].isdigit():
-            yield time, text
