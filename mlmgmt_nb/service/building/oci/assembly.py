@@ -19,6 +19,7 @@ from mlmgmt_nb.service.building.oci.base import BaseImage, variables_of
 from mlmgmt_nb.service.building.oci.blobs import BlobStore
 from mlmgmt_nb.service.building.oci.layers import LayerWriter, writing_layer
 from mlmgmt_nb.service.building.oci.media import Layer
+from mlmgmt_nb.service.building.oci.relocation import relocate
 from mlmgmt_nb.service.building.oci.sbom import SBOM, sbom
 from mlmgmt_nb.service.building.packages.environments import Environments
 from mlmgmt_nb.service.building.packages.lock import LOCK_FILE
@@ -30,7 +31,7 @@ _ENVIRONMENT = "mlmgmt/environment"
 _RUNTIME = "mlmgmt/runtime"
 _USER = 1000
 _NAME = "mlmgmt"
-_FORMAT = "1"
+_FORMAT = "2"
 """Version of the layers; changes when those of earlier releases must not be reused."""
 _START_NANOSECONDS = 300 * 10**9
 
@@ -97,9 +98,7 @@ class Assembly:
             environments.install(
                 library, self._image.requested, self._context, python, self._image.log, self._image.cancellation
             )
-            _move_scripts(library, root / "bin")
-            for path in library.glob("*.dist-info/direct_url.json"):
-                _forget(path)
+            relocate(library, root / "bin", f"/{_ENVIRONMENT}/bin/python3")
             (library / ".lock").unlink(missing_ok=True)
             (root / "pyvenv.cfg").write_text(
                 f"home = {posixpath.dirname(self._base.interpreter)}\ninclude-system-site-packages = true\n"
@@ -230,30 +229,6 @@ def _add_id(layer: LayerWriter, name: str, text: str, line: str) -> None:
     if not any(each.split(":")[2:3] == [str(_USER)] for each in text.splitlines()):
         separator = "\n" if text and not text.endswith("\n") else ""
         layer.text(name, f"{text}{separator}{line}")
-
-
-def _move_scripts(library: Path, target: Path) -> None:
-    """Move the scripts of packages to the folder of the environment, and make them run its Python."""
-    target.mkdir(parents=True, exist_ok=True)
-    source = library / "bin"
-    for path in sorted(source.iterdir()) if source.is_dir() else ():
-        content = path.read_bytes()
-        if content.startswith(b"#!") and b"python" in content.partition(b"\n")[0]:
-            content = f"#!/{_ENVIRONMENT}/bin/python3\n".encode() + content.partition(b"\n")[2]
-        moved = target / path.name
-        moved.write_bytes(content)
-        moved.chmod(0o755)
-    shutil.rmtree(source, ignore_errors=True)
-
-
-def _forget(path: Path) -> None:
-    """Remove a file of a package that contains the path of this build: the same inputs must produce the same layer."""
-    if b"file://" in path.read_bytes():
-        path.unlink()
-        record = path.with_name("RECORD")
-        lines = record.read_text(encoding="utf-8").splitlines(keepends=True)
-        record.unlink()  # unlink first: it may be a hard link to a file of uv's cache
-        record.write_text("".join(line for line in lines if f"/{path.name}," not in line), encoding="utf-8")
 
 
 def display_size(count: int) -> str:
