@@ -138,7 +138,7 @@ class CandidateController:
 
     def _answers(self, service_id: str, canary: Canary) -> AnswersOfBoth:
         """Return the answers since the last round. Those of the candidate are compared with those of the current
-        deployment to copies of the same requests, if the canary wants that.
+        deployment to copies of the same requests, if the canary has a minimum for that.
         """
         old, new = self._router.take_counts(service_id) or (Side(), Side())
         taken = None if canary.min_agree is None else self._router.take_mirrored(service_id)
