@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from mlmgmt_nb.service.compute.kubernetes.api.connection import ClusterError, Connection
-from mlmgmt_nb.service.compute.kubernetes.declaring.naming import FIELD_MANAGER, HOME, SERVICE, home_selector
+from mlmgmt_nb.service.compute.kubernetes.declaring.naming import FIELD_MANAGER, HOME, SERVICE, has_labels, home_selector
 from mlmgmt_nb.service.compute.kubernetes.declaring.objects import KINDS
 from mlmgmt_nb.service.compute.kubernetes.declaring.versions import OPTIONAL, as_version
 from mlmgmt_nb.service.compute.kubernetes.observing.observation import Listed, needs_explanation
@@ -94,6 +94,8 @@ class ObjectsApi:
     def list(self, *, with_events: bool = False) -> Listed:
         """Return everything of the state folder.
 
+        What lost a label of ours is left out: an object is then missing and applied again, which restores the label.
+
         Args:
             with_events: whether to list events even if there is nothing to explain.
 
@@ -101,8 +103,9 @@ class ObjectsApi:
             ClusterError: the cluster refused it, or does not respond.
         """
         selector = home_selector(self._home)
-        objects = {kind: self._list(kind, selector) for kind in KINDS}
-        listed = Listed(objects=objects, pods=self._list("Pod", selector), now=dt.datetime.now(dt.UTC))
+        objects = {kind: list(filter(has_labels, self._list(kind, selector))) for kind in KINDS}
+        pods = [pod for pod in self._list("Pod", selector) if SERVICE in pod["metadata"]["labels"]]
+        listed = Listed(objects=objects, pods=pods, now=dt.datetime.now(dt.UTC))
         if not (with_events or needs_explanation(listed)):
             return listed
         events = self._list("Event", None)

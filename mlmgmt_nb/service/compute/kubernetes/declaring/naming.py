@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 __all__ = [
     *("CANDIDATE", "COMPONENT", "CONTAINER", "DECLARATION", "DEPLOYMENT", "FIELD_MANAGER", "HOME", "KEYS"),
     *("MANAGED_BY", "NAME", "SERVICE"),
-    *("home_selector", "labels", "object_name", "selector"),
+    *("has_labels", "home_selector", "labels", "object_name", "selector"),
 ]
 
 FIELD_MANAGER = "mlmgmt-nb"
@@ -57,6 +58,11 @@ def labels(name: str, service_id: str, home: str) -> dict[str, str]:
         COMPONENT: CANDIDATE if separator else "scoring",
         HOME: home,
     }
+
+
+def has_labels(found: dict[str, Any]) -> bool:
+    """Return whether an object still has the labels that are read from it."""
+    return {NAME, COMPONENT, SERVICE} <= found["metadata"].get("labels", {}).keys()
 
 
 def home_selector(home: str) -> str:
