@@ -14,7 +14,7 @@ import pytest
 from mlmgmt_nb.service.cluster_settings import ClusterSettings, ClusterSettingsError, read_clusters
 from mlmgmt_nb.service.compute.declared.protocol import Bounds, Declaration
 from mlmgmt_nb.service.compute.kubernetes.declaring.exposing import url_of
-from mlmgmt_nb.service.compute.kubernetes.declaring.naming import DECLARATION, HOME, SERVICE, object_name
+from mlmgmt_nb.service.compute.kubernetes.declaring.naming import DECLARATION, HOME, INSTANCE, SERVICE, object_name
 from mlmgmt_nb.service.compute.kubernetes.declaring.objects import (
     KINDS,
     build_objects,
@@ -78,6 +78,17 @@ def test_all_objects_have_one_name_and_our_labels() -> None:
         labels = each["metadata"]["labels"]
         assert (labels[HOME], labels[SERVICE]) == ("home-1", DECLARATION_OF_TEST.service_id)
         assert labels["app.kubernetes.io/managed-by"] == "mlmgmt-nb"
+
+
+@pytest.mark.parametrize("name", ["iris", "iris/candidate", "A_b." * 20])
+def test_each_object_names_itself_in_a_label(name: str) -> None:
+    """By it, an object is told from one of somebody else that has a copy of its labels."""
+    settings = ClusterSettings(hpa=True, expose="ingress", host="ml.example.org")
+    for is_candidate in (False, True):
+        objects = built(settings, name=name, is_candidate=is_candidate, bounds=Bounds(1, 4, 70))
+        assert objects.keys() >= set(KINDS) - ({"Ingress"} if is_candidate else set())
+        for each in objects.values():
+            assert each["metadata"]["labels"][INSTANCE] == each["metadata"]["name"]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from mlmgmt_nb.service.compute.kubernetes.api.objects_api import ObjectsApi
-from mlmgmt_nb.service.compute.kubernetes.declaring.naming import COMPONENT, NAME, SERVICE, labels, object_name
+from mlmgmt_nb.service.compute.kubernetes.declaring.naming import (
+    COMPONENT,
+    INSTANCE,
+    NAME,
+    SERVICE,
+    labels,
+    object_name,
+)
 from mlmgmt_nb.service.compute.kubernetes.declaring.objects import KINDS
 
 ID = "0f136102-bc00-4000-8000-000000000000"
@@ -48,7 +55,7 @@ def objects(memory: Memory) -> ObjectsApi:
     return make(memory, "home-1")
 
 
-@pytest.mark.parametrize("label", [SERVICE, NAME, COMPONENT])
+@pytest.mark.parametrize("label", [SERVICE, NAME, COMPONENT, INSTANCE])
 def test_what_lost_a_label_is_missing(memory: Memory, objects: ObjectsApi, label: str) -> None:
     """It is applied again, which restores the label."""
     memory.found["Service"] = [made(OURS, without=label)]
@@ -60,3 +67,18 @@ def test_what_lost_a_label_is_missing(memory: Memory, objects: ObjectsApi, label
 def test_a_pod_without_the_label_of_its_service_is_not_one_of_its_pods(memory: Memory, objects: ObjectsApi) -> None:
     memory.found["Pod"] += [made(f"{OURS}-2", without=SERVICE), made(f"{OURS}-3", without=NAME)]
     assert [pod["metadata"]["name"] for pod in objects.list().pods] == [f"{OURS}-1", f"{OURS}-3"]
+
+
+def test_a_copy_of_our_labels_is_not_ours(memory: Memory, objects: ObjectsApi) -> None:
+    """`kubectl expose deployment iris-... --name public` makes such a Service, which stays its user's."""
+    memory.found["Service"].append(made("public"))
+    assert [each["metadata"]["name"] for each in objects.list().objects["Service"]] == [OURS]
+    objects.delete(ID)
+    deleted = [path for method, path in memory.requests if method == "DELETE"]
+    assert deleted == [f"{kind}/{OURS}" for kind in reversed(KINDS)]
+
+
+def test_what_lost_the_label_of_its_name_is_still_deleted(memory: Memory, objects: ObjectsApi) -> None:
+    memory.found["Secret"] = [made(OURS, without=INSTANCE)]
+    objects.delete(ID)
+    assert ("DELETE", f"Secret/{OURS}") in memory.requests

@@ -7,7 +7,14 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from mlmgmt_nb.service.compute.kubernetes.api.connection import ClusterError, Connection
-from mlmgmt_nb.service.compute.kubernetes.declaring.naming import FIELD_MANAGER, HOME, SERVICE, has_labels, home_selector
+from mlmgmt_nb.service.compute.kubernetes.declaring.naming import (
+    FIELD_MANAGER,
+    HOME,
+    SERVICE,
+    has_labels,
+    home_selector,
+    is_copy,
+)
 from mlmgmt_nb.service.compute.kubernetes.declaring.objects import KINDS
 from mlmgmt_nb.service.compute.kubernetes.declaring.versions import OPTIONAL, as_version
 from mlmgmt_nb.service.compute.kubernetes.observing.observation import Listed, needs_explanation
@@ -103,7 +110,7 @@ class ObjectsApi:
             ClusterError: the cluster refused it, or does not respond.
         """
         selector = home_selector(self._home)
-        objects = {kind: list(filter(has_labels, self._list(kind, selector))) for kind in KINDS}
+        objects = {kind: list(filter(has_labels, self._list_own(kind, selector))) for kind in KINDS}
         pods = [pod for pod in self._list("Pod", selector) if SERVICE in pod["metadata"]["labels"]]
         listed = Listed(objects=objects, pods=pods, now=dt.datetime.now(dt.UTC))
         if not (with_events or needs_explanation(listed)):
@@ -112,6 +119,10 @@ class ObjectsApi:
         unscheduled = any(event.get("reason") == "FailedScheduling" for event in events)
         room = self._room() if unscheduled else None
         return Listed(objects=objects, pods=listed.pods, events=events, room=room, now=listed.now)
+
+    def _list_own(self, kind: str, selector: str) -> list[Object]:
+        """Return the objects of one of our kinds, without those that others made with our labels."""
+        return [found for found in self._list(kind, selector) if not is_copy(found)]
 
     def _list(self, kind: str, selector: str | None) -> Sequence[Object]:
         accept = _WITHOUT_CONTENTS if kind == "Secret" else "application/json"
@@ -148,7 +159,7 @@ class ObjectsApi:
         """
         selector = f"{home_selector(self._home)},{SERVICE}={service_id}"
         for kind in [kind for kind in reversed(KINDS) if kind in kinds]:
-            for found in self._list(kind, selector):
+            for found in self._list_own(kind, selector):
                 self._delete(kind, found)
 
     def _delete(self, kind: str, found: Object) -> None:

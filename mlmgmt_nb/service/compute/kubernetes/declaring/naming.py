@@ -6,14 +6,16 @@ import re
 from typing import Any
 
 __all__ = [
-    *("CANDIDATE", "COMPONENT", "CONTAINER", "DECLARATION", "DEPLOYMENT", "FIELD_MANAGER", "HOME", "KEYS"),
-    *("MANAGED_BY", "NAME", "SERVICE"),
-    *("has_labels", "home_selector", "labels", "object_name", "selector"),
+    *("CANDIDATE", "COMPONENT", "CONTAINER", "DECLARATION", "DEPLOYMENT", "FIELD_MANAGER", "HOME", "INSTANCE"),
+    *("KEYS", "MANAGED_BY", "NAME", "SERVICE"),
+    *("has_labels", "home_selector", "is_copy", "labels", "object_name", "selector"),
 ]
 
 FIELD_MANAGER = "mlmgmt-nb"
 NAME = "app.kubernetes.io/name"
 """Label: the name of the service."""
+INSTANCE = "app.kubernetes.io/instance"
+"""Label: the name of the object itself, so that a copy of our labels on another object is recognized."""
 MANAGED_BY = "app.kubernetes.io/managed-by"
 COMPONENT = "app.kubernetes.io/component"
 """Label: `scoring`, or `candidate` for a candidate of a service."""
@@ -54,7 +56,7 @@ def labels(name: str, service_id: str, home: str) -> dict[str, str]:
     return {
         **selector(service_id),
         NAME: service_name,
-        "app.kubernetes.io/instance": object_name(name, service_id),
+        INSTANCE: object_name(name, service_id),
         COMPONENT: CANDIDATE if separator else "scoring",
         HOME: home,
     }
@@ -62,7 +64,13 @@ def labels(name: str, service_id: str, home: str) -> dict[str, str]:
 
 def has_labels(found: dict[str, Any]) -> bool:
     """Return whether an object still has the labels that are read from it."""
-    return {NAME, COMPONENT, SERVICE} <= found["metadata"].get("labels", {}).keys()
+    return {NAME, COMPONENT, SERVICE, INSTANCE} <= found["metadata"].get("labels", {}).keys()
+
+
+def is_copy(found: dict[str, Any]) -> bool:
+    """Return whether somebody else made an object with our labels, as `kubectl expose deployment` does."""
+    name: str = found["metadata"]["name"]
+    return bool(found["metadata"].get("labels", {}).get(INSTANCE, name) != name)
 
 
 def home_selector(home: str) -> str:
