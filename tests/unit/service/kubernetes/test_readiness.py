@@ -83,3 +83,26 @@ def test_port_forwards_need_both_verbs(verb: str) -> None:
     assert problem is not None
     assert problem.code == "Forbidden"
     assert problem.message.endswith(f": {verb} pods/portforward.")
+
+
+BAD_KUBECONFIGS = {
+    "no YAML": "a: [",
+    "tabs": "contexts:\n\t- name: x",
+    "no date": "a: 2001-99-99",
+    "nothing": "",
+    "a text": "hello",
+    "a list": "[1, 2]",
+    "no contexts": "contexts: 5\ncurrent-context: x",
+    "no context": "contexts: [{name: x}]\ncurrent-context: x",
+    "a deep one": "[" * 20_000,
+}
+
+
+@pytest.mark.parametrize("name", BAD_KUBECONFIGS)
+def test_a_damaged_kubeconfig_is_named(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "kubeconfig"
+    file.write_text(BAD_KUBECONFIGS[name])
+    settings = ClusterSettings(kubeconfig=str(file))
+    problem = find_problem(Connection(settings), settings, None)
+    assert problem is not None
+    assert (problem.code, str(file) in problem.message, "\n" in problem.message) == ("BadKubeconfig", True, False)

@@ -26,6 +26,8 @@ _CONNECT_SECONDS, _READ_SECONDS, _NODE_SECONDS = 3.0, 20.0, 5.0
 _EVERYWHERE = frozenset({"v1", "apps/v1"})
 """API versions that every cluster has."""
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_OF_VALUES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What the client raises for a kubeconfig with unexpected values."""
 _NOT_INSTALLED = "The package `kubernetes` is not installed. Run: pip install 'mlmgmt-nb[kubernetes]'."
 
 
@@ -189,6 +191,8 @@ class Connection:
 
     def _read_kubeconfig(self, config: Any, configuration: Any) -> str:
         """Load the configuration; return the namespace of the context."""
+        import yaml
+
         settings = self._settings
         file = os.path.expanduser(settings.kubeconfig) if settings.kubeconfig else None
         shown = file or os.environ.get("KUBECONFIG") or "~/.kube/config"
@@ -203,9 +207,13 @@ class Connection:
             config.load_kube_config(
                 config_file=file, context=settings.context, client_configuration=configuration, persist_config=False
             )
-        except (config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
-            raise ClusterError("BadKubeconfig", f"The kubeconfig {shown} cannot be used: {error}.") from error
-        return str(chosen["context"].get("namespace") or "default")
+            return str(chosen["context"].get("namespace") or "default")
+        except RecursionError as error:
+            raise ClusterError("BadKubeconfig", f"The kubeconfig {shown} is nested too deeply.") from error
+        except (yaml.YAMLError, config.ConfigException, OSError, *_OF_VALUES) as error:
+            # Messages of YAML have several lines.
+            reason = " ".join(str(error).split()).rstrip(".")
+            raise ClusterError("BadKubeconfig", f"The kubeconfig {shown} cannot be used: {reason}.") from error
 
     @contextlib.contextmanager
     def cluster_errors(self) -> Iterator[None]:
