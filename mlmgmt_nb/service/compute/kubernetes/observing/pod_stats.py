@@ -33,6 +33,9 @@ _LOOK_SECONDS = 15.0
 _FRESH_SECONDS = 5.0
 """Age of a report after which the load of its pod is unknown."""
 _AT_ONCE = 8
+_SILENT_SECONDS = 60.0
+"""Seconds between two messages about unexpected failures."""
+_FAILED = "the load of the pods of a cluster cannot be read"
 
 
 class _Busy(msgspec.Struct):
@@ -135,13 +138,19 @@ class PodStats:
             self._ended[pod.service_id] = self._ended.get(pod.service_id, Counters()) + last.counters
 
     def _run(self) -> None:
-        tick = 0
+        tick, log_again_at = 0, float("-inf")
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="pod-stats") as pool:
             while not self._stopping.wait(_TICK_SECONDS):
                 tick += 1
-                asked = self._due(is_idle_turn=tick % _IDLE_TICKS == 0)
-                if any(pool.map(self._ask, asked)):
-                    self._on_change()
+                try:
+                    asked = self._due(is_idle_turn=tick % _IDLE_TICKS == 0)
+                    if any(pool.map(self._ask, asked)):
+                        self._on_change()
+                except Exception:
+                    # The thread must survive a failure in one tick: services are autoscaled by what it reads.
+                    is_due = time.monotonic() >= log_again_at
+                    log.log(logging.ERROR if is_due else logging.DEBUG, _FAILED, exc_info=True)
+                    log_again_at = time.monotonic() + _SILENT_SECONDS if is_due else log_again_at
 
     def _due(self, *, is_idle_turn: bool) -> list[_Pod]:
         since = time.monotonic() - _LOOK_SECONDS
