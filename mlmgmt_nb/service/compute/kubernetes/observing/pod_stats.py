@@ -144,7 +144,8 @@ class PodStats:
                 tick += 1
                 try:
                     asked = self._due(is_idle_turn=tick % _IDLE_TICKS == 0)
-                    if any(pool.map(self._ask, asked)):
+                    # A list, because an iterator of the pool that is not read to its end cancels the other requests.
+                    if any(list(pool.map(self._ask, asked))):
                         self._on_change()
                 except Exception:
                     # The thread must survive a failure in one tick: services are autoscaled by what it reads.
