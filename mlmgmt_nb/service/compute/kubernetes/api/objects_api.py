@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from mlmgmt_nb.service.compute.kubernetes.api.connection import ClusterError, Connection
+from mlmgmt_nb.service.compute.kubernetes.api.free_room import FreeRoom
 from mlmgmt_nb.service.compute.kubernetes.declaring.naming import (
     FIELD_MANAGER,
     HOME,
@@ -17,8 +18,7 @@ from mlmgmt_nb.service.compute.kubernetes.declaring.naming import (
 )
 from mlmgmt_nb.service.compute.kubernetes.declaring.objects import KINDS
 from mlmgmt_nb.service.compute.kubernetes.declaring.versions import OPTIONAL, as_version
-from mlmgmt_nb.service.compute.kubernetes.observing.observation import Listed, needs_explanation
-from mlmgmt_nb.service.compute.kubernetes.observing.room import describe_room
+from mlmgmt_nb.service.compute.kubernetes.observing.observation import Listed, lacks_node, needs_explanation
 
 __all__ = ["ObjectsApi"]
 
@@ -41,7 +41,7 @@ class ObjectsApi:
     def __init__(self, connection: Connection, home: str) -> None:
         self._connection = connection
         self._home = home
-        self._may_see_nodes = True
+        self._room = FreeRoom(connection)
 
     def apply(self, wanted: Object, on_conflict: Callable[[str], None]) -> Object:
         """Apply an object, and return it. Fields that others set and we do not name stay.
@@ -116,11 +116,10 @@ class ObjectsApi:
         if not (with_events or needs_explanation(listed)):
             return listed
         events = self._list("Event", None)
-        unscheduled = any(event.get("reason") == "FailedScheduling" for event in events)
-        room = self._room() if unscheduled else None
+        room = self._room.read() if any(map(lacks_node, pods)) else None
         return Listed(objects=objects, pods=listed.pods, events=events, room=room, now=listed.now)
 
-    def _list_own(self, kind: str, selector: str) -> list[Object]:
+    def _list_own(self, kind: str, selector: str) -> Sequence[Object]:
         """Return the objects of one of our kinds, without those that others made with our labels."""
         return [found for found in self._list(kind, selector) if not is_copy(found)]
 
@@ -134,22 +133,6 @@ class ObjectsApi:
                 return ()
             raise
         return listed["items"] or ()  # an empty list may be null
-
-    def _room(self) -> str | None:
-        """Return the free capacity of the nodes, if we may see it."""
-        if not self._may_see_nodes:
-            return None
-        try:
-            nodes = self._connection.request("GET", "/api/v1/nodes")["items"] or ()
-            pods = (
-                self._connection.request("GET", "/api/v1/pods", field_selector="status.phase!=Succeeded")["items"] or ()
-            )
-        except ClusterError as error:
-            if error.is_away:
-                raise
-            self._may_see_nodes = False
-            return None
-        return describe_room(nodes, pods)
 
     def delete(self, service_id: str, kinds: Collection[str] = KINDS) -> None:
         """Delete the objects of a service, or those of some kinds; the pods of a Deployment are deleted with it.

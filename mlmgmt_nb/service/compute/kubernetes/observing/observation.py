@@ -15,7 +15,7 @@ from mlmgmt_nb.service.compute.kubernetes.declaring.naming import DECLARATION, D
 from mlmgmt_nb.service.compute.kubernetes.observing.causes import cause_of
 from mlmgmt_nb.service.compute.kubernetes.observing.waiting import waiting_of
 
-__all__ = ["Applied", "Listed", "identity_of", "needs_explanation", "observe", "ready_pods"]
+__all__ = ["Applied", "Listed", "identity_of", "lacks_node", "needs_explanation", "observe", "ready_pods"]
 
 Object = dict[str, Any]
 
@@ -88,6 +88,12 @@ def needs_explanation(listed: Listed) -> bool:
     """Return whether a Deployment has fewer ready pods than it should."""
     deployments = listed.objects.get("Deployment", ())
     return any(each.get("status", {}).get("readyReplicas", 0) < each["spec"].get("replicas", 1) for each in deployments)
+
+
+def lacks_node(pod: Object) -> bool:
+    """Return whether the cluster has found no node for a pod."""
+    conditions = pod.get("status", {}).get("conditions", [])
+    return any(each["type"] == "PodScheduled" and each["status"] == "False" for each in conditions)
 
 
 def ready_pods(pods: Iterable[Object]) -> list[Object]:
