@@ -64,7 +64,8 @@ def labels(name: str, service_id: str, home: str) -> dict[str, str]:
 
 def has_labels(found: dict[str, Any]) -> bool:
     """Return whether an object still has the labels that are read from it."""
-    return {NAME, COMPONENT, SERVICE, INSTANCE} <= found["metadata"].get("labels", {}).keys()
+    given: dict[str, str] = found["metadata"].get("labels", {})
+    return {NAME, COMPONENT, SERVICE, INSTANCE} <= given.keys()
 
 
 def is_copy(found: dict[str, Any]) -> bool:
