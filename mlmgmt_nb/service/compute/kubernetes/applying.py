@@ -19,7 +19,9 @@ from mlmgmt_nb.service.compute.kubernetes.observing.observation import Applied, 
 __all__ = ["Applier"]
 
 _RETRY_SECONDS = 2.0
-"""Seconds until a declaration that the cluster refused is tried again."""
+"""Seconds until a declaration or a removal that the cluster refused is tried again."""
+_REPEAT_SECONDS = 60.0
+"""Seconds until the log of a service repeats the same refusal."""
 
 
 class Applier:
@@ -55,11 +57,13 @@ class Applier:
         self._scales: dict[str, int] = {}
         self._unwanted: set[str] = set()
         self._retry_at: dict[str, float] = {}
+        self._remove_at: dict[str, float] = {}
+        self._noted: dict[str, tuple[str, float]] = {}
 
     @property
     def is_busy(self) -> bool:
-        """Whether work remains."""
-        return bool(self._unwanted or self._pending or self._scales)
+        """Whether work remains, other than removals that the cluster refused a moment ago."""
+        return bool(self._pending or self._scales or self._due_removals())
 
     def declare(self, declaration: Declaration) -> bool:
         """Queue a declaration; return whether it may be applied now."""
@@ -98,7 +102,7 @@ class Applier:
         return applied is not None and applied.fingerprint == fingerprint and service_id not in self._pending
 
     def run(self) -> None:
-        """Apply everything that is due now.
+        """Apply everything that is due now. What the cluster refuses for one service does not stop the others.
 
         Raises:
             ClusterError: the cluster does not respond.
@@ -107,8 +111,8 @@ class Applier:
             self._apply(declaration)
         for service_id, replicas in list(self._scales.items()):
             self._apply_scale(service_id, replicas)
-        for service_id in list(self._unwanted):
-            self._objects.delete(service_id)
+        for service_id in self._due_removals():
+            self._delete(service_id)
 
     def _due(self) -> list[Declaration]:
         with self._lock:
@@ -116,6 +120,11 @@ class Applier:
             due = [id_ for id_ in self._pending if moment >= self._retry_at.get(id_, 0.0)]
             self._pending.difference_update(due)
             return [self.wanted[id_] for id_ in due]
+
+    def _due_removals(self) -> list[str]:
+        with self._lock:
+            moment = time.monotonic()
+            return [service_id for service_id in self._unwanted if moment >= self._remove_at.get(service_id, 0.0)]
 
     def _apply(self, declaration: Declaration) -> None:
         """Apply the objects of a declaration; store the resulting objects, or why the cluster refused."""
@@ -150,16 +159,35 @@ class Applier:
             if error.is_away:
                 raise
             # Decided again in the next round, as long as it is necessary.
-            self._note(service_id, f"the number of replicas cannot be changed: {error.message}")
+            self._note_refusal(service_id, f"the number of replicas cannot be changed: {error.message}")
         with self._lock:
             if self._scales.get(service_id) == replicas:
                 del self._scales[service_id]
+
+    def _delete(self, service_id: str) -> None:
+        try:
+            self._objects.delete(service_id)
+        except ClusterError as error:
+            if error.is_away:
+                raise
+            self._note_refusal(service_id, f"the service cannot be removed from the cluster: {error.message}")
+            self._remove_at[service_id] = time.monotonic() + _RETRY_SECONDS
+
+    def _note_refusal(self, service_id: str, text: str) -> None:
+        """Write a line to the log of a service, unless it was written a moment ago."""
+        before, noted_at = self._noted.get(service_id, ("", 0.0))
+        if before != text or time.monotonic() - noted_at >= _REPEAT_SECONDS:
+            self._noted[service_id] = text, time.monotonic()
+            self._note(service_id, text)
 
     def forget_removed(self, listed: Listed) -> Sequence[str]:
         """Forget services of which nothing is left, and return them."""
         left = {each["metadata"]["labels"].get(SERVICE) for found in listed.objects.values() for each in found}
         with self._lock:
             self._unwanted &= left
+            for known in (self._remove_at, self._noted):
+                for service_id in known.keys() - left - self.wanted.keys():
+                    del known[service_id]
             gone = [service_id for service_id in self.applied if service_id not in left | self.wanted.keys()]
             for service_id in gone:
                 del self.applied[service_id]
@@ -169,5 +197,5 @@ class Applier:
         """Forget everything; what was applied stays in the cluster."""
         for known in (self._pending, self._unwanted, self.wanted, self.applied):
             known.clear()
-        for remembered in (self.refused, self._scales, self._retry_at):
+        for remembered in (self.refused, self._scales, self._retry_at, self._remove_at, self._noted):
             remembered.clear()

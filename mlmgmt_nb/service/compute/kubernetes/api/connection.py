@@ -50,13 +50,21 @@ class ClusterError(Exception):
 
     @property
     def is_away(self) -> bool:
-        """Return whether the cluster cannot be used at all now, regardless of the request."""
-        return self.status is None or self.status in {401, 429} or self.status >= 500
+        """Return whether the cluster cannot be used at all now, regardless of the request.
+
+        The status 500 is not among them: a cluster also responds with it if a webhook for this kind of object does not.
+        """
+        return self.status is None or self.status in {401, 429, 502, 503, 504}
+
+    @property
+    def is_failure(self) -> bool:
+        """Return whether the cluster or a part of it failed, such as a node, rather than refuse the request."""
+        return self.is_away or self.status == 500
 
     @property
     def is_lasting(self) -> bool:
         """Return whether the same request would fail again."""
-        return not self.is_away and self.status != 409
+        return not self.is_failure and self.status != 409
 
 
 def in_pod() -> bool:

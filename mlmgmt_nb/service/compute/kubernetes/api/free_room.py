@@ -35,7 +35,7 @@ class FreeRoom:
             except ClusterError as error:
                 if error.is_away:
                     raise
-                self._said, pause = None, _REFUSED_SECONDS if error.status == 403 else _FRESH_SECONDS
+                self._said, pause = None, _FRESH_SECONDS if error.is_failure else _REFUSED_SECONDS
             self._ask_again_at = time.monotonic() + pause
         return self._said
 

@@ -91,7 +91,7 @@ class PodLogs:
             except ClusterError as error:
                 # The cluster has just listed the pod. If nothing responds now, it is the node that does not; otherwise
                 # the pod has ended, or its container does not run yet, and the next round tries again.
-                if error.is_away:
+                if error.is_failure:
                     self._ask_again_at[node] = monotonic() + _SILENT_SECONDS
         self._forget_removed(listed.pods)
         self._save()
@@ -139,7 +139,7 @@ class PodLogs:
         try:
             read = self._read(pod, position.sure, previous=True)
         except ClusterError as error:
-            if error.is_away:
+            if error.is_failure:
                 raise
             read = [(b"", text) for text in str((ended or {}).get("message") or "").encode().splitlines()]
         told = self._unsure.get(pod["metadata"]["uid"], frozenset())
