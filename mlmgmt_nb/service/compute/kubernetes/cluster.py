@@ -236,10 +236,13 @@ class KubernetesCluster:
         self._check()
         if not self._is_observed:
             if self.is_exposed:  # another process runs the services; this one also returns their URLs
-                self._urls = self._find_urls(self._objects.list())
+                listed = self._objects.list()
+                self._reach.check(listed)
+                self._urls = self._find_urls(listed)
             return _CALM_SECONDS
         self._applier.run()
         listed = self._list()
+        self._reach.check(listed)
         for service_id in self._applier.forget_removed(listed):
             self._stats.forget(service_id)
         wanted = self._applier.wanted.copy()

@@ -126,7 +126,14 @@ class Directions:
 
 
 def _usable(target: Target | str, before: Target | Wait | str | None) -> Target | str:
-    """Return a target, or why not. A new address is used once it responds, because nodes learn of it a little later."""
-    if isinstance(target, str) or (isinstance(before, Target) and before.address == target.address):
+    """Return a target, or why not. A new address is used once it responds, because nodes learn of it a little later.
+
+    The same port at another address is used at once, as that of another node: connections try it until a pod answers.
+    """
+    if isinstance(target, str) or (isinstance(before, Target) and _port_of(before) == _port_of(target)):
         return target
     return target if responds(target) else f"The pods do not respond at {target.shown} yet."
+
+
+def _port_of(target: Target) -> int | None:
+    return target.address and target.address[1]

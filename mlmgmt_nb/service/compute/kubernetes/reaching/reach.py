@@ -7,25 +7,21 @@ from __future__ import annotations
 
 import itertools
 import socket
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 from mlmgmt_nb.service.building.docker.dockerfile import SCORING_PORT
 from mlmgmt_nb.service.cluster_settings import ClusterSettings
 from mlmgmt_nb.service.compute.forwarding.relay import Target
 from mlmgmt_nb.service.compute.kubernetes.api.connection import ClusterError, Connection, in_pod
 from mlmgmt_nb.service.compute.kubernetes.api.library import load_library
+from mlmgmt_nb.service.compute.kubernetes.declaring.naming import SERVICE
+from mlmgmt_nb.service.compute.kubernetes.observing.observation import Listed, ready_pods
+from mlmgmt_nb.service.compute.kubernetes.reaching.nodes import NodeAddress, responds_at
 
 __all__ = ["PodReach", "responds"]
 
 Object = dict[str, Any]
-
-_TRY_SECONDS = 1.0
-_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
-"""Seconds until addresses of nodes are tried again; the pause doubles each time."""
-_ADDRESSES = ("ExternalIP", "InternalIP", "Hostname")
 
 
 class PodReach:
@@ -34,8 +30,7 @@ class PodReach:
     def __init__(self, connection: Connection, settings: ClusterSettings) -> None:
         self._connection = connection
         self._settings = settings
-        self._node_address: str | None = None
-        self._pause, self._try_at = _FIRST_PAUSE, float("-inf")
+        self._nodes = NodeAddress(connection, settings.node_address)
         self._forwards = _PortForwards(connection)
 
     @property
@@ -50,11 +45,14 @@ class PodReach:
             has_pods: whether the service has ready pods, so that its node port should respond.
         """
         port = service["spec"]["ports"][0].get("nodePort")
-        return self._find_node(port) if port is not None and has_pods else self._known_node
+        return self._nodes.find(port) if port is not None and has_pods else self._nodes.known
 
-    @property
-    def _known_node(self) -> str | None:
-        return self._settings.node_address or self._node_address
+    def check(self, listed: Listed) -> None:
+        """Look for another node if the one in use no longer responds: once a round, before any service is directed."""
+        ready = {pod["metadata"]["labels"][SERVICE] for pod in ready_pods(listed.pods)}
+        found = [each for each in listed.objects["Service"] if each["metadata"]["labels"][SERVICE] in ready]
+        ports = [each["spec"]["ports"][0].get("nodePort") for each in found]
+        self._nodes.check([port for port in ports if port is not None])
 
     def target(self, service: Object, pods: Sequence[Object]) -> Target | str:
         """Return the way to the ready pods of a service, or why there is none."""
@@ -65,48 +63,17 @@ class PodReach:
         if self._settings.reach == "cluster-ip" or (self._settings.reach == "auto" and in_pod()):
             return Target("its cluster address", (spec["clusterIP"], spec["ports"][0]["port"]))
         port = spec["ports"][0].get("nodePort")
-        if self.uses_node_ports and port is not None and (address := self._find_node(port)):
+        if self.uses_node_ports and port is not None and (address := self._nodes.find(port)):
             return Target(f"node port {address}:{port}", (address, port))
         if self._settings.reach == "node-port":
             return "No node responds at the node port of this service; set node-address, or another reach."
         return self._forwards.target(names)
 
-    def _find_node(self, port: int) -> str | None:
-        """Return an address at which node ports respond. Addresses that do not are tried again later."""
-        if self._known_node is not None:
-            return self._known_node
-        if time.monotonic() >= self._try_at:
-            self._pause = min(2 * self._pause, _LONGEST_PAUSE)
-            self._try_at = time.monotonic() + self._pause
-            self._node_address = next((one for one in self._candidates() if _responds(one, port)), None)
-        return self._node_address
-
-    def _candidates(self) -> Iterable[str]:
-        """Yield addresses of nodes, and the address of the API server, which small clusters run on their node."""
-        yield urlsplit(self._connection.server).hostname or ""
-        try:
-            nodes = self._connection.request("GET", "/api/v1/nodes")["items"] or ()
-        except ClusterError:  # not everybody may see nodes
-            return
-        for node in nodes[:3]:
-            for kind in _ADDRESSES:
-                yield from (each["address"] for each in node["status"].get("addresses", []) if each["type"] == kind)
-
 
 def responds(target: Target) -> bool:
     """Return whether a replica responds at an address; port-forwards, which have none, are tried with each
     connection."""
-    return target.address is None or _responds(*target.address)
-
-
-def _responds(host: str, port: int) -> bool:
-    try:
-        with socket.create_connection((host, port), _TRY_SECONDS) as connection:
-            connection.settimeout(_TRY_SECONDS)
-            connection.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
-            return connection.recv(12).startswith(b"HTTP/1.1 200")
-    except (OSError, UnicodeError):
-        return False
+    return target.address is None or responds_at(*target.address)
 
 
 class _PortForwards:
