@@ -48,7 +48,7 @@ class NodeAddress:
 
     @property
     def known(self) -> str | None:
-        """Return the address, if one is known."""
+        """Return the address of the settings, or else the one that was found; None while there is none."""
         return self._given or self._found
 
     def find(self, port: int) -> str | None:
@@ -65,7 +65,7 @@ class NodeAddress:
         """
         if self._found is None or not ports or time.monotonic() < self._check_at:
             return
-        # Another service comes first each time: the pods of one may have a problem of their own.
+        # Another service comes first each time, because the pods of a service may have a problem of their own.
         start = next(self._turn) % len(ports)
         tried = list(itertools.islice(itertools.cycle([*ports[start:], *ports[:start]]), _CHECKS))
         if responds_at(self._found, tried[0]) or _responding([self._found], tried[1:]):
