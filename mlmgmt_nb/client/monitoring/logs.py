@@ -23,8 +23,9 @@ class LogPart(NamedTuple):
 
     Example:
         >>> part = ws.services.logs("iris")
-        >>> ws.services.logs("iris", offset=part.next_offset).text  # nothing new
-        ''
+        >>> new = ws.services.logs("iris", offset=part.next_offset)  # only lines that were written since
+        >>> new.next_offset >= part.next_offset
+        True
     """
 
     text: str
