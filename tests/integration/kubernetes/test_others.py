@@ -37,18 +37,19 @@ def test_labels_and_refusals_of_others(
     eventually(lambda: found(PODS), 30, "another pod")
     # Ready is not enough: the service directs requests to it a moment later.
     eventually(lambda: answers(service, made), 60, "an answer of the other pod")
-    cluster.api("DELETE", orphan)
 
+    # Its name comes after that of the service in each list.
     labels = deployment["metadata"]["labels"]
     spec = {"selector": deployment["spec"]["selector"]["matchLabels"], "ports": [{"port": 80}]}
     cluster.api(
         "POST",
         SERVICES,
-        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "public", "labels": labels}, "spec": spec},
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "z-public", "labels": labels}, "spec": spec},
     )
     changed = service.request("PUT", f"/services/{made['id']}", json={"environment": {"WORD": "new"}})
     assert service.operation(changed)["state"] == "Succeeded"
     assert score(service, made)[1] == "new"
+    cluster.api("DELETE", orphan)
 
     with _no_removals(cluster, made):
         service.request("DELETE", f"/services/{made['id']}")
@@ -61,8 +62,8 @@ def test_labels_and_refusals_of_others(
         assert score(service, other)[1] == "x"
         assert found(DEPLOYMENTS)
     eventually(lambda: not found(DEPLOYMENTS), 60, "the removal")
-    eventually(lambda: [each["metadata"]["name"] for each in found(SERVICES)] == ["public"], 60, "all but the copy")
-    cluster.api("DELETE", f"{SERVICES}/public")
+    eventually(lambda: [each["metadata"]["name"] for each in found(SERVICES)] == ["z-public"], 60, "all but the copy")
+    cluster.api("DELETE", f"{SERVICES}/z-public")
     service.request("DELETE", f"/services/{other['id']}")
 
 
