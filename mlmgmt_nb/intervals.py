@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["DEVIATIONS", "REPEATED_DEVIATIONS", "of_difference", "of_percentile", "of_share"]
+__all__ = ["DEVIATIONS", "REPEATED_DEVIATIONS", "of_difference", "of_percentile", "of_share", "tail"]
 
 DEVIATIONS = 1.96
 """Standard deviations on each side of a 95 % interval of a normal distribution."""
@@ -49,6 +49,26 @@ def of_difference(
         difference - math.hypot(first - low, other_high - second),
         difference + math.hypot(high - first, second - other_low),
     )
+
+
+def tail(count: int, total: int, share: float) -> float:
+    """Return the probability of at least so many cases, by the binomial distribution.
+
+    Args:
+        count: number of cases that have a property.
+        total: number of all cases.
+        share: probability that a case has it.
+    """
+    if count <= 0 or share >= 1:
+        return 1.0
+    if share <= 0:
+        return 0.0
+    logs = math.lgamma(total + 1), math.log(share), math.log1p(-share)
+    below = math.fsum(
+        math.exp(logs[0] - math.lgamma(k + 1) - math.lgamma(total - k + 1) + k * logs[1] + (total - k) * logs[2])
+        for k in range(count)
+    )
+    return max(0.0, 1.0 - below)
 
 
 def of_percentile(share: float, total: int, deviations: float = DEVIATIONS) -> tuple[float, float]:

@@ -67,6 +67,7 @@ class Answers(Wire, frozen=True, kw_only=True):
 
     requests: Annotated[int, Meta(description="Number of requests.")] = 0
     errors: Annotated[int, Meta(description="Number of those with a status of 500 or above, or without an answer.")] = 0
+    refused: Annotated[int, Meta(description="Number of those with a status from 400 to 499, without 401.")] = 0
     abandoned: Annotated[int, Meta(description="Number of those whose callers disconnected before the answer.")] = 0
     p95: Annotated[float | None, Meta(description="95th percentile of the latencies in seconds.")] = None
     latencies: Annotated[

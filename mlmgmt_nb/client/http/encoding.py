@@ -10,6 +10,8 @@ __all__ = ["encoded"]
 
 _WITH_NULLS = frozenset({"environment", "secrets"})
 """Properties in which null has a meaning of its own: it removes a variable."""
+_NULLABLE = frozenset({"maxErrors", "maxP95"})
+"""Properties with a default for which null means something else: no limit."""
 
 
 def encoded(body: object) -> bytes:
@@ -22,7 +24,7 @@ def _without_nulls(value: Any) -> Any:
         return {
             name: item if name in _WITH_NULLS else _without_nulls(item)
             for name, item in value.items()
-            if item is not None
+            if item is not None or name in _NULLABLE
         }
     if isinstance(value, list):
         return [_without_nulls(item) for item in value]

@@ -142,7 +142,8 @@ class CandidateTraffic:
             minutes: minutes of each step.
             header: a header; requests with the same value go to the same deployment (default: each request is assigned
                 by itself, as are requests without the header).
-            max_errors: maximum share of errors above that of the current deployment; None for any.
+            max_errors: maximum share of errors, and of refused requests, above that of the current deployment; None for
+                any.
             max_p95: maximum 95th percentile of latencies, as a multiple of that of the current deployment; None for
                 any.
             min_agree: minimum share of its answers that equal those of the current deployment, from 0 to 1; a request

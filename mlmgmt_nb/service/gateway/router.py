@@ -26,6 +26,7 @@ from mlmgmt_nb.scoring.http.connection import Connection
 from mlmgmt_nb.scoring.http.server import ReplicaServer
 from mlmgmt_nb.service.gateway.exchange import CallerLeftError, Exchange
 from mlmgmt_nb.service.gateway.mirror import Copier, Copy, Mirrored
+from mlmgmt_nb.service.gateway.places import Places
 from mlmgmt_nb.service.gateway.pool import UpstreamPool
 from mlmgmt_nb.service.gateway.upstream import ConnectionLostError
 from mlmgmt_nb.service.http.messages import Receive, Scope, Send
@@ -56,6 +57,7 @@ class Split(NamedTuple):
         redact: fields whose values are replaced in kept answers.
         compares: whether the deployment that serves also answers copies of the requests of the candidate.
         mirror_since: start of the mirror, which tells its results from those of earlier ones.
+        places: number of requests that the deployment that serves accepts at a time.
     """
 
     old_port: int
@@ -66,6 +68,7 @@ class Split(NamedTuple):
     redact: tuple[str, ...] = ()
     compares: bool = False
     mirror_since: dt.datetime | None = None
+    places: int = 10**6
 
 
 class Side:
@@ -76,6 +79,7 @@ class Side:
     Attributes:
         requests: number of complete requests.
         errors: number of those that failed.
+        refused: number of those that the deployment refused, such as for a wrong input.
         abandoned: number of those whose callers disconnected before the answer began.
         latencies: seconds until the answers, or until the callers disconnected.
     """
@@ -83,6 +87,7 @@ class Side:
     def __init__(self) -> None:
         self.requests = 0
         self.errors = 0
+        self.refused = 0
         self.abandoned = 0
         self.latencies = Histogram()
 
@@ -92,6 +97,7 @@ class Side:
             return
         self.requests += 1
         self.errors += status is not None and status >= 500
+        self.refused += status is not None and 400 <= status < 500
         self.abandoned += status is None
         self.latencies.add(seconds)
 
@@ -242,12 +248,15 @@ class _App:
         self._sides_lock = threading.Lock()
         self._copier: Copier | None = None
         self._copier_compares = False
+        self._places = Places()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         which, self._owed = choose(self.split, scope, self._owed)
         copy = self._copy_of(which, scope, receive, send)
         if copy is not None:
             receive, send = copy.receive, copy.send
+        if not which and self.split.compares:
+            await self._places.wait(self.split.places)
         began = perf_counter()
         status: int | None = 502
         has_asked = True
@@ -261,10 +270,7 @@ class _App:
             await send(message)
 
         try:
-            if self.is_leaving:
-                await self._forward(self._pool_of_service, self._port, scope, receive, sent)
-            else:
-                await self._forward(self._pool, (self.split.old_port, self.split.new_port)[which], scope, receive, sent)
+            await self._answer(which, scope, receive, sent)
         except ConnectionLostError:
             status = 502  # the answer has begun: the only remaining signal is to leave it incomplete
         except CallerLeftError as error:
@@ -278,6 +284,15 @@ class _App:
             if copy is not None and self._copier is not None:
                 copy.seconds = seconds
                 self._copier.offer(copy)
+
+    async def _answer(self, is_new: bool, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.is_leaving:
+            await self._forward(self._pool_of_service, self._port, scope, receive, send)
+        elif is_new:
+            await self._forward(self._pool, self.split.new_port, scope, receive, send)
+        else:
+            with self._places.caller():
+                await self._forward(self._pool, self.split.old_port, scope, receive, send)
 
     def _copy_of(self, is_new: bool, scope: Scope, receive: Receive, send: Send) -> Copy | None:
         """Return a copy to be made of a request for the other deployment, if it is mirrored or compared."""
@@ -295,8 +310,11 @@ class _App:
         return Copy(scope, receive, send)
 
     async def _copy(self, scope: Scope, receive: Receive, send: Send) -> None:
-        split = self.split
-        await self._forward(self._pool, split.old_port if split.compares else split.new_port, scope, receive, send)
+        if not self.split.compares:
+            await self._forward(self._pool, self.split.new_port, scope, receive, send)
+            return
+        async with self._places.copy(self.split.places):
+            await self._forward(self._pool, self.split.old_port, scope, receive, send)
 
     async def _forward(self, pool: UpstreamPool, port: int, scope: Scope, receive: Receive, send: Send) -> None:
         """Forward a request.
@@ -364,8 +382,8 @@ def choose(split: Split, scope: Scope, owed: float) -> tuple[bool, float]:
         return False, owed
     if split.header is not None:
         name = split.header.encode()
-        value = next((value for known, value in scope["headers"] if known == name), None)
-        if value is not None:  # without the header, a request is assigned by itself
+        value = next((value for known, value in scope["headers"] if known == name), b"")
+        if value:  # without a value, a request is assigned by itself
             return _hash(value) < split.share * _HASHES, owed
     owed += split.share
     return (True, owed - 1) if owed >= 1 - 1e-9 else (False, owed)

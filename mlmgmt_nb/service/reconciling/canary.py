@@ -28,6 +28,8 @@ _MOST_RECENT = 5000
 """Requests of the candidate in one part of the newest answers. Two parts decide: those before say little about now."""
 _ENOUGH_RECENT = 1000
 """Recent requests of the current deployment with which the candidate is compared instead of all of the canary."""
+_RARE = 0.0005
+"""Probability of values that are not due to chance: the same as outside of one side of an interval of 99.9 %."""
 _MOSTLY = 0.5
 """Share of errors above which a candidate is worse although there is nothing to compare it with."""
 _ALIKE_SECONDS = 0.005
@@ -107,7 +109,7 @@ def _verdicts(canary: Canary, recent: AnswersOfBoth) -> Iterator[Verdict]:
         yield _alone(old, new)
     if canary.max_errors is not None and can_compare:
         yield _errors(old, new, canary.max_errors)
-        yield from _abandoned(old, new, canary.max_errors)
+        yield from _differences(old, new, canary.max_errors)
     if canary.max_p95 is not None and can_compare:
         yield _latencies(old, new, canary.max_p95)
     if canary.min_agree is not None:
@@ -128,25 +130,40 @@ def _errors(old: Answers, new: Answers, most: float) -> Verdict:
         f"errors {_percent(new.errors, new.requests)} ({new.errors:,} of {new.requests:,}) against "
         f"{_percent(old.errors, old.requests)} ({old.errors:,} of {old.requests:,})"
     )
-    if intervals.of_difference(*counts, REPEATED_DEVIATIONS)[0] > most:
+    if _is_more(*counts, most):
         return Verdict("worse", told)
     if intervals.of_difference(*counts)[1] <= most:
         return Verdict("good", told)
     return Verdict("unknown", f"{told}: more requests decide")
 
 
-def _abandoned(old: Answers, new: Answers, most: float) -> Iterator[Verdict]:
-    """Yield the verdict `worse` if callers disconnect more often before they have an answer of the candidate.
+def _differences(old: Answers, new: Answers, most: float) -> Iterator[Verdict]:
+    """Yield the verdict `worse` if the candidate refuses more requests, or if more callers disconnect before they have
+    its answer.
 
-    They may do that for reasons of their own, so only a difference is a verdict.
+    Both may be the fault of the callers, so only a difference is a verdict.
     """
-    counts = (new.abandoned, new.requests, old.abandoned, old.requests)
-    if intervals.of_difference(*counts, REPEATED_DEVIATIONS)[0] > most:
-        shares = [
-            f"{_percent(side.abandoned, side.requests)} of the answers ({side.abandoned:,} of {side.requests:,})"
-            for side in (new, old)
-        ]
-        yield Verdict("worse", f"callers disconnected before {' against '.join(shares)}")
+    for told, count, other in (
+        ("callers disconnected before", new.abandoned, old.abandoned),
+        ("refused requests are", new.refused, old.refused),
+    ):
+        if _is_more(count, new.requests, other, old.requests, most):
+            shares = [
+                f"{_percent(found, side.requests)} of the answers ({found:,} of {side.requests:,})"
+                for side, found in ((new, count), (old, other))
+            ]
+            yield Verdict("worse", f"{told} {' against '.join(shares)}")
+
+
+def _is_more(count: int, total: int, other: int, other_total: int, most: float) -> bool:
+    """Return whether a share is higher than another one by more than a limit, beyond doubt.
+
+    The interval alone is not enough: with few cases, it is too narrow for a share near 0.
+    """
+    if intervals.of_difference(count, total, other, other_total, REPEATED_DEVIATIONS)[0] <= most:
+        return False
+    allowed = min(1.0, intervals.of_share(other, other_total)[1] + most)
+    return intervals.tail(count, total, allowed) < _RARE
 
 
 def _percent(count: int, total: int) -> str:
@@ -168,7 +185,11 @@ def _agreement(recent: AnswersOfBoth, least: float) -> Verdict:
     told = f"{recent.same:,} of {recent.compared:,} answers are the same"
     if recent.compared < _FEWEST:
         return Verdict("unknown", f"{told}: at least {_FEWEST} are compared before it counts")
-    if intervals.of_share(recent.same, recent.compared, REPEATED_DEVIATIONS)[1] < least:
+    differ = recent.compared - recent.same
+    if (
+        intervals.of_share(recent.same, recent.compared, REPEATED_DEVIATIONS)[1] < least
+        and intervals.tail(differ, recent.compared, 1 - least) < _RARE
+    ):
         return Verdict("worse", told)
     if intervals.of_share(recent.same, recent.compared)[0] >= least:
         return Verdict("good", told)
@@ -195,7 +216,14 @@ def _ranked(latencies: Mapping[str, int], rank: int) -> float:
     return math.inf
 
 
-def added(answers: Answers, requests: int, errors: int, latencies: Mapping[str, int], abandoned: int = 0) -> Answers:
+def added(
+    answers: Answers,
+    requests: int,
+    errors: int,
+    latencies: Mapping[str, int],
+    abandoned: int = 0,
+    refused: int = 0,
+) -> Answers:
     """Return the counts of the answers of a deployment, with further answers added."""
     counts = dict(answers.latencies)
     for bound, count in latencies.items():
@@ -207,13 +235,14 @@ def added(answers: Answers, requests: int, errors: int, latencies: Mapping[str, 
         requests=answers.requests + requests,
         errors=answers.errors + errors,
         abandoned=answers.abandoned + abandoned,
+        refused=answers.refused + refused,
         p95=p95,
         latencies=counts,
     )
 
 
 def _merged(answers: Answers, more: Answers) -> Answers:
-    return added(answers, more.requests, more.errors, more.latencies, more.abandoned)
+    return added(answers, more.requests, more.errors, more.latencies, more.abandoned, more.refused)
 
 
 def _plus(answers: AnswersOfBoth, more: AnswersOfBoth) -> AnswersOfBoth:

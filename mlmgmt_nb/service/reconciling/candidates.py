@@ -22,6 +22,7 @@ from mlmgmt_nb.service.gateway.router import Router, Side, Split
 from mlmgmt_nb.service.reconciling.canary import added, advance, extended
 from mlmgmt_nb.service.reconciling.current_errors import CLUSTER_UNAVAILABLE
 from mlmgmt_nb.service.reconciling.recorder import ServiceRecorder
+from mlmgmt_nb.service.reconciling.specs import replica_count, slots
 from mlmgmt_nb.service.store.schema import Traffic
 from mlmgmt_nb.service.store.store import Store
 from mlmgmt_nb.service.store.transitions import delete_service, traffic_changed
@@ -183,7 +184,8 @@ def _log_mirror(service_log: Log, before: Mirror, after: Mirror) -> None:
 
 
 def _answers_of(side: Side) -> Answers:
-    return added(Answers(), side.requests, side.errors, side.latencies.counts(), side.abandoned)
+    counts = side.latencies.counts()
+    return added(Answers(), side.requests, side.errors, counts, side.abandoned, side.refused)
 
 
 def _extended(mirror: Mirror, taken: Mirrored) -> tuple[Mirror, Sequence[MirroredPair]]:
@@ -266,11 +268,18 @@ def split_of(traffic: Traffic, service: Row[Any], old_port: int, new_port: int) 
         mirror_since=mirror.since if mirror else None,
         compares=sharing is not None and sharing.min_agree is not None,
         redact=_redacted_fields(service.serving_spec),
+        places=_places_of(service),
     )
 
 
 def _if_active(part: _Part | None) -> _Part | None:
     return part if part is not None and part.is_active else None
+
+
+def _places_of(service: Row[Any]) -> int:
+    """Return the number of requests that the current replicas of a service accept at a time."""
+    spec = service.serving_spec or service.spec
+    return slots(spec) * max(1, replica_count(spec, service.scale))
 
 
 def _redacted_fields(spec: ServiceCreate | None) -> tuple[str, ...]:

@@ -184,6 +184,8 @@ def test_reports_of_commands(shell: Session, change: ProposedChange, tmp_path: P
         f"{mirror} --gate 'nope > 1'": "`nope` is not known",
         f"{mirror} --minutes 5 --gate 'errors == 0'": "--gate cannot be combined",
         f"{mirror} --stop --junit {tmp_path / 'gate.xml'}": "--junit cannot be combined",
+        "service canary -n bad-changes --minutes 3": "--minutes needs --share",
+        "service canary -n bad-changes --share 5 --stop": "--stop cannot be combined",
         "service canary -n bad-changes --share 50,5": "less than in the step before it",
         "service promote -n bad-changes --keep-warm nan": "keep_warm",
         f"service replay -n bad-changes --to bad-changes --cases [1] --junit {tmp_path}": "is a folder",

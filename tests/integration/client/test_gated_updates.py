@@ -13,7 +13,7 @@ from mlmgmt_nb.client import Workspace
 from mlmgmt_nb.commands import COMMANDS
 from mlmgmt_nb.commands.config import Config
 from mlmgmt_nb.commands.session import Session
-from mlmgmt_nb.errors import NotFoundError, ScoringTestFailed, UsageError
+from mlmgmt_nb.errors import NotFoundError, OperationFailed, ScoringTestFailed, UsageError
 from tests.support.waiting import eventually
 
 DRIVER = """\
@@ -56,6 +56,16 @@ def test_a_gate_decides_on_an_update(ws: Workspace, shell: Session, tmp_path: Pa
     assert ElementTree.parse(junit).getroot().get("failures") == "1"
     with pytest.raises(ScoringTestFailed, match="gate inconclusive"):
         update(shell, "--replica-max-concurrent-requests", "20", "--gate", "agree >= 0.99")
+    with pytest.raises(NotFoundError):
+        ws.services.change("gated")
+    (tmp_path / "broken.py").write_text(
+        "def init():\n    raise ValueError('no such file')\n\ndef run(body):\n    pass\n"
+    )
+    with pytest.raises(OperationFailed, match="no such file"):
+        update(shell, "-f", str(tmp_path / "broken.py"), "--gate", "agree >= 0.5", "--junit", str(junit))
+    suite = ElementTree.parse(junit).getroot()
+    assert (suite.get("tests"), suite.get("errors")) == ("1", "1")
+    assert "no such file" in next(suite.iter("error")).get("message", "")
     with pytest.raises(NotFoundError):
         ws.services.change("gated")
     assert ws.services.run("gated", [0])["word"] == "a"

@@ -55,6 +55,12 @@ def mirror_of(change: ProposedChange) -> Any:
     return change.refresh().candidate.mirror
 
 
+def compared(change: ProposedChange) -> int:
+    canary = change.refresh().candidate.canary
+    assert canary is not None
+    return canary.compared
+
+
 def state(change: ProposedChange, wanted: str) -> Any:
     mirror = mirror_of(change)
     return mirror if mirror.state == wanted else None
@@ -166,6 +172,32 @@ def test_a_canary_whose_answers_differ_is_taken_back(api: Any, name: str, write_
     assert canary.compared >= 20
     assert canary.same < 0.95 * canary.compared
     assert f"{canary.same:,} of {canary.compared:,} answers are the same" in canary.reason
+    change.discard()
+
+
+def test_copies_for_a_comparison_take_no_place_of_a_caller(
+    api: Any, name: str, write_driver: Callable[..., Path]
+) -> None:
+    """Callers use all places of the current deployment, which refuses one request more."""
+    old, new = (
+        api.image(write_driver(SAYS.format(word=word, seconds=seconds), word), name=f"{name}-{word}")["id"]
+        for word, seconds in (("old", 0.02), ("new", 0))
+    )
+    service = api.service(old, name, maxConcurrentRequestsPerContainer=4)
+    answer = api.request("PUT", f"/services/{service['id']}/candidate", json={"imageId": new})
+    assert api.operation(answer)["state"] == "Succeeded"
+    change = change_of(api, name)
+    change.canary(50, minutes=60, max_errors=None, max_p95=None, min_agree=0.0)
+    canary = change.candidate.canary
+    assert canary is not None
+    assert (canary.max_errors, canary.max_p95) == (None, None)
+    callers = Callers([service["scoringUri"]], api.get(f"/services/{service['id']}/keys")["primaryKey"])
+    try:
+        eventually(lambda: compared(change) >= 20, 60, "twenty comparisons")
+        assert callers.count(200).total() >= 200
+    finally:
+        callers.stop()
+    assert callers.failed == []
     change.discard()
 
 

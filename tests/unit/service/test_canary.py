@@ -76,6 +76,43 @@ def test_callers_that_do_not_wait_for_the_candidate(old: int, new: int, outcome:
     assert ("callers disconnected before 30 % of the answers" in verdict.reason) == (outcome == "worse")
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "outcome"),
+    [
+        (0, 200, "worse"),  # such as by a narrower schema
+        (2000, 200, "good"),  # callers send wrong inputs to both
+        (0, 3, "good"),
+    ],
+)
+def test_a_candidate_that_refuses_more(old: int, new: int, outcome: str) -> None:
+    sides = (added(Answers(), 10_000, 0, {"0.01": 10_000}, 0, old), added(Answers(), 1000, 0, {"0.01": 1000}, 0, new))
+    verdict = judge(canary(sides[1], sides[0]))
+    assert verdict.outcome == outcome, verdict
+    assert ("refused requests are 20 % of the answers" in verdict.reason) == (outcome == "worse")
+
+
+@pytest.mark.parametrize(("compared", "same", "least"), [(54, 53, 0.999), (20, 19, 0.999), (784, 783, 0.9999)])
+def test_a_single_difference_is_not_beyond_doubt(compared: int, same: int, least: float) -> None:
+    known = canary(answers(compared), min_agree=least, compared=compared, same=same, max_errors=None, max_p95=None)
+    assert judge(known).outcome == "unknown"
+
+
+@pytest.mark.parametrize("least", [0.95, 0.99, 0.999])
+def test_a_candidate_at_its_limit_is_not_taken_back(least: float) -> None:
+    random, taken = Random(7), 0
+    for _ in range(100):
+        steps = [CanaryStep(share=50, minutes=9)]
+        known = Canary(steps=steps, step_since=BEGIN, min_agree=least, max_errors=None, max_p95=None)
+        for _ in range(100):
+            same = sum(random.random() < least for _ in range(20))
+            known = extended(known, AnswersOfBoth(old=answers(20), new=answers(20), compared=20, same=same))
+            known = advance(known, BEGIN)
+            if known.state == "TakenBack":
+                taken += 1
+                break
+    assert taken <= 4
+
+
 def test_limits_can_be_left_out() -> None:
     bad = canary(answers(1000, 900, seconds="5.0"), max_errors=None, max_p95=None)
     assert judge(bad).outcome == "good"

@@ -41,8 +41,8 @@ def test_a_caller_stays_and_the_share_is_that_of_the_callers(percent: int) -> No
 @pytest.mark.parametrize("percent", [0.01, 5, 50, 100])
 def test_requests_without_the_header_are_assigned_by_themselves(percent: float) -> None:
     split = Split(1, 2, percent / 100, "x-customer")
-    other = {**SCORE, "headers": [(b"x-other", b"1")]}
-    assert sum(chosen(split, [other] * 10_000)) == round(100 * percent)
+    for headers in ([(b"x-other", b"1")], [(b"x-customer", b"")]):
+        assert sum(chosen(split, [{**SCORE, "headers": headers}] * 10_000)) == round(100 * percent)
 
 
 @pytest.mark.parametrize("value", ["%d", "cust-%d", "0000%04d"])
@@ -67,6 +67,7 @@ def test_strangers_are_no_evidence() -> None:
     side = Side()
     for status in (200, 400, 401, 401, 500, 503):
         side.add(status, 0.01)
+    assert side.refused == 1
     assert (side.requests, side.errors, sum(side.latencies.counts().values())) == (4, 2, 4)
 
 

@@ -74,6 +74,12 @@ class _Canary(ServiceArguments):
 
 
 def _canary(session: Session, arguments: _Canary) -> object:
+    ignored = _given(arguments, ("minutes", "header", "max_errors", "max_p95", "min_agree"))
+    if arguments.share is None and ignored:
+        name = next(iter(ignored)).replace("_", "-")
+        raise UsageError(f"--{name} needs --share", field=name, fix="Give the share of a canary, such as `--share 5`.")
+    if arguments.stop and arguments.share is not None:
+        raise UsageError("--stop cannot be combined with --share", field="stop", fix="Give one of them.")
     change = session.workspace.services.change(arguments.service)
     if arguments.stop:
         return change.stop_canary()

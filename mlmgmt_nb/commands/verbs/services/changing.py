@@ -35,7 +35,7 @@ from mlmgmt_nb.commands.values import (
 from mlmgmt_nb.commands.variables import variables
 from mlmgmt_nb.commands.verbs.deploy import check_no_new_version, compute_of, flow, resumable, source_of
 from mlmgmt_nb.commands.verbs.services.trials import TRIAL, trial_of
-from mlmgmt_nb.errors import UsageError
+from mlmgmt_nb.errors import OperationFailed, UsageError
 
 __all__ = ["COMMANDS", "registers", "settings_of"]
 
@@ -149,7 +149,12 @@ def _update(session: Session, arguments: _Update) -> object:
             warn_of_versions(session.workspace.images.get(arguments.image_id).manifest)
         if trial is None:
             return deploying.start(built, settings, service)
-        change = deploying.propose(built, settings, service).result(deploying.seconds_left)
+        proposed = deploying.propose(built, settings, service)
+        try:
+            change = proposed.result(deploying.seconds_left)
+        except OperationFailed as error:
+            trial.give_up(session, name, error)
+            raise
         return trial.decide(session, change)
 
 

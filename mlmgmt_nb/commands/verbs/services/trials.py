@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mlmgmt_nb.client.scoring_tests.gate import Condition
+from mlmgmt_nb.client.scoring_tests.junit import TestCase, junit
 from mlmgmt_nb.client.services.candidates import ProposedChange
 from mlmgmt_nb.commands.flags import api_arguments
 from mlmgmt_nb.commands.grammar import Flag
 from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.verbs.services.cases import cases_in, file_to_write, write_file
 from mlmgmt_nb.commands.verbs.services.replaying import CASES, JUNIT, OPTIONS, checked_gate
-from mlmgmt_nb.errors import UsageError
+from mlmgmt_nb.errors import OperationFailed, UsageError
 
 __all__ = ["TRIAL", "Trial", "trial_of"]
 
@@ -80,6 +81,14 @@ class Trial:
             raise
         session.tell(str(verdict))
         return change.promote(evidence=report.evidence(verdict))
+
+    def give_up(self, session: Session, service: str, error: OperationFailed) -> None:
+        """Remove a candidate that does not start, and say so in the JUnit file."""
+        if self.junit is not None:
+            gate = self.gate if isinstance(self.gate, str) else "gate"
+            text = junit(f"replay {service}", 0.0, [TestCase(gate, "gate", 0.0, "error", error.message)])
+            write_file(self.junit, text, "junit")
+        session.workspace.services.discard(service)
 
 
 def trial_of(arguments: TrialArguments) -> Trial | None:
