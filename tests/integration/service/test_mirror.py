@@ -191,6 +191,12 @@ def test_copies_for_a_comparison_take_no_place_of_a_caller(
     canary = change.candidate.canary
     assert canary is not None
     assert (canary.max_errors, canary.max_p95) == (None, None)
+
+    def first() -> bool:
+        assert api.score(service, '{"n": 1}').status_code == 200
+        return compared(change) > 0
+
+    eventually(first, what="the first comparison")
     callers = Callers([service["scoringUri"]], api.get(f"/services/{service['id']}/keys")["primaryKey"])
     try:
         eventually(lambda: compared(change) >= 20, 60, "twenty comparisons")
