@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 __all__ = ["Places"]
 
@@ -32,18 +32,15 @@ class Places:
         self._caller_left = asyncio.Event()
         self._copy_ended.set()
 
-    async def wait(self, places: int) -> None:
-        """Wait until a caller has a place that a copy takes now."""
-        if self._callers >= places - 1 and not self._copy_ended.is_set():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_PLACE_SECONDS):
-                    await self._copy_ended.wait()
-
-    @contextlib.contextmanager
-    def caller(self) -> Iterator[None]:
-        """Take a place for a caller."""
-        self._callers += 1
+    @contextlib.asynccontextmanager
+    async def caller(self, places: int) -> AsyncIterator[None]:
+        """Take a place for a caller; wait for the one of a copy if all others are taken."""
+        self._callers += 1  # before it waits, so that no further copy takes that place
         try:
+            if self._callers >= places and not self._copy_ended.is_set():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_PLACE_SECONDS):
+                        await self._copy_ended.wait()
             yield
         finally:
             self._callers -= 1
@@ -53,7 +50,8 @@ class Places:
     async def copy(self, places: int) -> AsyncIterator[None]:
         """Wait for a place for a copy, and take it."""
         async with self._one_copy:
-            await asyncio.sleep(self._begin_at - time.monotonic())
+            if self._begin_at > time.monotonic():
+                await asyncio.sleep(self._begin_at - time.monotonic())
             while self._callers >= places:
                 self._caller_left.clear()
                 await self._caller_left.wait()

@@ -1,4 +1,4 @@
-"""Divides the requests of a service between the deployment that serves and its candidate, during a canary or mirror.
+"""Splits the requests of a service between the deployment that serves and its candidate, during a canary or mirror.
 
 The router takes the place of the replicas at the socket of their service: it accepts the connections, chooses a
 deployment for each request, and forwards it to the private port of that deployment. During a mirror, copies of requests
@@ -10,28 +10,27 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import hashlib
 import socket
 import threading
 from collections.abc import Callable, MutableMapping
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
-from mlmgmt_nb.contract.recording import COPY_HEADER
 from mlmgmt_nb.scoring.errors import RequestError
-from mlmgmt_nb.scoring.histogram import Histogram
 from mlmgmt_nb.scoring.http.connection import Connection
 from mlmgmt_nb.scoring.http.server import ReplicaServer
 from mlmgmt_nb.service.gateway.exchange import CallerLeftError, Exchange
 from mlmgmt_nb.service.gateway.mirror import Copier, Copy, Mirrored
 from mlmgmt_nb.service.gateway.places import Places
 from mlmgmt_nb.service.gateway.pool import UpstreamPool
+from mlmgmt_nb.service.gateway.side import Side
+from mlmgmt_nb.service.gateway.split import Split, choose, is_split
 from mlmgmt_nb.service.gateway.upstream import ConnectionLostError
 from mlmgmt_nb.service.http.messages import Receive, Scope, Send
 
-__all__ = ["Router", "Side", "Split", "choose"]
+__all__ = ["Router"]
 
 _PATIENCE_SECONDS = 10.0
 _DRAIN_SECONDS = 30.0
@@ -39,67 +38,6 @@ _COPIES_SECONDS = 5.0
 """Seconds to wait for the answers to copies at the end of a mirror."""
 _RESULTS_SECONDS = 60.0
 """Seconds to keep the results of a mirror after its end."""
-_UNDIVIDED = frozenset({"HEAD", "OPTIONS"})
-"""Methods that ask about a service instead of scoring."""
-_HASH_BYTES = 4
-_HASHES = 256**_HASH_BYTES
-_COPY_HEADER = COPY_HEADER.encode()
-
-
-class Split(NamedTuple):
-    """The split of requests.
-
-    Attributes:
-        old_port, new_port: ports of the deployment that serves and of the candidate, on this machine.
-        share: share of the requests that the candidate answers, from 0 to 1.
-        header: the header whose values decide, in lower case, so that a caller stays; None to decide by request.
-        mirrored: share of the requests whose copies the candidate also answers, from 0 to 1.
-        redact: fields whose values are replaced in kept answers.
-        compares: whether the deployment that serves also answers copies of the requests of the candidate.
-        mirror_since: start of the mirror, which tells its results from those of earlier ones.
-        places: number of requests that the deployment that serves accepts at a time.
-    """
-
-    old_port: int
-    new_port: int
-    share: float
-    header: str | None = None
-    mirrored: float = 0.0
-    redact: tuple[str, ...] = ()
-    compares: bool = False
-    mirror_since: dt.datetime | None = None
-    places: int = 10**6
-
-
-class Side:
-    """The answers of one of the two deployments: their number, those that failed, and their latencies.
-
-    Answers to callers without a key of the service are not counted, because they do not depend on the deployment.
-
-    Attributes:
-        requests: number of complete requests.
-        errors: number of those that failed.
-        refused: number of those that the deployment refused, such as for a wrong input.
-        abandoned: number of those whose callers disconnected before the answer began.
-        latencies: seconds until the answers, or until the callers disconnected.
-    """
-
-    def __init__(self) -> None:
-        self.requests = 0
-        self.errors = 0
-        self.refused = 0
-        self.abandoned = 0
-        self.latencies = Histogram()
-
-    def add(self, status: int | None, seconds: float) -> None:
-        """Add an answer; a status of 500 or above is an error, and None means that the caller did not wait for one."""
-        if status == 401:
-            return
-        self.requests += 1
-        self.errors += status is not None and status >= 500
-        self.refused += status is not None and 400 <= status < 500
-        self.abandoned += status is None
-        self.latencies.add(seconds)
 
 
 class Router:
@@ -251,12 +189,18 @@ class _App:
         self._places = Places()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        which, self._owed = choose(self.split, scope, self._owed)
-        copy = self._copy_of(which, scope, receive, send)
+        is_new, self._owed = choose(self.split, scope, self._owed)
+        copy = self._copy_of(is_new, scope, receive, send)
         if copy is not None:
             receive, send = copy.receive, copy.send
-        if not which and self.split.compares:
-            await self._places.wait(self.split.places)
+        if is_new:
+            await self._answer(is_new, copy, scope, receive, send)
+        else:
+            async with self._places.caller(self.split.places):
+                await self._answer(is_new, copy, scope, receive, send)
+
+    async def _answer(self, is_new: bool, copy: Copy | None, scope: Scope, receive: Receive, send: Send) -> None:
+        """Forward a request, count its answer, and offer a copy of it."""
         began = perf_counter()
         status: int | None = 502
         has_asked = True
@@ -270,7 +214,7 @@ class _App:
             await send(message)
 
         try:
-            await self._answer(which, scope, receive, sent)
+            await self._forward(*self._upstream(is_new), scope, receive, sent)
         except ConnectionLostError:
             status = 502  # the answer has begun: the only remaining signal is to leave it incomplete
         except CallerLeftError as error:
@@ -278,21 +222,18 @@ class _App:
             status = status if error.has_response else None
         finally:
             seconds = perf_counter() - began
-            if has_asked and _is_split(scope):
+            if has_asked and is_split(scope):
                 with self._sides_lock:
-                    self._sides[which].add(status, seconds)
+                    self._sides[is_new].add(status, seconds)
             if copy is not None and self._copier is not None:
                 copy.seconds = seconds
                 self._copier.offer(copy)
 
-    async def _answer(self, is_new: bool, scope: Scope, receive: Receive, send: Send) -> None:
+    def _upstream(self, is_new: bool) -> tuple[UpstreamPool, int]:
+        """Return the connections and the port for a request."""
         if self.is_leaving:
-            await self._forward(self._pool_of_service, self._port, scope, receive, send)
-        elif is_new:
-            await self._forward(self._pool, self.split.new_port, scope, receive, send)
-        else:
-            with self._places.caller():
-                await self._forward(self._pool, self.split.old_port, scope, receive, send)
+            return self._pool_of_service, self._port
+        return self._pool, self.split.new_port if is_new else self.split.old_port
 
     def _copy_of(self, is_new: bool, scope: Scope, receive: Receive, send: Send) -> Copy | None:
         """Return a copy to be made of a request for the other deployment, if it is mirrored or compared."""
@@ -370,37 +311,6 @@ class _App:
     def refusal(self, error: RequestError) -> bytes:
         """Return the body of the answer to data that the connection refuses before it is a request."""
         return msgspec.json.encode({"code": error.code, "message": error.message, "statusCode": error.status})
-
-
-def choose(split: Split, scope: Scope, owed: float) -> tuple[bool, float]:
-    """Return whether a request goes to the candidate, and the requests that it is owed afterwards.
-
-    Args:
-        owed: the requests that the candidate was owed before, less than 1.
-    """
-    if not _is_split(scope):
-        return False, owed
-    if split.header is not None:
-        name = split.header.encode()
-        value = next((value for known, value in scope["headers"] if known == name), b"")
-        if value:  # without a value, a request is assigned by itself
-            return _hash(value) < split.share * _HASHES, owed
-    owed += split.share
-    return (True, owed - 1) if owed >= 1 - 1e-9 else (False, owed)
-
-
-def _hash(value: bytes) -> int:
-    """Return a number that is as good as random for any values, which a checksum of similar values is not."""
-    return int.from_bytes(hashlib.blake2b(value, digest_size=_HASH_BYTES).digest(), "big")
-
-
-def _is_split(scope: Scope) -> bool:
-    """Return whether it is a scoring request of a caller, which one of the two deployments answers.
-
-    Copies always go to the current deployment: a replay compares it with the candidate.
-    """
-    is_scoring = scope["path"].endswith("/score") and scope["method"] not in _UNDIVIDED
-    return is_scoring and all(name != _COPY_HEADER for name, _ in scope["headers"])
 
 
 async def _refuse(send: Send, status: int, code: str, message: str) -> None:

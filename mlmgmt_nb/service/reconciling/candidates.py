@@ -18,7 +18,9 @@ from mlmgmt_nb.service.clock import now
 from mlmgmt_nb.service.files.logs import Log
 from mlmgmt_nb.service.files.mirrors import Mirrors, size_of
 from mlmgmt_nb.service.gateway.mirror import Mirrored
-from mlmgmt_nb.service.gateway.router import Router, Side, Split
+from mlmgmt_nb.service.gateway.router import Router
+from mlmgmt_nb.service.gateway.side import Side
+from mlmgmt_nb.service.gateway.split import Split
 from mlmgmt_nb.service.reconciling.canary import added, advance, extended
 from mlmgmt_nb.service.reconciling.current_errors import CLUSTER_UNAVAILABLE
 from mlmgmt_nb.service.reconciling.recorder import ServiceRecorder

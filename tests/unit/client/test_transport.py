@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,12 @@ import pytest
 
 from mlmgmt_nb import errors
 from mlmgmt_nb.client.http.credentials import AZURE_SCOPE, AzureToken, StaticToken, TokenFile
+from mlmgmt_nb.client.http.encoding import encoded
 from mlmgmt_nb.client.http.responses import decode, retry_after
 from mlmgmt_nb.client.http.transport import Location, Transport, is_loopback, origin
 from mlmgmt_nb.contract import API_VERSION, OPERATIONS, Model
+from mlmgmt_nb.contract.extensions import ServiceUpdate
+from mlmgmt_nb.contract.traffic import CanaryRequest, CanaryStep
 from tests.unit.client.conftest import Answer, Pauses, Seen, Server
 
 OK = Answer(200, {})
@@ -297,3 +301,15 @@ def test_threads_share_a_transport(server: Server, transport: Transport) -> None
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda n: transport.call("models_get", id=str(n)).json(), range(64)))
     assert [answer["path"] for answer in answers] == [f"/models/{n}" for n in range(64)]
+
+
+def test_none_is_sent_if_a_property_has_another_default() -> None:
+    """For a canary, None turns a condition off; left out, its default would apply."""
+    steps = [CanaryStep(share=5)]
+    sent = json.loads(encoded(CanaryRequest(steps=steps, max_errors=None, max_p95=None)))
+    assert (sent["maxErrors"], sent["maxP95"]) == (None, None)
+    assert not {"header", "minAgree"} & sent.keys()
+    assert json.loads(encoded(ServiceUpdate(environment={"A": None}, num_replicas=2))) == {
+        "environment": {"A": None},
+        "numReplicas": 2,
+    }

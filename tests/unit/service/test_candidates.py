@@ -15,7 +15,7 @@ import pytest
 from mlmgmt_nb.contract.traffic import Answers, Canary, CanaryStep, Mirror, MirroredPair
 from mlmgmt_nb.service.files.mirrors import Mirrors
 from mlmgmt_nb.service.gateway.mirror import Mirrored
-from mlmgmt_nb.service.gateway.router import Side
+from mlmgmt_nb.service.gateway.side import Side
 from mlmgmt_nb.service.reconciling import candidates
 from mlmgmt_nb.service.reconciling.candidates import CandidateController
 from mlmgmt_nb.service.reconciling.current_errors import with_condition

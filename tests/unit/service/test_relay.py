@@ -11,7 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from mlmgmt_nb.service.compute.forwarding.relay import Relay, Target
-from mlmgmt_nb.service.gateway.router import Router, Split
+from mlmgmt_nb.service.gateway.router import Router
+from mlmgmt_nb.service.gateway.split import Split
 from mlmgmt_nb.service.system.sockets import bind
 from tests.support.waiting import eventually
 

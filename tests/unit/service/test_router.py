@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from mlmgmt_nb.service.gateway.router import Side, Split, choose
+from mlmgmt_nb.service.gateway.side import Side
+from mlmgmt_nb.service.gateway.split import Split, choose
 
 SCORE = {"method": "POST", "path": "/api/v1/service/s/score", "headers": []}
 

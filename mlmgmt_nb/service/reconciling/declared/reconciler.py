@@ -39,7 +39,7 @@ def step(desired: Sequence[Desired], observation: Observation, now: float) -> li
         return [action for service in desired for action in _wait(service, observation.away, now)]
     actions: list[Action] = []
     for service in desired:
-        actions += _divide(service)
+        actions += _split(service)
         actions += _service(service, observation.services.get(service.service_id, NOTHING), now)
     known = {service.service_id for service in desired}
     return actions + [Remove(id_) for id_, seen in observation.services.items() if id_ not in known and seen.exists]
@@ -54,7 +54,7 @@ def _wait(service: Desired, cause: Cause, now: float) -> Iterator[Action]:
     yield from _give_up(service, cause, now)
 
 
-def _divide(service: Desired) -> Iterator[Action]:
+def _split(service: Desired) -> Iterator[Action]:
     if service.is_routed and not service.is_split:
         yield Release(service.service_id)
     elif service.is_split and service.is_open and not service.is_routed:

@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import Row
 
 from mlmgmt_nb.service.compute.declared.protocol import DeclaredCompute
-from mlmgmt_nb.service.gateway.router import Router, Split
+from mlmgmt_nb.service.gateway.router import Router
+from mlmgmt_nb.service.gateway.split import Split
 from mlmgmt_nb.service.reconciling.candidates import split_of
 from mlmgmt_nb.service.reconciling.declared.actions import Release, Route
 from mlmgmt_nb.service.store.schema import Traffic

@@ -15,7 +15,8 @@ from mlmgmt_nb.service.clock import now
 from mlmgmt_nb.service.compute.base import Exit
 from mlmgmt_nb.service.compute.computes import Computes
 from mlmgmt_nb.service.compute.observed import Replica, ReplicaState
-from mlmgmt_nb.service.gateway.router import Router, Split
+from mlmgmt_nb.service.gateway.router import Router
+from mlmgmt_nb.service.gateway.split import Split
 from mlmgmt_nb.service.reconciling.candidates import split_of
 from mlmgmt_nb.service.reconciling.keys import KeyDistribution
 from mlmgmt_nb.service.reconciling.ports import Ports
@@ -111,7 +112,7 @@ class ReplicaController:
                 is_split=self._router.is_routed(row.id) or self._router.is_routed(row.candidate_of or ""),
             )
             self._keys.renew(row)
-            self._divide(row)
+            self._renew_split(row)
         desired = [self._desired(row) for row in rows.values() if self._has_service(row)]
         self._progress.log(desired, replicas)
         actions = step(desired, replicas, self._crashes.crashes, moment)
@@ -197,7 +198,7 @@ class ReplicaController:
             return None
         return split_of(candidate.traffic, row, old, new)
 
-    def _divide(self, row: Row[Any]) -> None:
+    def _renew_split(self, row: Row[Any]) -> None:
         """Send the current split of a service to the router."""
         if self._router.is_routed(row.id) and (split := self._split(row)) is not None:
             self._router.split(row.id, split)

@@ -121,7 +121,7 @@ def _service(
     yield from (Kill(service.service_id, r.id, hung=r.state in _LIVE | _ADOPTABLE) for r in overdue)
     live = [r for r in replicas if r.state in _LIVE and r not in overdue]
     yield from (Drain(service.service_id, r.id) for r in replicas if _is_kept_too_long(service, r))
-    yield from _divide(service, live, adoptable)
+    yield from _split(service, live, adoptable)
     if service.is_promoted:
         return
     if service.deleting:
@@ -141,7 +141,7 @@ def _is_kept_too_long(service: Desired, replica: Replica) -> bool:
     return replica.state is ReplicaState.KEPT and not is_wanted
 
 
-def _divide(service: Desired, live: Sequence[Replica], adoptable: Sequence[Replica]) -> Iterator[Action]:
+def _split(service: Desired, live: Sequence[Replica], adoptable: Sequence[Replica]) -> Iterator[Action]:
     """Move the socket of a service from its replicas to the router, or back.
 
     Connections are accepted at any time: the router starts before the replicas stop, and the replicas start before the
