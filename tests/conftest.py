@@ -232,7 +232,9 @@ class ServiceProcess:
             children = self.children()
             self.process.send_signal(signal.SIGTERM)
             self.process.wait(60)
-            assert not [child for child in children if lives(child)], "a replica outlived its service"
+            output = self._output.read_text(errors="replace")[-4000:]
+            assert self.process.returncode == 0, output
+            assert not [child for child in children if lives(child)], f"a process outlived its service: {output}"
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 from mlmgmt_nb.service.compute.base import Compute, Exit
 from mlmgmt_nb.service.compute.observed import Replica
@@ -67,9 +67,12 @@ class Computes:
             compute.close(service_id)
 
     def stop(self, seconds: float) -> None:
-        """End everything on all computes concurrently."""
-        threads = [threading.Thread(target=compute.stop, args=(seconds,)) for compute in self._computes.values()]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        """End everything on all computes concurrently.
+
+        Raises:
+            Exception: a compute failed, after the others have ended.
+        """
+        with ThreadPoolExecutor(max(1, len(self._computes))) as pool:
+            stopping = [pool.submit(compute.stop, seconds) for compute in self._computes.values()]
+        for stopped in stopping:
+            stopped.result()

@@ -83,7 +83,7 @@ class Listeners:
         if shared is not None and new[1] not in of_service:
             of_service[new[1]] = shared.dup()
 
-    def close_private(self, service_id: str, kept: Container[str] = ()) -> None:
+    def close_private(self, service_id: str, kept: Container[str]) -> None:
         """Close the sockets of the deployments of a service, except for some."""
         of_service = self._private.get(service_id, {})
         for deployment_id in [known for known in of_service if known not in kept]:
@@ -147,9 +147,10 @@ class Listeners:
                 self._on_connection()
 
     def close(self, service_id: str) -> None:
-        self.close_private(service_id)
-        self._private.pop(service_id, None)
+        """Close the sockets of a service. The computes share them, and several may close them at the same time."""
         self._watch.disarm(service_id)
+        for bound in self._private.pop(service_id, {}).values():
+            bound.close()
         listener = self._sockets.pop(service_id, None)
         if listener is not None:
             listener.close()

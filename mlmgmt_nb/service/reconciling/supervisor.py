@@ -135,7 +135,10 @@ class Supervisor:
 
     def _stop_controllers(self) -> None:
         for controller in self._controllers:
-            controller.stop()
+            try:
+                controller.stop()
+            except Exception:  # the others must stop in any case
+                log.exception("%s did not stop as intended", type(controller).__name__)
 
     def _round(self) -> float:
         services, _ = self._rows.read()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import queue
 import socket
+import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -93,3 +95,31 @@ def test_a_closed_service_is_not_watched(listeners: Listeners, changes: queue.Si
     with socket.create_connection(("127.0.0.1", port)):
         changes.get(timeout=SECONDS)
     assert listeners.connected() == {"s"}
+
+
+def test_several_computes_close_the_sockets_at_the_same_time() -> None:
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # threads take turns often
+    try:
+        for _ in range(20):
+            _close_from_several_threads()
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def _close_from_several_threads() -> None:
+    listeners = Listeners("127.0.0.1", (20000, 29999), lambda: None)
+    for number in range(10):
+        listeners.open(f"s{number}", None)
+    bound = [listeners.private(f"s{number % 10}", f"d{number}") for number in range(300)]
+    start = threading.Barrier(4)
+
+    def close_all() -> None:
+        start.wait(SECONDS)
+        listeners.close_all()
+
+    with ThreadPoolExecutor(start.parties) as pool:
+        closing = [pool.submit(close_all) for _ in range(start.parties)]
+    for closed in closing:
+        closed.result()  # raises what the thread raised
+    assert all(each.fileno() == -1 for each in bound)
