@@ -162,7 +162,8 @@ class Poller(Generic[T]):
         log_uri, log = self._log_uri(status), self._end_of_log(status)
         most = _MOST_LINES - len(details) if _needs_log(status) else 0
         explained = [f"  {line}" for line in explanation(log, reason, most)]
-        ended = f"{reason.rstrip('.')}; the {(status.operation_type or 'operation').lower()} ended {status.state}"
+        of = f" of the {status.operation_type.lower()}" if status.operation_type else ""
+        ended = f"{reason.rstrip('.')}; the operation{of} ended {status.state}"
         raise OperationFailed(
             "\n".join([ended, *explained, *details]),
             operation=status,

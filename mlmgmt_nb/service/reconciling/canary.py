@@ -128,7 +128,8 @@ def _errors(old: Answers, new: Answers, most: float) -> Verdict:
     counts = (new.errors, new.requests, old.errors, old.requests)
     told = (
         f"errors {_percent(new.errors, new.requests)} ({new.errors:,} of {new.requests:,}) against "
-        f"{_percent(old.errors, old.requests)} ({old.errors:,} of {old.requests:,})"
+        f"{_percent(old.errors, old.requests)} ({old.errors:,} of {old.requests:,}), "
+        f"limit {_limit(old.errors, old.requests, most)}"
     )
     if _is_more(*counts, most):
         return Verdict("worse", told)
@@ -152,7 +153,7 @@ def _differences(old: Answers, new: Answers, most: float) -> Iterator[Verdict]:
                 f"{_percent(found, side.requests)} of the answers ({found:,} of {side.requests:,})"
                 for side, found in ((new, count), (old, other))
             ]
-            yield Verdict("worse", f"{told} {' against '.join(shares)}")
+            yield Verdict("worse", f"{told} {' against '.join(shares)}, limit {_limit(other, old.requests, most)}")
 
 
 def _is_more(count: int, total: int, other: int, other_total: int, most: float) -> bool:
@@ -170,19 +171,28 @@ def _percent(count: int, total: int) -> str:
     return f"{100 * count / total:.3g} %"
 
 
+def _limit(count: int, total: int, more: float) -> str:
+    """Return the largest share that is allowed beside a share of the current deployment."""
+    return f"{100 * min(1.0, count / total + more):.3g} %"
+
+
 def _latencies(old: Answers, new: Answers, most: float) -> Verdict:
-    told = f"p95 {1000 * (new.p95 or 0):.1f} ms against {1000 * (old.p95 or 0):.1f} ms"
+    def limit(p95: float) -> float:
+        return max(most * p95, p95 + _ALIKE_SECONDS)
+
+    (old_p95, new_p95) = (side.p95 or 0.0 for side in (old, new))
+    told = f"p95 {1000 * new_p95:.1f} ms against {1000 * old_p95:.1f} ms, limit {1000 * limit(old_p95):.1f} ms"
     (_, old_high), (new_low, _) = (_p95(side.latencies, REPEATED_DEVIATIONS) for side in (old, new))
-    if new_low > max(most * old_high, old_high + _ALIKE_SECONDS):
+    if new_low > limit(old_high):
         return Verdict("worse", told)
     (old_low, _), (_, new_high) = _p95(old.latencies), _p95(new.latencies)
-    if new_high <= max(most * old_low, old_low + _ALIKE_SECONDS):
+    if new_high <= limit(old_low):
         return Verdict("good", told)
     return Verdict("unknown", f"{told}: more requests decide")
 
 
 def _agreement(recent: AnswersOfBoth, least: float) -> Verdict:
-    told = f"{recent.same:,} of {recent.compared:,} answers are the same"
+    told = f"{recent.same:,} of {recent.compared:,} answers are the same, limit {100 * least:.4g} %"
     if recent.compared < _FEWEST:
         return Verdict("unknown", f"{told}: at least {_FEWEST} are compared before it counts")
     differ = recent.compared - recent.same

@@ -233,7 +233,8 @@ def test_an_operation_is_cancelled(ws: Workspace, tmp_path: Path) -> None:
         ws.operations.cancel(image.operation_id)
     service = ws.services.create("never-ready", built)
     assert ws.operations.cancel(service.operation_id).state == "Cancelled"
-    with pytest.raises(errors.OperationFailed, match="cancelled by a request; the service ended Cancelled"):
+    ended = "cancelled by a request; the operation of the service ended Cancelled"
+    with pytest.raises(errors.OperationFailed, match=ended):
         service.result(DEADLINE)
     with pytest.raises(errors.NotFoundError, match="no operation"):
         ws.operations.cancel("00000000-0000-0000-0000-000000000000")

@@ -171,7 +171,7 @@ def test_what_fails_names_the_command_that_shows_its_log(shell: Shell, tmp_path:
     failed = shell("service", "create", "-n", "unlucky", "-f", "raises.py")
     assert failed.code == 1
     said = failed.err[failed.err.index("mlmgmt: ") :].splitlines()
-    assert said[0] == "mlmgmt: ValueError: no luck (raises.py:2); the service ended Failed"
+    assert said[0] == "mlmgmt: ValueError: no luck (raises.py:2); the operation of the service ended Failed"
     assert said[1:3] == ['    File "raises.py", line 2, in init', "      raise ValueError('no luck')"]
     assert said[-1] == "`mlmgmt service logs -n unlucky` shows the log."
     assert "no luck" in shell("service", "logs", "-n", "unlucky").out
@@ -474,8 +474,9 @@ def test_drivers(shell: Shell, tmp_path: Path) -> None:
 def test_as_a_process(home: Path) -> None:
     environment = {**os.environ, "MLMGMT_HOME": str(home)}
     command = [sys.executable, "-m", "mlmgmt_nb.cli"]
-    listed = subprocess.run([*command, "model", "list"], env=environment, capture_output=True, text=True, check=True)
-    assert listed.stderr == ""
+    listing = [*command, "model", "list", "-n", "there-is-none"]
+    listed = subprocess.run(listing, env=environment, capture_output=True, text=True, check=True)
+    assert listed.stderr == "No results.\n"
     wrong = subprocess.run([*command, "model", "lst"], env=environment, capture_output=True, text=True)
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert wrong.stderr.splitlines()[0] == "mlmgmt: unknown command `mlmgmt model lst`. Did you mean `model list`?"

@@ -136,7 +136,7 @@ def test_failure_carries_the_operation_and_the_log(server: Server, workspace: Wo
     assert error.log_uri == f"{server.base_url}/images/iris/buildLog"
     assert error.continuation_token == "op-iris"
     assert str(error).splitlines() == [
-        "score.py:3: invalid syntax; the image ended Failed",
+        "score.py:3: invalid syntax; the operation of the image ended Failed",
         "  line 3",
         f"The log is at {error.log_uri}",
     ]
@@ -158,7 +158,7 @@ def test_the_output_of_a_build_is_shown_where_the_reason_does_not_explain_it(
     builds.log = "[2/3] requirements\n" + "".join(f"output {line}\n" for line in range(20)) + "the build failed: x\n"
     with pytest.raises(errors.OperationFailed) as caught:
         create(workspace).result(DEADLINE)
-    expected = ["x; the image ended Failed", *shown, "  line 3"]
+    expected = ["x; the operation of the image ended Failed", *shown, "  line 3"]
     assert str(caught.value).splitlines()[:-1] == expected, "at most ten lines, with those of the operation"
 
 

@@ -39,9 +39,9 @@ def further(known: Canary, new: Answers, old: Answers | None = None) -> Canary:
         (answers(30), "unknown", "more requests decide"),  # no error yet, and 11 % are possible
         (answers(1000), "good", "0 of 1,000"),
         (answers(1000, 5), "unknown", "more requests decide"),
-        (answers(1000, 40), "worse", "errors 4 % (40 of 1,000) against 0 % (0 of 10,000)"),
+        (answers(1000, 40), "worse", "errors 4 % (40 of 1,000) against 0 % (0 of 10,000), limit 1 %"),
         (answers(30, 30), "worse", "errors 100 %"),
-        (answers(1000, seconds="0.5"), "worse", "p95 500.0 ms against 10.0 ms"),
+        (answers(1000, seconds="0.5"), "worse", "p95 500.0 ms against 10.0 ms, limit 20.0 ms"),
         (answers(60, seconds="0.01"), "unknown", "more requests decide"),
     ],
 )
@@ -58,7 +58,7 @@ def test_a_verdict_has_its_values(new: Answers, outcome: str, words: str) -> Non
 def test_answers_have_to_agree(compared: int, same: int, outcome: str) -> None:
     verdict = judge(canary(answers(1000), min_agree=0.99, compared=compared, same=same))
     assert verdict.outcome == outcome, verdict
-    assert f"{same:,} of {compared:,} answers are the same" in verdict.reason
+    assert f"{same:,} of {compared:,} answers are the same, limit 99 %" in verdict.reason
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,8 @@ def test_a_candidate_that_refuses_more(old: int, new: int, outcome: str) -> None
     sides = (added(Answers(), 10_000, 0, {"0.01": 10_000}, 0, old), added(Answers(), 1000, 0, {"0.01": 1000}, 0, new))
     verdict = judge(canary(sides[1], sides[0]))
     assert verdict.outcome == outcome, verdict
-    assert ("refused requests are 20 % of the answers" in verdict.reason) == (outcome == "worse")
+    words = "refused requests are 20 % of the answers (200 of 1,000) against 0 % of the answers (0 of 10,000), limit 1 %"
+    assert (words in verdict.reason) == (outcome == "worse")
 
 
 @pytest.mark.parametrize(("compared", "same", "least"), [(54, 53, 0.999), (20, 19, 0.999), (784, 783, 0.9999)])
