@@ -88,8 +88,8 @@ def test_a_candidate_that_refuses_more(old: int, new: int, outcome: str) -> None
     sides = (added(Answers(), 10_000, 0, {"0.01": 10_000}, 0, old), added(Answers(), 1000, 0, {"0.01": 1000}, 0, new))
     verdict = judge(canary(sides[1], sides[0]))
     assert verdict.outcome == outcome, verdict
-    words = "refused requests are 20 % of the answers (200 of 1,000) against 0 % of the answers (0 of 10,000), limit 1 %"
-    assert (words in verdict.reason) == (outcome == "worse")
+    told = "refused requests are 20 % of the answers (200 of 1,000) against 0 % of the answers (0 of 10,000), limit 1 %"
+    assert (told in verdict.reason) == (outcome == "worse")
 
 
 @pytest.mark.parametrize(("compared", "same", "least"), [(54, 53, 0.999), (20, 19, 0.999), (784, 783, 0.9999)])
