@@ -19,6 +19,11 @@ from mlmgmt_nb.scoring.histogram import METRICS_BOUNDS, Histogram
 __all__ = ["Admission", "Stats", "log"]
 
 _SWEEP_SECONDS = 0.1
+_HEAD_START_SECONDS = 0.001
+"""What other replicas get for each call that waits here."""
+_LONGEST_HEAD_START = 0.01
+_HEAD_START_IF_FULL = 0.05
+"""Half of what the front door waits for a replica that takes a connection (`service.gateway.handover`)."""
 
 
 def log(text: str) -> None:
@@ -126,6 +131,20 @@ class Admission:
     def is_full(self) -> bool:
         """Return whether all places are taken."""
         return len(self._calls) >= self.concurrency
+
+    def head_start(self, coming: int) -> float:
+        """Return the seconds for which other replicas should have the chance to take a call; 0 if it would begin at
+        once here.
+
+        Args:
+            coming: number of calls that are on their way.
+        """
+        calls = len(self._calls) + coming
+        if calls >= self.concurrency:
+            return _HEAD_START_IF_FULL
+        most_running = (self.driver and self.driver.most_running) or self.concurrency
+        waiting = calls - most_running
+        return 0.0 if waiting < 0 else min(_HEAD_START_SECONDS * (waiting + 1), _LONGEST_HEAD_START)
 
     def check_room(self) -> None:
         """Count and refuse a call if all places are taken.

@@ -61,6 +61,11 @@ class Driver:
         self.threads: int = getattr(run, THREADS_MARK, 1)
         self._wraps_arguments = wraps_arguments(run)
 
+    @property
+    def most_running(self) -> int | None:
+        """Number of calls that may run at the same time; None if that is not limited."""
+        return None if self.is_async or self.batch is not None else self.threads
+
     def answer(self, payload: Payload) -> Outcome:
         """Call `run` for one request.
 

@@ -4,12 +4,13 @@ them back."""
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import socket
+from functools import partial
 
-from mlmgmt_nb.scoring.handover.channel import Handed, receive, send
+from mlmgmt_nb.scoring.handover.channel import receive, send
 from mlmgmt_nb.scoring.handover.connection import HandedConnection
+from mlmgmt_nb.scoring.http.acceptor import Acceptor
 from mlmgmt_nb.scoring.http.connection import Connection
 from mlmgmt_nb.scoring.http.server import ReplicaServer
 
@@ -32,57 +33,41 @@ class HandoverListener:
         self._end = end
         self._service = service
         self._class = connection
-        self._is_open = False
-        self._connecting: set[asyncio.Task[None]] = set()
+        self._acceptor: Acceptor | None = None
         self._connections: set[Connection] = set()
 
     def open(self, server: ReplicaServer) -> None:
         """Take connections from now on; `server` limits and ends them like its own."""
-        if not self._is_open:
-            self._is_open = True
+        if self._acceptor is None:
             self._connections = server.server_state.connections  # type: ignore[assignment]
-            asyncio.get_running_loop().add_reader(self._end.fileno(), self._take, server)
+            self._acceptor = Acceptor(self._end.fileno(), partial(self._take, server), server.head_start)
 
     def close(self) -> None:
         """Take no more connections, and give all of them back, each after its current response."""
-        if not self._is_open:
+        if self._acceptor is None:
             return
-        self._is_open = False
-        asyncio.get_running_loop().remove_reader(self._end.fileno())
+        self._acceptor.close()
+        self._acceptor = None
         for connection in list(self._connections):
             if isinstance(connection, HandedConnection):
                 connection.go_back()
 
-    def _take(self, server: ReplicaServer) -> None:
-        try:
-            handed = receive(self._end)
-        except BlockingIOError:  # another replica was faster
-            return
+    def _take(self, server: ReplicaServer) -> HandedConnection | None:
+        handed = receive(self._end)
         if handed is None:  # the service was deleted
             self.close()
-            return
-        task = asyncio.get_running_loop().create_task(self._connect(handed, server))
-        self._connecting.add(task)
-        task.add_done_callback(self._connecting.discard)
-
-    async def _connect(self, handed: Handed, server: ReplicaServer) -> None:
-        connected = socket.socket(fileno=handed.descriptor)
-        connected.setblocking(False)
-
-        def make() -> HandedConnection:
-            return self._class(
-                server.config,
-                server.server_state,
-                server.lifespan.state,
-                service=self._service,
-                early=handed.data,
-                give_back=self._give_back,
-            )
-
-        with contextlib.suppress(OSError):  # the caller hung up
-            _, connection = await asyncio.get_running_loop().connect_accepted_socket(make, connected)
-            if not self._is_open:
-                connection.go_back()
+            return None
+        connection = self._class(
+            server.config,
+            server.server_state,
+            server.lifespan.state,
+            service=self._service,
+            early=handed.data,
+            give_back=self._give_back,
+        )
+        connecting = server.connect(socket.socket(fileno=handed.descriptor), connection)
+        connecting.add_done_callback(lambda _: None if self._acceptor else connection.go_back())
+        return connection
 
     def _give_back(self, connection: HandedConnection, data: bytes) -> None:
         """Send a connection to the front door."""

@@ -123,6 +123,10 @@ class ScoringApp:
         """Tell all callers without an answer that the replica is stopping; return their number."""
         return self._admission.abandon() + self._bodies.abandon()
 
+    def head_start(self, coming: int) -> float:
+        """Return the seconds for which other replicas may accept a connection first; see `Admission.head_start`."""
+        return self._admission.head_start(coming)
+
     def on_disconnect(self, scope: Scope) -> None:
         """Note that the connection of a request was lost before its answer."""
         call: Call | None = scope.get(CALL)

@@ -12,12 +12,14 @@ import contextlib
 import socket
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import partial
 from time import monotonic
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import uvicorn
 
 from mlmgmt_nb.scoring.calls.admission import log
+from mlmgmt_nb.scoring.http.acceptor import Acceptor
 from mlmgmt_nb.scoring.http.app import ScoringApp
 from mlmgmt_nb.scoring.http.connection import SILENT_SECONDS, Connection
 
@@ -37,6 +39,17 @@ class OtherListener(Protocol):
     def open(self, server: ReplicaServer) -> None: ...
 
     def close(self) -> None: ...
+
+
+class _Open(NamedTuple):
+    """A socket at which connections are accepted."""
+
+    listener: socket.socket
+    acceptor: Acceptor
+
+    def close(self) -> None:
+        self.acceptor.close()
+        self.listener.close()
 
 
 class ReplicaServer(uvicorn.Server):
@@ -61,7 +74,8 @@ class ReplicaServer(uvicorn.Server):
     ) -> None:
         self._app = app
         self._sockets = dict(sockets)
-        self._open: dict[str, asyncio.Server] = {}
+        self._open: dict[str, _Open] = {}
+        self._connecting: set[asyncio.Task[None]] = set()
         self._patience = patience
         self._connection_class = connection
         self._other = other
@@ -99,22 +113,39 @@ class ReplicaServer(uvicorn.Server):
         """Accept connections at these sockets only. Those of the others end after their next response."""
         for name in names:
             if name in self._sockets and name not in self._open and not self.should_exit:
-                await self._enter(name)
+                self._enter(name)
         for name in [opened for opened in self._open if opened not in names]:
             self._leave(name)
         if self._other is not None:
             (self._other.open(self) if "service" in self._open else self._other.close())
 
-    async def _enter(self, name: str) -> None:
+    def _enter(self, name: str) -> None:
         """Accept connections at a socket."""
-        server = await asyncio.get_running_loop().create_server(
-            self._connected, sock=self._sockets[name].dup(), backlog=self.config.backlog
-        )
-        self._open[name] = server
-        self.servers.append(server)
+        listener = self._sockets[name].dup()
+        listener.listen(self.config.backlog)
+        listener.setblocking(False)
+        accept = partial(self._accept, listener)
+        self._open[name] = _Open(listener, Acceptor(listener.fileno(), accept, self._app.head_start))
 
-    def _connected(self) -> asyncio.Protocol:
-        return self._connection_class(self.config, self.server_state, self.lifespan.state)
+    def _accept(self, listener: socket.socket) -> Connection:
+        connected, _ = listener.accept()
+        # Otherwise responses in two parts take 40 ms more.
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection = self._connection_class(self.config, self.server_state, self.lifespan.state)
+        self.connect(connected, connection)
+        return connection
+
+    def connect(self, connected: socket.socket, connection: Connection) -> asyncio.Task[None]:
+        """Serve a connection that was accepted. The drain waits for it, too."""
+        connected.setblocking(False)
+        task = asyncio.get_running_loop().create_task(_connect(connected, connection))
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
+        return task
+
+    def head_start(self, coming: int) -> float:
+        """Return the seconds for which other replicas may accept a connection first; see `Admission.head_start`."""
+        return self._app.head_start(coming)
 
     def _leave(self, name: str) -> None:
         """Accept no more connections at a socket. The socket of a candidate is closed, because no other process has
@@ -141,8 +172,8 @@ class ReplicaServer(uvicorn.Server):
         self._app.drain()
         self._drain_seconds, self._idle_seconds = seconds, idle_seconds
         self._drain_began = monotonic()
-        for server in getattr(self, "servers", []):
-            server.close()
+        for opened in self._open.values():
+            opened.close()
         if self._other is not None:
             self._other.close()
         self.should_exit = True
@@ -151,7 +182,7 @@ class ReplicaServer(uvicorn.Server):
         """Return the sockets of open connections, and those at which it accepts connections."""
         transports = [connection.transport for connection in list(self.server_state.connections)]
         sockets = [transport.get_extra_info("socket") for transport in transports]
-        sockets += [listener for server in self._open.values() for listener in server.sockets]
+        sockets += [opened.listener for opened in self._open.values()]
         return [connected.fileno() for connected in sockets if connected is not None]
 
     # hooks that uvicorn calls
@@ -185,7 +216,7 @@ class ReplicaServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - of uvicorn
         for listener in self._sockets.values():
             listener.close()
-        while self.server_state.connections or self.server_state.tasks:
+        while self.server_state.connections or self.server_state.tasks or self._connecting:
             elapsed = monotonic() - self._drain_began
             if elapsed >= self._drain_seconds:
                 self.drained = self._app.abandon() == 0
@@ -204,6 +235,11 @@ class ReplicaServer(uvicorn.Server):
         for connection in list(self.server_state.connections):
             if isinstance(connection, Connection):
                 connection.shutdown()  # closes it when idle, else after the answer
+
+
+async def _connect(connected: socket.socket, connection: Connection) -> None:
+    with contextlib.suppress(OSError):  # the caller hung up
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, connected)
 
 
 def _close_all(connections: Iterable[Connection]) -> None:

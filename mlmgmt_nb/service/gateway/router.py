@@ -165,8 +165,7 @@ class _Server(ReplicaServer):
         """
         connection = _Connection(self.config, self.server_state, self.lifespan.state)
         connection.received = received
-        connected.setblocking(False)
-        await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, connected)
+        self.connect(connected, connection)
 
 
 class _App:
@@ -304,6 +303,10 @@ class _App:
     def abandon(self) -> int:
         """Give up no request: the replicas end theirs in time."""
         return 0
+
+    def head_start(self, coming: int) -> float:  # noqa: ARG002 - of a server of replicas
+        """Accept each connection at once: nothing else accepts them while requests are split."""
+        return 0.0
 
     def on_disconnect(self, scope: Scope) -> None:
         """Do nothing: the exchange notices it by itself."""

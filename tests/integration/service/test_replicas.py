@@ -6,7 +6,9 @@ import json
 import os
 import signal
 import threading
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import pytest
 import requests
 
 from tests.conftest import ServiceProcess, lives
-from tests.integration.service.drivers import ECHO, SAYS, replicas
+from tests.integration.service.drivers import ECHO, SAYS, at_front_door, replicas
 from tests.support.waiting import eventually
 
 BAD_DRIVERS = {
@@ -185,6 +187,42 @@ def test_metrics(api: Any, write_driver: Callable[..., Path], name: str) -> None
     )
     assert value("mlmgmt_requests_total") == 3
     assert api.request("GET", url, headers={"authorization": ""}).status_code == 401
+
+
+WHO = """
+import os, time
+
+def init():
+    pass
+
+def run(body):
+    time.sleep(0.3)
+    return os.getpid()
+"""
+
+
+@pytest.mark.parametrize("way", [None, at_front_door], ids=["port", "front door"])
+def test_a_replica_with_room_is_called_before_one_whose_calls_wait(
+    api: Any, write_driver: Callable[..., Path], name: str, way: Callable[..., Any] | None
+) -> None:
+    """Callers without kept connections: six calls at a time for two replicas with four places each."""
+    service = api.service(
+        api.image(write_driver(WHO))["id"],
+        name,
+        maxConcurrentRequestsPerContainer=4,
+        autoScaler={"autoscaleEnabled": False},
+        numReplicas=2,
+    )
+    called = way(api, service) if way else service
+    key = api.get(f"/services/{service['id']}/keys")["primaryKey"]
+    answers: Counter[object] = Counter()
+    with ThreadPoolExecutor(6) as pool:
+        for _ in range(10):
+            for answer in pool.map(lambda _: api.score(called, "1", key), range(6)):
+                answers[answer.json() if answer.ok else answer.status_code] += 1
+    assert answers.pop(503, 0) <= 1, answers  # both would have to be stopped by a busy machine for 50 ms
+    assert len(answers) == 2
+    assert min(answers.values()) >= 20, answers
 
 
 def test_no_key_or_token_in_logs_arguments_or_environments(
