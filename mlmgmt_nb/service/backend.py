@@ -300,6 +300,11 @@ class Backend:
         self._supervisor.services_changed()
         self._notifications.send("services")
 
+    def withdraw(self, service_id: str, candidate_id: str) -> None:
+        """Send no further requests to a candidate that was removed in the store, if this process runs the services."""
+        self._router.withdraw(service_id, candidate_id)
+        self.services_changed()
+
     def keys_changed(self, service_id: str) -> None:
         """Send the keys in the store to the replicas of a service; wait briefly until they confirm."""
         if self._membership.leads:

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -39,6 +40,8 @@ __all__ = ["run"]
 log = logging.getLogger(__name__)
 
 _CHECK_SECONDS = 1.0
+_PATIENCE_OF_STOP = 10.0
+"""Seconds without progress after which a client no longer holds the stop of a service."""
 _COLLECTION = 10_000
 """New objects until the garbage collector visits them: 700 by default."""
 
@@ -59,9 +62,10 @@ def run(settings: Settings, home: Home, spares: Spares, on_ready: Callable[[str]
         guard.preload()
         app = App(backend, HANDLERS, EXTENSIONS, guard)
         backend.start()
-        # uvicorn raises the signals that ended it again. These handlers ignore them, so that cleanup can run.
+        # uvicorn raises the signals that ended it again. These handlers let the cleanup run.
+        stopped = threading.Event()
         for name in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(name, lambda *_: None)
+            signal.signal(name, lambda *_: stopped.set())
         # Loaded modules stay, so the garbage collector need not visit them again.
         gc.freeze()
         # A list makes ten thousand objects, none of them in a cycle: by default, they would be visited fifteen times.
@@ -69,7 +73,9 @@ def run(settings: Settings, home: Home, spares: Spares, on_ready: Callable[[str]
         try:
             config = _configured(app, settings)
             announce = partial(_announce, home, base_url, port, backend, on_ready)
-            _Server(config, app.gateway.handover, announce, partial(_keep, home, backend)).run(sockets=[listener])
+            server = _Server(config, app.gateway.handover, announce, partial(_keep, home, backend), stopped)
+            server.longest_stop = settings.drain_timeout
+            server.run(sockets=[listener])
         finally:
             backend.stop()
     except OSError as error:
@@ -138,7 +144,16 @@ def _connection(app: App, settings: Settings) -> Callable[..., ApiConnection]:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn with a callback when it listens. Connections of clients that do not make progress are closed."""
+    """uvicorn with a callback when it listens. Connections of clients that do not make progress are closed.
+
+    Args:
+        stopped: set by a signal to stop that arrives before uvicorn handles signals.
+
+    Attributes:
+        longest_stop: seconds after which the stop ends all connections.
+    """
+
+    longest_stop = 30.0
 
     def __init__(
         self,
@@ -146,13 +161,18 @@ class _Server(uvicorn.Server):
         handover: Handover,
         on_started: Callable[[], None],
         keep: Callable[[], None],
+        stopped: threading.Event,
     ) -> None:
         super().__init__(config)
         self._handover = handover
         self._on_started, self._keep = on_started, keep
+        self._stopped = stopped
         self._checked = time.monotonic()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._stopped.is_set():
+            self.should_exit = True
+            return
         await super().startup(sockets)
         self._handover.start(self._returned)
         self._on_started()
@@ -168,10 +188,29 @@ class _Server(uvicorn.Server):
         if moment - self._checked >= _CHECK_SECONDS:
             self._checked = moment
             await asyncio.to_thread(self._keep)
-            for connection in list(self.server_state.connections):
-                if isinstance(connection, ApiConnection):
-                    connection.check(moment)
+            for connection in self._connections():
+                connection.check(moment)
         return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        ending = asyncio.create_task(self._end_connections())
+        try:
+            await super().shutdown(sockets)
+        finally:
+            ending.cancel()
+
+    async def _end_connections(self) -> None:
+        """End connections whose clients do not make progress, and finally all others."""
+        end = time.monotonic() + self.longest_stop
+        while (moment := time.monotonic()) < end:
+            await asyncio.sleep(_CHECK_SECONDS)
+            for connection in self._connections():
+                connection.check(moment, _PATIENCE_OF_STOP)
+        for connection in self._connections():
+            connection.transport.abort()
+
+    def _connections(self) -> list[ApiConnection]:
+        return [known for known in self.server_state.connections if isinstance(known, ApiConnection)]
 
 
 def _announce(home: Home, base_url: str, port: int, backend: Backend, on_ready: Callable[[str], None]) -> None:

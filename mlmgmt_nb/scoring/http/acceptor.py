@@ -1,7 +1,7 @@
 """Accept connections that several replicas could accept: a replica with room for a call goes first.
 
 The kernel gives a new connection to any replica that accepts at the same socket, also to one whose calls wait, or which
-has to refuse the call, while another one is idle. So a replica whose next call would wait gives the others a head
+has to refuse the call, while another is idle. So a replica whose next call would wait gives the others a head
 start, and accepts the connection only if it is still there. After a head start that was in vain, as always without
 other replicas, it gives none of that length for a while.
 """
@@ -26,6 +26,7 @@ _LONGEST_IN_VAIN = 0.5
 """After a head start in vain there is none of that length or less for `_IN_VAIN` times its length, at most for these
 seconds: another replica may have room soon."""
 _RETRY_SECONDS = 2.0
+_MOST_WAITING = 1000
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -51,6 +52,12 @@ class Acceptor:
         self._in_vain = 0.0
         self._in_vain_until = 0.0
         self._loop.add_reader(descriptor, self._ready)
+
+    def accept_waiting(self) -> None:
+        """Accept the connections that wait now: nobody may be left to accept them."""
+        for _ in range(_MOST_WAITING):
+            if not self._accept():
+                return
 
     def close(self) -> None:
         """Accept no further connections. Call it before the socket is closed."""

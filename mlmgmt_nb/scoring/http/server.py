@@ -173,6 +173,7 @@ class ReplicaServer(uvicorn.Server):
         self._drain_seconds, self._idle_seconds = seconds, idle_seconds
         self._drain_began = monotonic()
         for opened in self._open.values():
+            opened.acceptor.accept_waiting()
             opened.close()
         if self._other is not None:
             self._other.close()

@@ -38,8 +38,10 @@ def main(arguments: Sequence[str]) -> int:
     _import(["uvloop"])
     control = socket.socket(fileno=int(control_fd))
     message, listeners = _receive(control)
+    sources: dict[str, int] = {}
     while isinstance(message, Modules):
         _import(message.names)
+        sources = _source_times()
         message, listeners = _receive(control)
     if message is None:  # the supervisor no longer needs it
         return 0
@@ -48,7 +50,8 @@ def main(arguments: Sequence[str]) -> int:
     os.chdir(assignment.app)
     of_listeners = [text for number in listeners for text in ("--fd", str(number))]
     options = ["--app", assignment.app, *of_listeners, "--control-fd", control_fd]
-    if provides_loaded_module(assignment.app) or packages != _package_times():
+    is_changed = packages != _package_times() or any(_time_of(path) != then for path, then in sources.items())
+    if is_changed or provides_loaded_module(assignment.app):
         _start_over(options, [*listeners, control.detach()], {**variables, **assignment.environment})
     sys.path[0] = os.getcwd()
     sys.argv[1:] = options
@@ -92,8 +95,30 @@ def _receive(control: socket.socket) -> tuple[Modules | Assignment | None, list[
 
 def _package_times() -> list[int]:
     """Return a value that changes when packages are installed, upgraded or removed."""
+    return [os.stat(folder).st_mtime_ns for folder in _package_folders()]
+
+
+def _package_folders() -> list[str]:
     folders = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
-    return [os.stat(folder).st_mtime_ns for folder in folders if os.path.isdir(folder)]
+    return [folder for folder in folders if os.path.isdir(folder)]
+
+
+def _source_times() -> dict[str, int]:
+    """Return when the files of loaded modules changed, for modules whose packages are edited where they are.
+
+    Those in the folders of installed packages change with these folders.
+    """
+    installed = tuple(folder + os.sep for folder in (os.path.dirname(os.__file__), *_package_folders()))
+    files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+    return {file: _time_of(file) for file in files if file and not file.startswith(installed)}
+
+
+def _time_of(file: str) -> int:
+    """Return when a file changed; 0 if it does not exist."""
+    try:
+        return os.stat(file).st_mtime_ns
+    except OSError:
+        return 0
 
 
 def provides_loaded_module(app: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 from collections.abc import Callable
@@ -27,9 +28,6 @@ _LARGE_BODY = 2**20
 """Minimum missing bytes of a body for a thread to read it."""
 _TOO_LARGE = Problem(
     431, "HeadTooLarge", f"The request line and headers are larger than {_LARGEST_HEAD} bytes; send less."
-)
-_TOO_SLOW = Problem(
-    408, "RequestTimeout", f"The body did not arrive: less than {_LEAST_BYTES} bytes in {_SECONDS['body']:g} seconds."
 )
 _MALFORMED = Problem(400, "MalformedRequest", "The request is not valid HTTP/1.1; the connection is closed.")
 
@@ -79,19 +77,25 @@ class ApiConnection(HttpProtocol):
         """Drop the connection in this process only: a replica has its socket too."""
         self.transport.abort()
 
-    def check(self, now: float) -> None:
-        """Close the connection if its client took too long. `now` is monotonic time in seconds."""
+    def check(self, now: float, patience: float = math.inf) -> None:
+        """Close the connection if its client took too long.
+
+        Args:
+            now: monotonic time in seconds.
+            patience: maximum seconds for any step.
+        """
         step, progress = self._awaited()
         if step != self._step or progress - self._progress >= _LEAST_BYTES:
             self._step, self._progress, self._since = step, progress, now
-        elif step and now - self._since > _SECONDS[step[0]]:
-            self._end(step[0])
+        elif step and now - self._since > (seconds := min(_SECONDS[step[0]], patience)):
+            self._end(step[0], seconds)
 
-    def _end(self, step: str) -> None:
+    def _end(self, step: str, seconds: float) -> None:
         if step == "answer":
             self.transport.abort()
         elif step == "body":
-            self._refuse(_TOO_SLOW)
+            message = f"The body did not arrive: less than {_LEAST_BYTES} bytes in {seconds:g} seconds."
+            self._refuse(Problem(408, "RequestTimeout", message))
         else:
             self.transport.close()
 

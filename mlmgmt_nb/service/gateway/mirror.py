@@ -7,7 +7,6 @@ are slower than callers, further requests are counted instead of copied.
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import logging
 import threading
 import time
@@ -19,6 +18,7 @@ from typing import Any, NamedTuple
 from mlmgmt_nb.contract.recording import COPY_HEADER
 from mlmgmt_nb.contract.traffic import MirroredPair
 from mlmgmt_nb.scoring.recording.redaction import Redactor
+from mlmgmt_nb.service.gateway.split import Purpose
 from mlmgmt_nb.service.gateway.upstream import ConnectionLostError
 from mlmgmt_nb.service.http.messages import Receive, Scope, Send
 
@@ -139,14 +139,11 @@ class Copier:
     Args:
         forward: sends a request to the other deployment.
         redact: names of the fields whose values are replaced in kept answers.
-        since: start of the mirror; None for the copies of a canary.
-
-    Attributes:
-        since: start of the mirror.
+        purpose: what the copies are for.
     """
 
-    def __init__(self, forward: Forward, redact: Sequence[str], since: dt.datetime | None = None) -> None:
-        self.since = since
+    def __init__(self, forward: Forward, redact: Sequence[str], purpose: Purpose = "") -> None:
+        self.purpose = purpose
         self._forward = forward
         self._redactor = Redactor(redact) if redact else None
         self._patient_redactor = _PatientRedactor(redact) if redact else None

@@ -9,7 +9,6 @@ also go to the candidate. Services without a canary or mirror do not use it. See
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import socket
 import threading
 from collections.abc import Callable, MutableMapping
@@ -26,7 +25,7 @@ from mlmgmt_nb.service.gateway.mirror import Copier, Copy, Mirrored
 from mlmgmt_nb.service.gateway.places import Places
 from mlmgmt_nb.service.gateway.pool import UpstreamPool
 from mlmgmt_nb.service.gateway.side import Side
-from mlmgmt_nb.service.gateway.split import Split, choose, is_split
+from mlmgmt_nb.service.gateway.split import Purpose, Split, choose, is_split
 from mlmgmt_nb.service.gateway.upstream import ConnectionLostError
 from mlmgmt_nb.service.http.messages import Receive, Scope, Send
 
@@ -81,9 +80,19 @@ class Router:
 
         return take
 
-    def split(self, service_id: str, split: Split) -> None:
-        """Change the split."""
-        self._apps[service_id].split = split
+    def split(self, service_id: str, split: Split | None) -> None:
+        """Change the split of a routed service; None for no further requests to its candidate."""
+        self._apps[service_id].renew(split)
+
+    def sends_to(self, service_id: str, candidate_id: str) -> bool:
+        """Return whether a candidate may still get requests."""
+        app = self._apps.get(service_id)
+        return app is not None and app.split.candidate == candidate_id
+
+    def withdraw(self, service_id: str, candidate_id: str) -> None:
+        """Send no further requests to a candidate, whatever split follows. It may be called from any thread."""
+        if app := self._apps.get(service_id):
+            app.withdraw(candidate_id)
 
     def release(self, service_id: str) -> None:
         """Stop accepting the connections of a service. Requests on existing connections go to the same replicas as
@@ -108,15 +117,15 @@ class Router:
         app = self._apps.get(service_id)
         return None if app is None else app.take_counts()
 
-    def take_mirrored(self, service_id: str, since: dt.datetime | None = None) -> Mirrored | None:
+    def take_mirrored(self, service_id: str, purpose: Purpose) -> Mirrored | None:
         """Return the results of copies since the last call, also for a moment after the end of a mirror. Return None if
         none follow.
 
         Args:
-            since: start of the mirror; None for the copies of a canary.
+            purpose: what the copies are for.
         """
         app = self._apps.get(service_id) or self._released.get(service_id)
-        return None if app is None else app.take_mirrored(since)
+        return None if app is None else app.take_mirrored(purpose)
 
     def stop(self) -> None:
         """End all connections."""
@@ -186,6 +195,21 @@ class _App:
         self._copier: Copier | None = None
         self._copier_compares = False
         self._places = Places()
+        self._withdrawn: str | None = None
+
+    def renew(self, split: Split | None) -> None:
+        """Change the split; None for no further requests to the candidate."""
+        if split is None or split.candidate == self._withdrawn:
+            split = self.split._replace(share=0.0, mirrored=0.0)
+        elif split.candidate != self.split.candidate:
+            self.take_counts()  # they are about an earlier candidate
+        self.split = split
+
+    def withdraw(self, candidate_id: str) -> None:
+        """Send no further requests to a candidate."""
+        self._withdrawn = candidate_id
+        if self.split.candidate == candidate_id:
+            self.renew(None)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_new, self._owed = choose(self.split, scope, self._owed)
@@ -242,11 +266,11 @@ class _App:
             return None
         split = self.split
         is_same = self._copier_compares == split.compares
-        if self._copier is not None and not (is_same and self._copier.since == split.mirror_since):
+        if self._copier is not None and not (is_same and self._copier.purpose == split.purpose):
             self._copier.stop()
             self._copier = None
         if self._copier is None:
-            self._copier, self._copier_compares = Copier(self._copy, split.redact, split.mirror_since), split.compares
+            self._copier, self._copier_compares = Copier(self._copy, split.redact, split.purpose), split.compares
         return Copy(scope, receive, send)
 
     async def _copy(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -279,10 +303,10 @@ class _App:
         finally:
             pool.release(upstream, port, reusable=exchange.complete)
 
-    def take_mirrored(self, since: dt.datetime | None) -> Mirrored | None:
+    def take_mirrored(self, purpose: Purpose) -> Mirrored | None:
         """Return the results of copies since the last call; None if none follow."""
         copier = self._copier
-        if copier is None or copier.since != since:
+        if copier is None or copier.purpose != purpose:
             return None if self.is_leaving else Mirrored()
         return copier.take()
 

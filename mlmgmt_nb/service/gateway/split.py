@@ -9,7 +9,10 @@ from typing import NamedTuple
 from mlmgmt_nb.contract.recording import COPY_HEADER
 from mlmgmt_nb.service.http.messages import Scope
 
-__all__ = ["Split", "choose", "is_split"]
+__all__ = ["Purpose", "Split", "choose", "is_split"]
+
+Purpose = dt.datetime | str
+"""Copies of requests are for a mirror, named by its start, or for the canary of a candidate, named by its id."""
 
 _NOT_SCORING = frozenset({"HEAD", "OPTIONS"})
 """Methods that ask about a service instead of scoring."""
@@ -29,6 +32,7 @@ class Split(NamedTuple):
         redact: fields whose values are replaced in kept answers.
         compares: whether the deployment that serves also answers copies of the requests of the candidate.
         mirror_since: start of the mirror, which tells its results from those of earlier ones.
+        candidate: id of the candidate.
         places: number of requests that the deployment that serves accepts at a time.
     """
 
@@ -41,6 +45,12 @@ class Split(NamedTuple):
     compares: bool = False
     mirror_since: dt.datetime | None = None
     places: int = 10**6
+    candidate: str = ""
+
+    @property
+    def purpose(self) -> Purpose:
+        """What copies of requests are for."""
+        return self.mirror_since or self.candidate
 
 
 def choose(split: Split, scope: Scope, owed: float) -> tuple[bool, float]:

@@ -120,12 +120,12 @@ class CandidateController:
 
     def _taken(self, row: Row[Any], mirror: Mirror) -> Mirrored:
         """Return the results of a mirror since the last round."""
-        taken = self._router.take_mirrored(row.candidate_of, mirror.since) or Mirrored(is_final=True)
+        taken = self._router.take_mirrored(row.candidate_of, mirror.since or "") or Mirrored(is_final=True)
         since, unsaved = self._unsaved.pop(row.id, (None, Mirrored()))
         return unsaved.plus(taken) if since == mirror.since else taken
 
     def _advanced(self, row: Row[Any], canary: Canary) -> Canary:
-        counted = extended(canary, self._answers(row.candidate_of, canary))
+        counted = extended(canary, self._answers(row, canary))
         if row.error is not None and row.error.code != CLUSTER_UNAVAILABLE:  # which says nothing about the candidate
             return msgspec.structs.replace(counted, state="TakenBack", reason=row.error.message)
         return advance(counted, now())
@@ -139,12 +139,12 @@ class CandidateController:
                 self._mirrors.append(candidate_id, pairs)
         return is_changed
 
-    def _answers(self, service_id: str, canary: Canary) -> AnswersOfBoth:
+    def _answers(self, row: Row[Any], canary: Canary) -> AnswersOfBoth:
         """Return the answers since the last round. Those of the candidate are compared with those of the current
         deployment to copies of the same requests, if the canary has a minimum for that.
         """
-        old, new = self._router.take_counts(service_id) or (Side(), Side())
-        taken = None if canary.min_agree is None else self._router.take_mirrored(service_id)
+        old, new = self._router.take_counts(row.candidate_of) or (Side(), Side())
+        taken = None if canary.min_agree is None else self._router.take_mirrored(row.candidate_of, row.id)
         pairs = [pair for pair in taken.pairs if _is_comparable(pair)] if taken else []
         same = sum(_is_same(pair, canary.tolerance) for pair in pairs)
         return AnswersOfBoth(old=_answers_of(old), new=_answers_of(new), compared=len(pairs), same=same)
@@ -252,15 +252,15 @@ def _end_of(mirror: Mirror) -> str | None:
     return f"{mirror.minutes:g} minutes are over" if is_over else None
 
 
-def split_of(traffic: Traffic, service: Row[Any], old_port: int, new_port: int) -> Split:
+def split_of(service: Row[Any], candidate: Row[Any], old_port: int, new_port: int) -> Split:
     """Return the split of the requests of a service.
 
     Args:
-        traffic: the canary and the mirror of its candidate.
+        candidate: its candidate, which has a canary or a mirror.
         old_port, new_port: ports of the current deployment and of the candidate.
     """
-    canary = traffic.canary
-    sharing, mirror = _if_active(canary), _if_active(traffic.mirror)
+    canary = candidate.traffic.canary
+    sharing, mirror = _if_active(canary), _if_active(candidate.traffic.mirror)
     return Split(
         old_port,
         new_port,
@@ -271,6 +271,7 @@ def split_of(traffic: Traffic, service: Row[Any], old_port: int, new_port: int) 
         compares=sharing is not None and sharing.min_agree is not None,
         redact=_redacted_fields(service.serving_spec),
         places=_places_of(service),
+        candidate=candidate.id,
     )
 
 

@@ -83,6 +83,30 @@ def test_a_canary_from_its_first_step_to_its_promotion_and_one_that_is_taken_bac
     assert (record["status"], record["outcome"]) == ("Failed", taken["reason"])
 
 
+def test_a_candidate_is_discarded_during_its_canary(api: Any, name: str, write_driver: Callable[..., Path]) -> None:
+    """No request fails, and those that follow are answered by the deployment that serves."""
+    old, new = (
+        api.image(write_driver(SAYS.format(word=word, fails=False), word), name=f"{name}-{word}")["id"]
+        for word in ("old", "new")
+    )
+    service = api.service(old, name)
+    path = f"/services/{service['id']}"
+    key = api.get(f"{path}/keys")["primaryKey"]
+    callers = Callers([service["scoringUri"]], key)
+    try:
+        for _ in range(5):
+            assert api.operation(api.request("PUT", f"{path}/candidate", json={"imageId": new}))["state"] == "Succeeded"
+            steps = {"steps": [{"share": 50, "minutes": 60}], "maxP95": None, "maxErrors": None}
+            assert api.request("PUT", f"{path}/candidate/canary", json=steps).status_code == 200
+            eventually(lambda: set(callers.count(20)) == {"old", "new"}, what="the answers of the candidate")
+            assert api.request("DELETE", f"{path}/candidate").status_code == 200
+            assert {api.score(service, "{}", key).json() for _ in range(20)} == {"old"}
+        assert set(callers.count(20)) == {"old"}
+        assert callers.failed == []
+    finally:
+        callers.stop()
+
+
 def _state(api: Any, path: str, state: str) -> Any:
     canary = api.get(f"{path}/candidate")["canary"]
     return canary if canary["state"] == state else None

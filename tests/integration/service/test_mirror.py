@@ -34,6 +34,9 @@ def run(body, request_headers):
 """
 
 
+SAYS_ONE_WORD = "def init():\n    pass\n\ndef run(body):\n    return {word!r}\n"
+
+
 def propose(api: Any, name: str, write: Callable[..., Path], *, seconds: float = 0, **more: Any) -> tuple[Any, str]:
     """Return a service and the name of its workspace's service, after a candidate was proposed."""
     old, new = (
@@ -173,6 +176,31 @@ def test_a_canary_whose_answers_differ_is_taken_back(api: Any, name: str, write_
     assert canary.same < 0.95 * canary.compared
     assert f"{canary.same:,} of {canary.compared:,} answers are the same" in canary.reason
     change.discard()
+
+
+def test_each_candidate_is_compared_by_its_own_answers(api: Any, name: str, write_driver: Callable[..., Path]) -> None:
+    images = [
+        api.image(write_driver(SAYS_ONE_WORD.format(word=word), f"{word}{number}"), name=f"{name}-{number}")["id"]
+        for number, word in enumerate(("old", "old", "new", "old", "new"))
+    ]
+    service = api.service(images[0], name)
+    path = f"/services/{service['id']}"
+    callers = Callers([service["scoringUri"]], api.get(f"{path}/keys")["primaryKey"])
+    canary = {"steps": [{"share": 50, "minutes": 60}], "maxP95": None, "maxErrors": None, "minAgree": 0.0}
+    try:
+        for number, image in enumerate(images[1:], 1):
+            api.operation(api.request("PUT", f"{path}/candidate", json={"imageId": image}))
+            assert api.request("PUT", f"{path}/candidate/canary", json=canary).status_code == 200
+            found = eventually(lambda: _compared(api, path), what="the first comparisons")
+            assert found["same"] == (found["compared"] if number % 2 else 0), found
+            assert api.request("DELETE", f"{path}/candidate").status_code == 200
+    finally:
+        callers.stop()
+
+
+def _compared(api: Any, path: str) -> Any:
+    canary = api.get(f"{path}/candidate")["canary"]
+    return canary if canary["compared"] > 20 else None
 
 
 def test_copies_for_a_comparison_take_no_place_of_a_caller(

@@ -123,6 +123,17 @@ def test_none_is_accepted_after_its_end(accepting: Accepting) -> None:
     run(accepting, main)
 
 
+def test_those_that_wait_are_accepted_at_its_end(accepting: Accepting) -> None:
+    async def main() -> None:
+        accepting.seconds = 60.0
+        for _ in range(3):
+            accepting.call()
+        accepting.acceptor.accept_waiting()
+        assert len(accepting.accepted) == 3
+
+    run(accepting, main)
+
+
 def test_too_many_open_files_pass(
     accepting: Accepting, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
 import sys
 import sysconfig
@@ -345,6 +346,44 @@ def test_variables_of_a_package_that_is_hidden_do_not_stay(
     assert "sets" not in got["modules"]
     assert "OF_PACKAGE" not in got["environ"]
     assert got["environ"]["SERVICE_NAME"] == "local"
+
+
+def test_code_that_was_edited_after_its_import_is_imported_again(
+    tmp_path: Path, spares: Spares, listeners: list[socket.socket], packages: Path
+) -> None:
+    """Such as of a package that is installed with `pip install -e`: its folder of packages does not change."""
+    (packages / "__pycache__").mkdir()
+    own = tmp_path / "project"
+    own.mkdir()
+    (own / "edited.py").write_text("import colorsys\n")
+    (packages / "edited.pth").touch()
+    wanted = msgspec.structs.replace(launch(tmp_path / "image", SERVICE_NAME="local"), account="a")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", f"{packages}{os.pathsep}{own}")
+        spares.prepare(Preparation(sys.executable, "a/local", ("edited",)))
+        wait_for_spare(imported="uvloop")
+        wait_for_import(own / "__pycache__")
+        (own / "edited.py").write_text("import filecmp  # another size\n")
+        start = assigned(spares, wanted, listeners)
+    got = seen(start, wanted)["modules"]
+    assert "edited" not in got, "the replica has started over"
+
+
+def wait_for_import(folder: Path) -> None:
+    """Wait until a module of this folder was compiled, and a moment more."""
+    deadline = time.monotonic() + SECONDS
+    while not list(folder.glob("*.pyc")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    time.sleep(0.3)
+
+
+@pytest.mark.parametrize(
+    ("variable", "is_suitable"), [("SERVICE_NAME", True), ("SERVICE_MODE", False), ("AML_X", False)]
+)
+def test_packages_see_the_variables_of_the_service(tmp_path: Path, variable: str, is_suitable: bool) -> None:
+    wanted = msgspec.structs.replace(launch(tmp_path, **{variable: "x"}), account="a")
+    assert Preparation(sys.executable, "a/local", ("colorsys",)).suits(wanted) is is_suitable
 
 
 def test_spares_are_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ import msgspec
 from mlmgmt_nb.scoring.distribution import copy_runtime, runtime_files
 from mlmgmt_nb.scoring.process.spare_messages import HEADER_BYTES, Assignment, Modules
 from mlmgmt_nb.service.compute.processes.starting import (
+    OF_RUNTIME,
     REPLICA,
     ReplicaStart,
     inherited_environment,
@@ -312,4 +313,4 @@ def is_read_at_start(variable: str) -> bool:
 
 def _is_ours(variable: str) -> bool:
     """Return whether the service sets a variable for each replica, for the runtime only."""
-    return variable.startswith(("SERVICE_", "AML_"))
+    return variable in OF_RUNTIME

@@ -12,10 +12,25 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:  # the first spare starts before the rest of the service is imported
     from mlmgmt_nb.service.compute.base import Launch
 
-__all__ = ["REPLICA", "ReplicaStart", "inherited_environment", "launch_environment", "spawn", "start_replica"]
+__all__ = [
+    "OF_RUNTIME",
+    "REPLICA",
+    "ReplicaStart",
+    "inherited_environment",
+    "launch_environment",
+    "spawn",
+    "start_replica",
+]
 
 REPLICA = "MLMGMT_REPLICA"
 """Marks the child processes of a replica, also those in other sessions."""
+OF_RUNTIME = frozenset(
+    {
+        *("SERVICE_NAME", "SERVICE_PATH_PREFIX", "SERVICE_VERSION"),
+        *("AML_APP_INSIGHTS_ENABLED", "AML_MODEL_DC_STORAGE", "AML_MODEL_DC_STORAGE_ENABLED"),
+    }
+)
+"""Variables that a service sets for each replica (`reconciling.environment`)."""
 _OF_APPLICATION = frozenset({"AML_APP_ROOT", "AZUREML_ENTRY_SCRIPT", "AZUREML_MODEL_DIR"})
 """Variables of the application; a service on an Azure ML machine inherits those of another application."""
 

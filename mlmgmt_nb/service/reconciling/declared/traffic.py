@@ -12,7 +12,6 @@ from mlmgmt_nb.service.gateway.router import Router
 from mlmgmt_nb.service.gateway.split import Split
 from mlmgmt_nb.service.reconciling.candidates import split_of
 from mlmgmt_nb.service.reconciling.declared.actions import Release, Route
-from mlmgmt_nb.service.store.schema import Traffic
 
 __all__ = ["TrafficSplitter"]
 
@@ -32,7 +31,10 @@ class TrafficSplitter:
 
     def is_wanted(self, row: Row[Any]) -> bool:
         """Return whether the candidate of a service should get some of its requests, or copies."""
-        return self._traffic(row) is not None
+        candidate = self._candidates.get(row.id)
+        if candidate is None or row.deleting or row.target_id is not None:
+            return False
+        return candidate.traffic is not None and candidate.traffic.is_active
 
     def is_made(self, row: Row[Any]) -> bool:
         """Return whether the requests of a service are split now."""
@@ -40,16 +42,15 @@ class TrafficSplitter:
 
     def renew(self, row: Row[Any], compute: DeclaredCompute) -> None:
         """Apply the current share, if requests are split."""
-        traffic = self._traffic(row)
-        if traffic is not None and self.is_made(row):
-            self._router.split(row.id, self._split(row, compute, traffic))
+        if self.is_made(row):
+            self._router.split(row.id, self._split(row, compute) if self.is_wanted(row) else None)
 
     def act(self, action: Route | Release, row: Row[Any], compute: DeclaredCompute) -> None:
         """Start or stop splitting requests. The router or the compute accepts connections at any time."""
         match action:
             case Route():
-                if (traffic := self._traffic(row)) is not None:
-                    self._router.route(row.id, compute.socket_of(row.id), self._split(row, compute, traffic))
+                if self.is_wanted(row):
+                    self._router.route(row.id, compute.socket_of(row.id), self._split(row, compute))
                     compute.divert(row.id, self._router.taker(row.id))
             case Release():
                 if compute.is_open(row.id):
@@ -59,14 +60,7 @@ class TrafficSplitter:
     def stop(self) -> None:
         self._router.stop()
 
-    def _traffic(self, row: Row[Any]) -> Traffic | None:
-        candidate = self._candidates.get(row.id)
-        if candidate is None or row.deleting or row.target_id is not None:
-            return None
-        traffic: Traffic | None = candidate.traffic
-        return traffic if traffic is not None and traffic.is_active else None
-
-    def _split(self, row: Row[Any], compute: DeclaredCompute, traffic: Traffic) -> Split:
+    def _split(self, row: Row[Any], compute: DeclaredCompute) -> Split:
         candidate = self._candidates[row.id]
         port = compute.private_port(candidate.id) if compute.is_open(candidate.id) else candidate.port
-        return split_of(traffic, row, compute.private_port(row.id), port)
+        return split_of(row, candidate, compute.private_port(row.id), port)

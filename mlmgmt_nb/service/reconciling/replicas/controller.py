@@ -166,6 +166,10 @@ class ReplicaController:
         service = self._services.get(row.candidate_of or "")
         return service is not None and service.target_id is not None and service.adopts_id == row.deployment_id
 
+    def _may_get_requests(self, row: Row[Any]) -> bool:
+        """Return whether the router may still send requests to a candidate: it ends only afterwards."""
+        return row.candidate_of is not None and self._router.sends_to(row.candidate_of, row.id)
+
     def _desired(self, row: Row[Any]) -> Desired:
         return Desired(
             service_id=row.id,
@@ -178,7 +182,7 @@ class ReplicaController:
             hang_timeout=self._settings.hang_timeout,
             is_open=self._computes[row.compute_id].is_open(row.id),
             sleeps=scaling(row.serving_spec) is not None,
-            deleting=row.deleting,
+            deleting=row.deleting and not self._may_get_requests(row),
             adopts=row.adopts_id,
             keeps=kept_deployment(row, now()),
             is_promoted=self._is_promoted(row),
@@ -196,12 +200,12 @@ class ReplicaController:
         new = compute.private_port(candidate.id, candidate.deployment_id)
         if old is None or new is None:
             return None
-        return split_of(candidate.traffic, row, old, new)
+        return split_of(row, candidate, old, new)
 
     def _renew_split(self, row: Row[Any]) -> None:
         """Send the current split of a service to the router."""
-        if self._router.is_routed(row.id) and (split := self._split(row)) is not None:
-            self._router.split(row.id, split)
+        if self._router.is_routed(row.id):
+            self._router.split(row.id, self._split(row))
 
     def _route(self, row: Row[Any]) -> None:
         if (split := self._split(row)) is not None:

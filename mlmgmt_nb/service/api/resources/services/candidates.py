@@ -252,7 +252,7 @@ def discard(call: Call) -> Reply:
         except Problem:
             return Reply(204)
         delete_service(db, row.id)
-    call.backend.services_changed()
+    call.backend.withdraw(row.candidate_of, row.id)
     return Reply(200)
 
 
