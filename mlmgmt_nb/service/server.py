@@ -194,6 +194,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         ending = asyncio.create_task(self._end_connections())
+        await asyncio.sleep(0)  # accepts the connections that wait
         try:
             await super().shutdown(sockets)
         finally:

@@ -172,12 +172,19 @@ class ReplicaServer(uvicorn.Server):
         self._app.drain()
         self._drain_seconds, self._idle_seconds = seconds, idle_seconds
         self._drain_began = monotonic()
-        for opened in self._open.values():
-            opened.acceptor.accept_waiting()
-            opened.close()
+        self._close_sockets()
         if self._other is not None:
             self._other.close()
         self.should_exit = True
+
+    def _close_sockets(self) -> None:
+        """Accept what waits, and close all sockets at once: a connection at an open one would be lost later."""
+        for opened in self._open.values():
+            opened.acceptor.accept_waiting()
+            opened.close()
+        self._open.clear()
+        for listener in self._sockets.values():
+            listener.close()
 
     def descriptors(self) -> list[int]:
         """Return the sockets of open connections, and those at which it accepts connections."""
@@ -215,8 +222,6 @@ class ReplicaServer(uvicorn.Server):
                 log(f"slow callers: {fault} within {self._patience:g} seconds: {count} connection(s) closed")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - of uvicorn
-        for listener in self._sockets.values():
-            listener.close()
         while self.server_state.connections or self.server_state.tasks or self._connecting:
             elapsed = monotonic() - self._drain_began
             if elapsed >= self._drain_seconds:
