@@ -23,6 +23,7 @@ _COLORS = {
     "Running": "#0969da",
     "Deploying": "#0969da",
     "NotStarted": "#6e7781",
+    "Deleted": "#6e7781",
 }
 
 
