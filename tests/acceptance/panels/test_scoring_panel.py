@@ -211,7 +211,7 @@ ended = ScoringTestPanel(ws.services.scoring_test("flowers", [frame.to_dict("lis
 ended.show()
 assert ended.test.result(60).summary["requests"] == 20
 deadline = time.monotonic() + 60
-while "200 OK" not in panel._shown["text/html"] and time.monotonic() < deadline:  # its picture is drawn once a second
+while "200 OK" not in panel._shown[1] and time.monotonic() < deadline:  # its picture is drawn once a second
     time.sleep(0.05)  # between two looks
 """
 

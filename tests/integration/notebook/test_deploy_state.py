@@ -236,6 +236,10 @@ def test_the_words_in_ipython(notebook: Notebook, ws: Workspace) -> None:
     empty = notebook.run("%mlmgmt service form")
     assert "fields to correct:" in empty.out
     assert "driver: Enter the driver, such as score.py, or one model that needs none" in empty.out
+    assert "Fields to correct:" in unknown.result.html()
+    assert "Fields to correct:" not in empty.result.html(), "nobody has typed anything yet"
+    empty.result._take({"view": "here", "values": {"name": "form-words"}})
+    assert "Fields to correct:" in empty.result.html()
     assert STEPS[0] not in [step.name for step in opened.result.state.steps]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -75,7 +76,8 @@ class Counter(Panel):
 
     @property
     def pictures(self) -> list[str]:
-        return [shown["text/plain"] for shown in self._picture_handle.shown]
+        """The texts of the pictures, without the line that says when they were drawn."""
+        return [shown["text/plain"].rpartition("\nAs of ")[0] for shown in self._picture_handle.shown]
 
 
 @pytest.fixture
@@ -94,6 +96,20 @@ def test_many_changes_are_few_drawings_and_the_last_is_drawn(kernel: Kernel) -> 
     eventually(lambda: panel.pictures[-1] == "counted to 20000")
     assert len(panel.drawn) < 500
     assert len(panel.pictures) < 50
+
+
+def test_a_picture_says_when_it_was_drawn(kernel: Kernel) -> None:
+    panel = Counter()
+    panel.show()
+    time = r"As of \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\."
+    for markup in panel._picture_handle.shown[0].values():
+        assert re.search(rf"{time} Run the cell again for the panel\.", markup)
+    panel.changed()
+    panel.keep_picture()
+    assert len(panel.pictures) == 1, "the time alone is not a change"
+    panel.close()
+    for markup in panel._picture_handle.shown[-1].values():
+        assert re.search(rf"{time}(?! Run)", markup)
 
 
 def test_the_picture_is_up_to_date_when_a_cell_ends(kernel: Kernel) -> None:

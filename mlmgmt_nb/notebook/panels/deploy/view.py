@@ -74,7 +74,7 @@ class DeployPanel(Panel):
         state = self.state
         form = table(("field", "value"), [(_label(field), value) for field, value in self._filled()], label="the form")
         code = "" if state.problems else f"<pre>{escape(state.line())}\n\n{escape(state.code())}</pre>"
-        wrong = "".join(f"<li>{escape(_label(field))}: {escape(text)}</li>" for field, text in state.problems.items())
+        wrong = "".join(f"<li>{escape(_label(field))}: {escape(text)}</li>" for field, text in self._problems().items())
         wrong = f"<div>Fields to correct:</div><ul>{wrong}</ul>" if wrong else ""
         failed = alert(state.failure) if state.failure else ""
         made = f"<div>{link(state.service.scoring_uri or '')}</div>" if state.service else ""
@@ -127,6 +127,11 @@ class DeployPanel(Panel):
             for field, value in self.state.values.items()
             if value != deploy_form.DEFAULTS[field]
         ]
+
+    def _problems(self) -> dict[str, str]:
+        """Return the problems, without those of empty fields before the user has typed anything."""
+        filled = {field for field, _ in self._filled()}
+        return {field: text for field, text in self.state.problems.items() if self._typed_in or field in filled}
 
     def _steps(self) -> str:
         """Return the steps as HTML, with their operations."""

@@ -12,7 +12,7 @@ from mlmgmt_nb.client.monitoring.conditions import condition
 from mlmgmt_nb.client.monitoring.log_lines import readable
 from mlmgmt_nb.contract import Deployment, ServiceResponse, ServiceUpdateRequest
 from mlmgmt_nb.errors import UsageError
-from mlmgmt_nb.notebook.display.card import Card, badge
+from mlmgmt_nb.notebook.display.card import Card, badge, utc
 from mlmgmt_nb.notebook.display.cards import service_card
 from mlmgmt_nb.notebook.display.html import escape, log_lines, table
 from mlmgmt_nb.notebook.panels import limits
@@ -291,4 +291,4 @@ def _number(text: Any, name: str) -> int | None:
 
 
 def _time(moment: dt.datetime | None) -> str:
-    return "" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+    return "" if moment is None else utc(moment)
