@@ -240,6 +240,10 @@ class Panel(ABC):
         """Call `look` in the refresh thread. Return the seconds until the next call, or None to stop."""
         if self._is_closed or self._views == 0:
             return None
+        if (home := self._stopped) is not None:
+            if local.find(home) is None:
+                return _TROUBLE_SECONDS
+            self.fail(None)  # it was started here or elsewhere, so that the error of earlier work no longer holds
         try:
             with passive():
                 pause = self.look()
@@ -256,6 +260,8 @@ class Panel(ABC):
         if isinstance(error, ServiceStoppedError):
             self._stopped = error.home
         self._note(source, ErrorText.of(error))
+        if self._stopped is not None and source == "work":
+            self.look_now()  # until it was started again
 
     def start_service(self) -> None:
         """Start the embedded service again if it was stopped."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mlmgmt_nb.errors import UsageError
+from mlmgmt_nb.errors import ServiceStoppedError, UsageError
 from mlmgmt_nb.notebook.display.html import ErrorText, alert, link, progress_bar, table
 from mlmgmt_nb.notebook.panels.panel import Panel
 from mlmgmt_nb.notebook.panels.refresh import RefreshThread
@@ -141,6 +142,24 @@ def test_errors_of_work_and_looks_are_shown_and_go(kernel: Kernel) -> None:
     eventually(lambda: panel.error and not panel.is_working)
     panel.do(panel.add)
     eventually(lambda: panel.error is None and panel.number == 1 and not panel.is_working)
+
+
+def test_a_panel_recovers_when_the_service_was_started_elsewhere(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    running: list[Path] = []
+    monkeypatch.setattr("mlmgmt_nb.local.find", lambda home: home if home in running else None)
+    monkeypatch.setattr("mlmgmt_nb.notebook.panels.panel._TROUBLE_SECONDS", 0.01)
+    panel = Counter()
+    panel.show()
+
+    def work() -> None:
+        raise ServiceStoppedError("it is stopped", home=tmp_path)
+
+    panel.do(work)
+    eventually(lambda: panel._start_button.layout.display == "" and panel.error)
+    running.append(tmp_path)
+    eventually(lambda: panel.error is None and panel._start_button.layout.display == "none")
 
 
 def test_a_mistake_in_work_is_shown_too(kernel: Kernel, caplog: pytest.LogCaptureFixture) -> None:
