@@ -183,7 +183,12 @@ class DeployPanel(Panel):
         self.changed()
 
     def _deploy(self) -> None:
-        """Start the deployment in another thread, so that the worker thread is free to cancel it."""
+        """Start the deployment in another thread, so that the worker thread is free to cancel it.
+
+        The second click of a double click does nothing: the form shows the deployment that the first one started.
+        """
+        if self.state.is_deploying:
+            return
         self.state.begin()
         self._deploying.do(self._run)
         self._moved()
