@@ -332,6 +332,19 @@ def test_a_null_is_an_empty_text_when_it_was_edited() -> None:
     assert json.loads(given.check()) == {"X": [{"name": None}], "word": "y"}
 
 
+def test_a_column_of_times_with_a_zone_has_no_picker(tmp_path: Any) -> None:
+    def run(frame: Any) -> None: ...
+
+    days = pd.to_datetime(pd.Series(["2017-01-31", None]))
+    frame = pd.DataFrame({"here": days.dt.tz_localize("Europe/Berlin"), "plain": days})
+    generate_schema(run, {"frame": SampleDefinition(DataTypes.PANDAS, frame)}, filepath=tmp_path / "schema.json")
+    given = Input(service_swagger("zone", load_schema(tmp_path / "schema.json")))
+    assert [(one.rule.has_zone, one.rule.hint(one.kind)) for one in field(given, "frame").columns] == [
+        (True, "date and time with zone"),
+        (False, "date and time"),
+    ]
+
+
 def test_time_spans_are_numbers_or_text(tmp_path: Any) -> None:
     def run(frame: Any) -> None: ...
 

@@ -14,6 +14,7 @@ from mlmgmt_nb.notebook.panels.scoring.kinds import (
     GivenText,
     Kind,
     Rule,
+    has_zone,
     is_empty_missing,
     kind_of,
     rule_of,
@@ -89,6 +90,8 @@ class Field:
             values = [getattr(row[place], "value", None) for row in self.rows]
             if column.kind == "text" and any(isinstance(value, (int, float)) for value in values):
                 self.columns[place] = column._replace(kind="any")  # a time span, which is text or a number
+            elif column.kind == "datetime" and any(map(has_zone, values)):
+                self.columns[place] = column._replace(rule=column.rule._replace(has_zone=True))
 
     def _is_in_shape(self, value: Any) -> bool:
         """Return whether a value is a list of rows in the shape of the table."""

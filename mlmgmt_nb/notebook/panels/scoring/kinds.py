@@ -16,6 +16,7 @@ __all__ = [
     "GivenText",
     "Kind",
     "Rule",
+    "has_zone",
     "is_empty_missing",
     "kind_of",
     "rule_of",
@@ -47,17 +48,19 @@ class Rule(NamedTuple):
     Attributes:
         choices: the allowed values; empty if every value is allowed.
         minimum, maximum: inclusive limits of a number; None for no limit.
+        has_zone: whether times have a zone. The service takes a time without one as UTC.
     """
 
     choices: tuple[Any, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
+    has_zone: bool = False
 
     def hint(self, kind: Kind) -> str:
         """Describe the expected input in a few words."""
         if kind == "choice":
             return f"one of {len(self.choices)}"
-        words = _HINTS.get(kind, "")
+        words = _HINTS.get(kind, "") + (" with zone" if self.has_zone else "")
         if self.minimum is not None and self.maximum is not None:
             return f"{words}, {self.minimum} to {self.maximum}"
         if self.minimum is not None:
@@ -106,6 +109,14 @@ def kind_of(schema: Mapping[str, Any]) -> Kind:
 def rule_of(schema: Mapping[str, Any]) -> Rule:
     """Return the rule of a value by its Swagger schema."""
     return Rule(tuple(schema.get("enum") or ()), _limit(schema.get("minimum")), _limit(schema.get("maximum")))
+
+
+def has_zone(value: Any) -> bool:
+    """Return whether a value is a date and time with a zone."""
+    try:
+        return isinstance(value, str) and dt.datetime.fromisoformat(value).tzinfo is not None
+    except ValueError:
+        return False
 
 
 def _limit(value: Any) -> float | None:

@@ -166,7 +166,7 @@ function typeOf(kind, text) {
 function cells(field, type, send, marks) {
   const inputs = [];
   const cell = (text, row, column) => {
-    const { name, kind } = field.columns[column];
+    const { name, kind, hasZone } = field.columns[column];
     const key = `${field.name}/${row}/${column}`;
     const labels = { "aria-label": field.isOneColumn ? `row ${row + 1}` : `${name}, row ${row + 1}`, "data-key": key, class: `mlmgmt-cell mlmgmt-cell-${kind}` };
     const tellText = (value) => type(key, { do: "cell", field: field.name, row, column, text: value });
@@ -174,7 +174,7 @@ function cells(field, type, send, marks) {
     if (kind === "boolean" || kind === "choice") {
       input = selection(field.columns[column], text ?? "", labels, tellText);
     } else {
-      input = textInput(kind, text, labels, tellText);
+      input = textInput(hasZone ? "text" : kind, text, labels, tellText); // no picker takes a zone
       input.addEventListener("paste", (event) => {
         const pasted = event.clipboardData.getData("text");
         if (!/[\t\n]/.test(pasted.trimEnd())) return;

@@ -196,6 +196,7 @@ def _column(column: Column) -> dict[str, Any]:
         "name": column.name,
         "kind": column.kind,
         "hint": column.rule.hint(column.kind),
+        "hasZone": column.rule.has_zone,
         "choices": [text_of("choice", choice) for choice in column.rule.choices],
     }
 
