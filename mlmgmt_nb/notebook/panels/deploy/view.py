@@ -72,15 +72,15 @@ class DeployPanel(Panel):
 
     def html(self) -> str:
         state = self.state
-        form = table(("field", "value"), [(_label(field), value) for field, value in self._filled()], label="the form")
+        filled = [(_label(field), value) for field, value in self._filled()]
+        form = table(("field", "value"), filled, label="the form") if filled else ""
         code = "" if state.problems else f"<pre>{escape(state.line())}\n\n{escape(state.code())}</pre>"
+        code = f"<details><summary>code</summary>{code}</details>" if code else ""
         wrong = "".join(f"<li>{escape(_label(field))}: {escape(text)}</li>" for field, text in self._problems().items())
         wrong = f"<div>Fields to correct:</div><ul>{wrong}</ul>" if wrong else ""
         failed = alert(state.failure) if state.failure else ""
         made = f"<div>{link(state.service.scoring_uri or '')}</div>" if state.service else ""
-        return (
-            f"<b>deploy</b>{form}{wrong}{self._steps()}{failed}{made}<details><summary>code</summary>{code}</details>"
-        )
+        return f"<b>deploy</b>{form}{wrong}{self._steps()}{failed}{made}{code}"
 
     def prepare(self, *, is_live: bool) -> None:
         if not is_live:
