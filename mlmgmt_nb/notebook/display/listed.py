@@ -15,8 +15,8 @@ __all__ = ["ListedFrame"]
 _STANDS_FOR = {"image": ("image_id",), "age": ("created_at", "created_time")}
 _WHOLE = ("display.max_colwidth", None, "display.max_columns", None, "display.expand_frame_repr", False)
 _CELL = re.compile("<t([hd])>([^<]+)</t[hd]>")
-_SHORT = 20
-"""Characters of a value that stays on one line unless the page is narrow, such as a name."""
+_SHORT, _LONG = 20, 100
+"""Characters of a value that stays on one line, unless the page is narrow; and of one that does in a wide list."""
 _STYLE = """\
 <style>
 @media (max-width: 1000px) { td.mlmgmt-listed-url { overflow-wrap: anywhere; min-width: 5em; } }
@@ -24,8 +24,9 @@ _STYLE = """\
 @media (min-width: 761px) { td.mlmgmt-listed-short { white-space: nowrap; } }
 @media (min-width: 1201px) { th.mlmgmt-listed-title wbr { display: none; } }
 .mlmgmt-listed-all { overflow-x: auto; }
+.mlmgmt-listed-all wbr { display: none; }
 .mlmgmt-listed-all [class^="mlmgmt-listed-"] { white-space: nowrap; }
-.mlmgmt-listed-all td.mlmgmt-listed-long { white-space: normal; min-width: 20em; }
+.mlmgmt-listed-all td.mlmgmt-listed-text { white-space: normal; min-width: 40em; }
 </style>
 """
 """In a narrow page, cells are closer, and URLs and titles have as many lines as they need. All columns are scrolled."""
@@ -93,18 +94,21 @@ class ListedFrame(pd.DataFrame):
 
 
 def _joined(value: Any) -> Any:
-    """Return the items of a list as one text."""
+    """Return the items of a list or an object as one text."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={item}" for name, item in value.items() if item is not None)
     return ", ".join(map(str, value)) if isinstance(value, list) else value
 
 
 def _styled(cell: re.Match[str]) -> str:
-    """Return a cell as HTML: with a class for a title, a URL, a short value or a long one."""
+    """Return a cell as HTML: with a class for a title, a URL, or a value by its length."""
     kind, text = cell.groups()
     if kind == "h":
         return f'<th class="mlmgmt-listed-title">{text.replace("_", "_<wbr>")}</th>'
     if text.startswith(("http://", "https://")):
         return f'<td class="mlmgmt-listed-url">{text}</td>'
-    return f'<td class="mlmgmt-listed-{"short" if len(text) <= _SHORT else "long"}">{text}</td>'
+    size = "short" if len(text) <= _SHORT else "long" if len(text) <= _LONG else "text"
+    return f'<td class="mlmgmt-listed-{size}">{text}</td>'
 
 
 def _columns_of(item: type) -> list[str]:

@@ -72,7 +72,10 @@ def test_a_wide_list_has_all_columns_that_have_a_value() -> None:
     markup = listed._repr_html_()
     assert '<div class="mlmgmt-listed-all">' in markup
     assert '<td class="mlmgmt-listed-short">a, b</td>' in markup
+    assert '<td class="mlmgmt-listed-text">long long' in markup
     assert "long " * 39 in markup
+    listed["last_change"] = pd.Series([{"change": "create", "reason": None}, None])
+    assert '<td class="mlmgmt-listed-short">change=create</td>' in listed._repr_html_()
     assert '<div class="mlmgmt-listed-all">' not in services()._repr_html_()
 
 
