@@ -194,6 +194,8 @@ class CommandExecutor:
             self._show_operation(value, outcome)
         if isinstance(value, Keys) and value.shown:
             return self._shown_keys(value, arguments)
+        if isinstance(value, Pager) and arguments.output == "wide" and not arguments.query and self._is_notebook:
+            return _frame(value, is_wide=True)
         return _as_requested(value, arguments)
 
     def _shown_keys(self, keys: Keys, arguments: CommonArguments) -> Any:
@@ -260,7 +262,7 @@ def _as_requested(value: Any, arguments: CommonArguments) -> Any:
     return _frame(value) if isinstance(value, Pager) else value
 
 
-def _frame(pager: Pager[Any]) -> Any:
+def _frame(pager: Pager[Any], *, is_wide: bool = False) -> Any:
     """Return the resources as a DataFrame for display, with the important columns first and only printable text."""
     from mlmgmt_nb.notebook.display.listed import ListedFrame  # pandas is imported only when it is needed
 
@@ -270,7 +272,7 @@ def _frame(pager: Pager[Any]) -> Any:
     _escape_unprintable(frame)
     first = [name for name in _FIRST_COLUMNS if name in frame.columns]
     ordered = frame[[*first, *(name for name in frame.columns if name not in first)]]
-    return ListedFrame.of(ordered, pager.item)
+    return ListedFrame.of(ordered, pager.item, is_wide=is_wide)
 
 
 def _separate_conditions(services: Any) -> None:

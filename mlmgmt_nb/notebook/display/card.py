@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from mlmgmt_nb.terminal import encodable, one_line, printable
 
-__all__ = ["Card", "Shown", "badge", "bundle", "html_cell", "printable_text", "rows_of"]
+__all__ = ["Card", "Shown", "badge", "bundle", "html_cell", "printable_text", "rows_of", "utc"]
 
 _COLORS = {
     "Succeeded": "#1a7f37",
@@ -23,6 +23,7 @@ _COLORS = {
     "Running": "#0969da",
     "Deploying": "#0969da",
     "NotStarted": "#6e7781",
+    "Deleted": "#6e7781",
 }
 
 
@@ -44,26 +45,24 @@ class Card(NamedTuple):
     state: str | None
     rows: list[tuple[str, str | dt.datetime]]
 
-    def lines(self, *, ages: bool = True) -> list[tuple[str, str]]:
-        """Return the rows as text, optionally with the age of each time."""
-        return [
-            (label, _time(value, age=ages) if isinstance(value, dt.datetime) else value) for label, value in self.rows
-        ]
+    def lines(self) -> list[tuple[str, str]]:
+        """Return the rows as text. Times have no age, which would be wrong in a saved notebook."""
+        return [(label, utc(value) if isinstance(value, dt.datetime) else value) for label, value in self.rows]
 
-    def text(self, *, ages: bool = True) -> str:
+    def text(self) -> str:
         """Return the text for a terminal."""
         head = " ".join(part for part in (self.kind, self.name, f"[{self.state}]" if self.state else "") if part)
         width = max((len(label) for label, _ in self.rows), default=0)
-        rows = [f"  {label:<{width}}  {one_line(value)}" for label, value in self.lines(ages=ages)]
+        rows = [f"  {label:<{width}}  {one_line(value)}" for label, value in self.lines()]
         return "\n".join([one_line(head), *rows])
 
-    def html(self, *, ages: bool = True) -> str:
+    def html(self) -> str:
         """Return the HTML for a notebook."""
         head = f"<b>{html.escape(self.kind)} {html.escape(self.name)}</b> {badge(self.state) if self.state else ''}"
         rows = "".join(
             f"<tr><th style='text-align:left;white-space:nowrap'>{html.escape(a)}</th>"
             f"<td style='text-align:left;overflow-wrap:anywhere'>{html_cell(b)}</td></tr>"
-            for a, b in self.lines(ages=ages)
+            for a, b in self.lines()
         )
         return f"<div>{head}<table>{rows}</table></div>"
 
@@ -104,12 +103,7 @@ def _shown(value: Any) -> str | dt.datetime:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _time(value: dt.datetime, *, age: bool) -> str:
-    """Return a time as text, optionally with its age."""
-    value = value if value.tzinfo else value.replace(tzinfo=dt.UTC)
-    if not age:
-        return f"{value.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
-    seconds = max(0, int((dt.datetime.now(dt.UTC) - value).total_seconds()))
-    units = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
-    size, unit = next((pair for pair in units if seconds >= pair[0]), units[-1])
-    return f"{value.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S} UTC ({seconds // size} {unit} old)"
+def utc(moment: dt.datetime) -> str:
+    """Return a time as text; without a zone, it is in UTC."""
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+    return f"{moment.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -26,8 +26,8 @@ from mlmgmt_nb.client.http.forks import ForkLock
 from mlmgmt_nb.client.http.passive import passive
 from mlmgmt_nb.errors import MlmgmtError, ServiceStoppedError
 from mlmgmt_nb.notebook.display.card import bundle
-from mlmgmt_nb.notebook.display.html import CSS, ErrorText, alert
-from mlmgmt_nb.notebook.panels.picture import keep_pictures, visibility_css
+from mlmgmt_nb.notebook.display.html import CSS, ErrorText, alert, escape
+from mlmgmt_nb.notebook.panels.picture import keep_pictures, note, visibility_css
 from mlmgmt_nb.notebook.panels.refresh import DRAWING, REFRESH_THREAD, RefreshThread
 from mlmgmt_nb.notebook.panels.worker import Worker
 from mlmgmt_nb.terminal import Terminal
@@ -83,7 +83,7 @@ class Panel(ABC):
         self._views: int | None = None  # unknown until the frontend reports it
         self._stale_view = self._stale_picture = False
         self._view_due = self._picture_due = 0.0
-        self._shown: dict[str, str] = {}
+        self._shown: tuple[str, str] | None = None
 
     @abstractmethod
     def text(self) -> str:
@@ -138,13 +138,13 @@ class Panel(ABC):
             return
         with self.lock:
             if self._is_closed:
-                self._picture_handle.display(self._picture(), raw=True)
+                self._picture_handle.display(self._picture(*self._content()), raw=True)
                 return
             if self._root is None:
                 self._make_root()
             self._is_displayed = True
-            self._shown = self._picture()
-            self._picture_handle.display(self._shown, raw=True)
+            self._shown = self._content()
+            self._picture_handle.display(self._picture(*self._shown), raw=True)
             view = {"version_major": 2, "version_minor": 0, "model_id": self._root.model_id}
             self._widget_handle.display({_WIDGET: view, "text/plain": ""}, raw=True)
             keep_pictures(shell, self)
@@ -177,7 +177,7 @@ class Panel(ABC):
             if not self._is_displayed:
                 return
             if not self._is_embedded:
-                self._picture_handle.update(self._picture(), raw=True)
+                self._picture_handle.update(self._picture(*self._content()), raw=True)
                 self._widget_handle.update({"text/plain": ""}, raw=True)
             _close(self._root)
 
@@ -240,6 +240,10 @@ class Panel(ABC):
         """Call `look` in the refresh thread. Return the seconds until the next call, or None to stop."""
         if self._is_closed or self._views == 0:
             return None
+        if (home := self._stopped) is not None:
+            if local.find(home) is None:
+                return _TROUBLE_SECONDS
+            self.fail(None)  # it was started here or elsewhere, so that the error of earlier work no longer holds
         try:
             with passive():
                 pause = self.look()
@@ -256,6 +260,8 @@ class Panel(ABC):
         if isinstance(error, ServiceStoppedError):
             self._stopped = error.home
         self._note(source, ErrorText.of(error))
+        if self._stopped is not None and source == "work":
+            self.look_now()  # until it was started again
 
     def start_service(self) -> None:
         """Start the embedded service again if it was stopped."""
@@ -299,20 +305,23 @@ class Panel(ABC):
     def _draw_picture(self) -> None:
         if self._is_embedded:
             return
-        shown = self._picture()
+        shown = self._content()
         if shown != self._shown:
             self._shown = shown
-            self._picture_handle.update(shown, raw=True)
+            self._picture_handle.update(self._picture(*shown), raw=True)
 
-    def _picture(self) -> dict[str, str]:
-        """Return the static output that is saved with the notebook."""
+    def _content(self) -> tuple[str, str]:
+        """Return the text and HTML of the picture, without the time at which it was drawn."""
         error = self.error
         text = "\n".join([self.text(), *(error or ())])
-        error_html = alert(error) if error else ""
+        return text, f"{alert(error) if error else ''}{still(self.html())}"
+
+    def _picture(self, text: str, markup: str) -> dict[str, str]:
+        """Return the static output that is saved with the notebook."""
         style = f"<style>{CSS}{'' if self._is_closed else visibility_css(self._id)}</style>"
-        return bundle(
-            text, f'<div class="mlmgmt mlmgmt-picture-{self._id}">{style}{error_html}{still(self.html())}</div>'
-        )
+        drawn = note(is_closed=self._is_closed)
+        faint = f'<div style="color:var(--mlmgmt-faint)">{escape(drawn)}</div>'
+        return bundle(f"{text}\n{drawn}", f'<div class="mlmgmt mlmgmt-picture-{self._id}">{style}{markup}{faint}</div>')
 
     def _make_root(self) -> None:
         import ipywidgets

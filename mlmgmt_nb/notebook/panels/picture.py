@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any, Protocol
 from weakref import WeakSet
 
-__all__ = ["HasPicture", "keep_pictures", "visibility_css"]
+from mlmgmt_nb.notebook.display.card import utc
+
+__all__ = ["HasPicture", "keep_pictures", "note", "visibility_css"]
 
 
 class HasPicture(Protocol):
@@ -27,6 +30,16 @@ def keep_pictures(shell: Any, panel: HasPicture) -> None:
 def _end_of_cell(_: Any) -> None:
     for panel in list(_displayed):
         panel.keep_picture()
+
+
+def note(*, is_closed: bool) -> str:
+    """Return the words below a picture: when it was drawn, and how to get the panel back.
+
+    Args:
+        is_closed: whether the panel has ended; then its cell may have no panel to show.
+    """
+    drawn = f"As of {utc(dt.datetime.now(dt.UTC))}."
+    return drawn if is_closed else f"{drawn} Run the cell again for the panel."
 
 
 def visibility_css(id: str) -> str:  # noqa: A002

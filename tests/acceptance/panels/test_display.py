@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -66,6 +67,7 @@ def test_a_panel_lives_and_leaves_its_picture(open_notebook: Callable[..., Noteb
     notebook.run(0)
     seen = notebook.wait_to_see(0, "widget: counted to 0")
     assert "picture:" not in seen
+    assert "As of" not in seen
     notebook.outputs(0).get_by_role("button", name="Add").click()
     notebook.wait_to_see(0, "widget: counted to 1")
     notebook.outputs(0).get_by_role("button", name="Fail").press("Enter")
@@ -83,6 +85,7 @@ def test_a_panel_lives_and_leaves_its_picture(open_notebook: Callable[..., Noteb
     notebook.restart_kernel()
     seen = notebook.wait_to_see(0, "picture: counted to 2001")
     assert "widget:" not in seen
+    assert re.search(r"As of .{19} UTC\. Run the cell again for the panel\.", seen)
     notebook.screenshot(f"display-restarted-{kernel_name}", 0)
     for kernel in (True, False):
         notebook.load(kernel=kernel)

@@ -39,6 +39,8 @@ seen = pd.to_datetime(["2017-01-31", "2017-02-28"])
 frame = pd.DataFrame({{"sepal": [5.1, 6.2], "petal": [1.4, 4.5], "name": ["Ann", "Bob"], "wild": [True, False]}})
 frame["seen"] = seen
 frame["size"] = pd.Categorical(["S", "L"])
+frame["note"] = ["new", None]
+frame["at"] = pd.Series([seen[0], None]).dt.tz_localize("Europe/Berlin")
 def run(flowers, threshold, scaled): ...
 plain = {{"threshold": SampleDefinition(DataTypes.STANDARD, 5.5), "scaled": SampleDefinition(DataTypes.STANDARD, True)}}
 samples = {{"flowers": SampleDefinition(DataTypes.PANDAS, frame), **plain}}
@@ -73,10 +75,19 @@ def test_a_service_is_tried_out(open_notebook: Callable[..., Notebook], kernel_n
     seen = panel.get_by_label("seen, row 2")
     expect(seen).to_have_attribute("type", "datetime-local")
     seen.fill("2018-03-01T12:30:00")
+    # A null is shown, and sent until it is edited; no picker takes a zone.
+    note, at = panel.get_by_label("note, row 2"), panel.get_by_label("at, row 2")
+    expect(note).to_have_attribute("placeholder", "null")
+    expect(at).to_have_attribute("type", "text")
+    note.fill("old")
+    note.fill("")
+    expect(note).to_have_attribute("placeholder", "")
     panel.get_by_role("tab", name="JSON").click()
     body = panel.get_by_label("body of the request")
     eventually(lambda: json.loads(body.input_value())["flowers"][0]["size"] == "L")
     eventually(lambda: json.loads(body.input_value())["flowers"][1]["seen"].startswith("2018-03-01T12:30"))
+    eventually(lambda: json.loads(body.input_value())["flowers"][1]["note"] == "")
+    assert json.loads(body.input_value())["flowers"][1]["at"] is None
     panel.get_by_role("tab", name="Form").click()
     # By the keyboard: another value, and Ctrl+Enter.
     threshold = panel.get_by_label("threshold", exact=True)
@@ -211,7 +222,7 @@ ended = ScoringTestPanel(ws.services.scoring_test("flowers", [frame.to_dict("lis
 ended.show()
 assert ended.test.result(60).summary["requests"] == 20
 deadline = time.monotonic() + 60
-while "200 OK" not in panel._shown["text/html"] and time.monotonic() < deadline:  # its picture is drawn once a second
+while "200 OK" not in panel._shown[1] and time.monotonic() < deadline:  # its picture is drawn once a second
     time.sleep(0.05)  # between two looks
 """
 

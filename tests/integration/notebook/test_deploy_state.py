@@ -125,6 +125,18 @@ def _watched(state: DeployState, seen: list[list[str]]) -> DeployState:
     return state
 
 
+def test_a_double_click_deploys_once(ws: Workspace) -> None:
+    panel = DeployPanel(ws, "model.bin", name="form-twice", driver="score.py")
+    for _ in range(2):
+        panel._on_message({"act": "deploy"})
+    eventually(lambda: not panel.is_working, what="the clicks")
+    assert panel.error is None
+    made = eventually(lambda: panel.service, what="the service")
+    assert [one.status for one in ws.deployments.list(service=made)] == ["Active"]
+    assert panel.error is None
+    ws.services.delete(made)
+
+
 def test_what_is_wrong_is_not_sent(ws: Workspace) -> None:
     state = DeployState(ws, "no-such-model", name="form-bad", driver="score.py")
     assert state.problems == {}
@@ -236,6 +248,10 @@ def test_the_words_in_ipython(notebook: Notebook, ws: Workspace) -> None:
     empty = notebook.run("%mlmgmt service form")
     assert "fields to correct:" in empty.out
     assert "driver: Enter the driver, such as score.py, or one model that needs none" in empty.out
+    assert "Fields to correct:" in unknown.result.html()
+    assert "Fields to correct:" not in empty.result.html(), "nobody has typed anything yet"
+    empty.result._take({"view": "here", "values": {"name": "form-words"}})
+    assert "Fields to correct:" in empty.result.html()
     assert STEPS[0] not in [step.name for step in opened.result.state.steps]
 
 

@@ -41,6 +41,15 @@ def test_values_compose(echo: Notebook) -> None:
     assert '"echo"' in echo.run("%mlmgmt service list -o json").result
 
 
+def test_a_wide_list_is_a_table_in_a_notebook(echo: Notebook, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(echo.run("%mlmgmt service list -o wide").result, str), "in a terminal"
+    monkeypatch.setattr(echo.shell, "kernel", None, raising=False)
+    listed = echo.run("%mlmgmt service list -o wide").result
+    assert isinstance(listed, pd.DataFrame)
+    assert "manifest_<wbr>id" in echo.shown(listed, "text/html")
+    assert "manifest_<wbr>id" not in echo.shown(echo.run("%mlmgmt service list").result, "text/html")
+
+
 def test_python_values_go_in(echo: Notebook) -> None:
     echo.run("import pandas as pd; frame = pd.DataFrame({'a': [1, 2]}); name = 'echo'; data = {'x': frame}")
     assert echo.run("%mlmgmt service run -n $name -d {frame}").result == {"got": [{"a": 1}, {"a": 2}]}

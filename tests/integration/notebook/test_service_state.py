@@ -16,6 +16,7 @@ from mlmgmt_nb.client import Application, Workspace, connect
 from mlmgmt_nb.client.monitoring.conditions import condition
 from mlmgmt_nb.contract import Image
 from mlmgmt_nb.errors import ConflictError, NotFoundError, ScoringError, UsageError
+from mlmgmt_nb.notebook.display.card import badge
 from mlmgmt_nb.notebook.panels.service.state import ServiceState
 from mlmgmt_nb.notebook.panels.service.view import ServicePanel
 from tests.integration.notebook.conftest import Notebook
@@ -277,7 +278,10 @@ def test_keys_are_told_and_not_kept(ws: Workspace, state: ServiceState) -> None:
 
 def test_delete_asks_for_the_name(ws: Workspace, environment: Path) -> None:
     ws.deploy("console-2", driver=environment / "score.py")
-    state, elsewhere = ServiceState(ws, "console-2"), ServiceState(ws, "console-2")
+    state, panel = ServiceState(ws, "console-2"), ServicePanel(ws, "console-2")
+    elsewhere, url = panel.state, state.service.scoring_uri or ""
+    assert panel.look() is not None
+    assert url in panel.html()
     with pytest.raises(UsageError, match="is not the name"):
         state.delete("console")
     assert not state.is_deleted
@@ -289,6 +293,12 @@ def test_delete_asks_for_the_name(ws: Workspace, environment: Path) -> None:
     eventually(lambda: elsewhere.poll() is None, what="the end of the other panel")
     assert elsewhere.is_deleted
     assert elsewhere.note == "The service console-2 no longer exists."
+    assert panel.html().index("Deleted") < panel.html().index(elsewhere.note)
+    assert panel.text().startswith("service console-2 [Deleted]\n")
+    assert panel.text().endswith(f"\n{elsewhere.note}")
+    assert badge("Deleted") in panel.shown()["state"]
+    for shown in (panel.html(), panel.text()):
+        assert not [text for text in (url, "Succeeded", "Active", "1 ready", "requests") if text in shown]
 
 
 def test_the_words_in_ipython(ws: Workspace, notebook: Notebook) -> None:

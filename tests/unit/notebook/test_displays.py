@@ -48,6 +48,7 @@ from mlmgmt_nb.contract import AsyncOperationStatus, Deployment, Image, Manifest
 from mlmgmt_nb.contract.changes import Candidate
 from mlmgmt_nb.contract.extensions import Service
 from mlmgmt_nb.notebook.display import formatters
+from mlmgmt_nb.notebook.display.card import Card
 from mlmgmt_nb.packaging.package import Package
 from mlmgmt_nb.short_repr import LONGEST
 
@@ -211,3 +212,10 @@ def test_the_displays_can_be_removed() -> None:
     assert shell.display_formatter is not None
     data, _ = shell.display_formatter.format(example(Model))  # type: ignore[no-untyped-call]
     assert "text/html" not in data
+
+
+def test_times_have_no_age_which_a_saved_notebook_would_keep() -> None:
+    card = Card("model", "m", None, [("created", AT), ("ended", AT.replace(tzinfo=None))])
+    for shown in (card.text(), card.html()):
+        assert shown.count("2026-01-02 00:00:00 UTC") == 2
+        assert " old" not in shown

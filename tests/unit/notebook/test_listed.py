@@ -13,7 +13,7 @@ from mlmgmt_nb.notebook.display.listed import ListedFrame
 URL = "http://127.0.0.1:20000/api/v1/service/a-name-that-is-long/score"
 
 
-def services() -> ListedFrame:
+def services(*, is_wide: bool = False) -> ListedFrame:
     frame = pd.DataFrame(
         {
             "id": ["1", "2"],
@@ -26,7 +26,7 @@ def services() -> ListedFrame:
             "created_at": pd.to_datetime(["2026-01-02T03:04:05.678Z"] * 2),
         }
     )
-    return ListedFrame.of(frame, ServiceResponse)
+    return ListedFrame.of(frame, ServiceResponse, is_wide=is_wide)
 
 
 def test_a_display_has_what_matters_and_nothing_is_cut() -> None:
@@ -62,6 +62,21 @@ def test_columns_without_a_value_are_left_out_and_added_ones_are_there() -> None
     assert repr(empty).splitlines()[-1] == "0 rows, 3 of 3 columns"
     entries = ListedFrame.of(pd.DataFrame({"b": ["1"], "tags": [["x", "y=1"]], "c": [[]]}), AuditEntry)
     assert repr(entries).splitlines()[-2:] == ["0  1  x, y=1", "1 row, 2 of 3 columns"]
+
+
+def test_a_wide_list_has_all_columns_that_have_a_value() -> None:
+    listed = services(is_wide=True)
+    listed["tags"], listed["description"] = [["a", "b"], []], ["long " * 40, None]
+    names = ["name", "state", "scoring_uri", "num_replicas", "image_id", "created_at", "id", "tags", "description"]
+    assert repr(listed).splitlines()[0].split() == names
+    markup = listed._repr_html_()
+    assert '<div class="mlmgmt-listed-all">' in markup
+    assert '<td class="mlmgmt-listed-short">a, b</td>' in markup
+    assert '<td class="mlmgmt-listed-text">long long' in markup
+    assert "long " * 39 in markup
+    listed["last_change"] = pd.Series([{"change": "create", "reason": None}, None])
+    assert '<td class="mlmgmt-listed-short">change=create</td>' in listed._repr_html_()
+    assert '<div class="mlmgmt-listed-all">' not in services()._repr_html_()
 
 
 def test_what_is_made_of_it_is_an_ordinary_frame() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mlmgmt_nb.errors import UsageError
+from mlmgmt_nb.errors import ServiceStoppedError, UsageError
 from mlmgmt_nb.notebook.display.html import ErrorText, alert, link, progress_bar, table
 from mlmgmt_nb.notebook.panels.panel import Panel
 from mlmgmt_nb.notebook.panels.refresh import RefreshThread
@@ -75,7 +77,8 @@ class Counter(Panel):
 
     @property
     def pictures(self) -> list[str]:
-        return [shown["text/plain"] for shown in self._picture_handle.shown]
+        """The texts of the pictures, without the line that says when they were drawn."""
+        return [shown["text/plain"].rpartition("\nAs of ")[0] for shown in self._picture_handle.shown]
 
 
 @pytest.fixture
@@ -94,6 +97,20 @@ def test_many_changes_are_few_drawings_and_the_last_is_drawn(kernel: Kernel) -> 
     eventually(lambda: panel.pictures[-1] == "counted to 20000")
     assert len(panel.drawn) < 500
     assert len(panel.pictures) < 50
+
+
+def test_a_picture_says_when_it_was_drawn(kernel: Kernel) -> None:
+    panel = Counter()
+    panel.show()
+    time = r"As of \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\."
+    for markup in panel._picture_handle.shown[0].values():
+        assert re.search(rf"{time} Run the cell again for the panel\.", markup)
+    panel.changed()
+    panel.keep_picture()
+    assert len(panel.pictures) == 1, "the time alone is not a change"
+    panel.close()
+    for markup in panel._picture_handle.shown[-1].values():
+        assert re.search(rf"{time}(?! Run)", markup)
 
 
 def test_the_picture_is_up_to_date_when_a_cell_ends(kernel: Kernel) -> None:
@@ -125,6 +142,24 @@ def test_errors_of_work_and_looks_are_shown_and_go(kernel: Kernel) -> None:
     eventually(lambda: panel.error and not panel.is_working)
     panel.do(panel.add)
     eventually(lambda: panel.error is None and panel.number == 1 and not panel.is_working)
+
+
+def test_a_panel_recovers_when_the_service_was_started_elsewhere(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    running: list[Path] = []
+    monkeypatch.setattr("mlmgmt_nb.local.find", lambda home: home if home in running else None)
+    monkeypatch.setattr("mlmgmt_nb.notebook.panels.panel._TROUBLE_SECONDS", 0.01)
+    panel = Counter()
+    panel.show()
+
+    def work() -> None:
+        raise ServiceStoppedError("it is stopped", home=tmp_path)
+
+    panel.do(work)
+    eventually(lambda: panel._start_button.layout.display == "" and panel.error)
+    running.append(tmp_path)
+    eventually(lambda: panel.error is None and panel._start_button.layout.display == "none")
 
 
 def test_a_mistake_in_work_is_shown_too(kernel: Kernel, caplog: pytest.LogCaptureFixture) -> None:

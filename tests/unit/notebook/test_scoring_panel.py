@@ -299,6 +299,63 @@ DESCRIBED = {
 """What a driver can tell of its input in a description of its own."""
 
 
+def described(example: Any, columns: dict[str, Any]) -> Input:
+    """Return the input of a service that takes a table."""
+    table = {"type": "array", "items": {"type": "object", "properties": columns}}
+    body = {"properties": {"X": table, "word": {"type": "string"}}, "required": ["X", "word"], "example": example}
+    return Input({"definitions": {"ServiceInput": body}})
+
+
+def test_an_unchanged_form_sends_the_example() -> None:
+    rows: list[dict[str, Any]] = [
+        {"name": "a", "wait": 3600.0, "at": None},
+        {"name": None, "wait": None, "at": "someday"},
+        {"name": ""},
+    ]
+    example = {"X": rows, "word": None}
+    columns: dict[str, Any] = {"name": {"type": "string"}, "wait": {"type": "string"}}
+    given = described(example, {**columns, "at": {"type": "string", "format": "date-time"}})
+    assert json.loads(given.check()) == example
+    given.edit("X", lambda one: one.set_cell(0, 0, "b"), is_typed=True)
+    given.edit("X", Field.add_row)
+    assert json.loads(given.check()) == {**example, "X": [{**rows[0], "name": "b"}, *rows[1:], rows[2]]}
+
+
+def test_a_null_is_an_empty_text_when_it_was_edited() -> None:
+    given = described({"X": [{"name": None}], "word": None}, {"name": {"type": "string"}})
+    given.edit("X", lambda one: one.set_cell(0, 0, "b"), is_typed=True)
+    given.edit("X", lambda one: one.set_cell(0, 0, ""), is_typed=True)
+    type_into(given, "word", "")
+    assert json.loads(given.check()) == {"X": [{"name": ""}], "word": ""}
+    given.set_body('{"X": [{"name": null}], "word": "x"}')
+    type_into(given, "word", "y")
+    assert json.loads(given.check()) == {"X": [{"name": None}], "word": "y"}
+
+
+def test_a_column_of_times_with_a_zone_has_no_picker(tmp_path: Any) -> None:
+    def run(frame: Any) -> None: ...
+
+    days = pd.to_datetime(pd.Series(["2017-01-31", None]))
+    frame = pd.DataFrame({"here": days.dt.tz_localize("Europe/Berlin"), "plain": days})
+    generate_schema(run, {"frame": SampleDefinition(DataTypes.PANDAS, frame)}, filepath=tmp_path / "schema.json")
+    given = Input(service_swagger("zone", load_schema(tmp_path / "schema.json")))
+    assert [(one.rule.has_zone, one.rule.hint(one.kind)) for one in field(given, "frame").columns] == [
+        (True, "date and time with zone"),
+        (False, "date and time"),
+    ]
+
+
+def test_time_spans_are_numbers_or_text(tmp_path: Any) -> None:
+    def run(frame: Any) -> None: ...
+
+    frame = pd.DataFrame({"wait": pd.to_timedelta(["1h", "2h"])})
+    generate_schema(run, {"frame": SampleDefinition(DataTypes.PANDAS, frame)}, filepath=tmp_path / "schema.json")
+    given = Input(service_swagger("wait", load_schema(tmp_path / "schema.json")))
+    assert json.loads(given.check()) == {"frame": [{"wait": 3600.0}, {"wait": 7200.0}]}
+    given.edit("frame", lambda one: one.paste(0, 0, "60\nPT2M"))
+    assert json.loads(given.check()) == {"frame": [{"wait": 60}, {"wait": "PT2M"}]}
+
+
 def type_into(given: Input, name: str, text: str) -> None:
     given.edit(name, lambda one: setattr(one, "text", text), is_typed=True)
 

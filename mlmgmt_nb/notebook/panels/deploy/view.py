@@ -72,15 +72,15 @@ class DeployPanel(Panel):
 
     def html(self) -> str:
         state = self.state
-        form = table(("field", "value"), [(_label(field), value) for field, value in self._filled()], label="the form")
+        filled = [(_label(field), value) for field, value in self._filled()]
+        form = table(("field", "value"), filled, label="the form") if filled else ""
         code = "" if state.problems else f"<pre>{escape(state.line())}\n\n{escape(state.code())}</pre>"
-        wrong = "".join(f"<li>{escape(_label(field))}: {escape(text)}</li>" for field, text in state.problems.items())
+        code = f"<details><summary>code</summary>{code}</details>" if code else ""
+        wrong = "".join(f"<li>{escape(_label(field))}: {escape(text)}</li>" for field, text in self._problems().items())
         wrong = f"<div>Fields to correct:</div><ul>{wrong}</ul>" if wrong else ""
         failed = alert(state.failure) if state.failure else ""
         made = f"<div>{link(state.service.scoring_uri or '')}</div>" if state.service else ""
-        return (
-            f"<b>deploy</b>{form}{wrong}{self._steps()}{failed}{made}<details><summary>code</summary>{code}</details>"
-        )
+        return f"<b>deploy</b>{form}{wrong}{self._steps()}{failed}{made}{code}"
 
     def prepare(self, *, is_live: bool) -> None:
         if not is_live:
@@ -127,6 +127,11 @@ class DeployPanel(Panel):
             for field, value in self.state.values.items()
             if value != deploy_form.DEFAULTS[field]
         ]
+
+    def _problems(self) -> dict[str, str]:
+        """Return the problems, without those of empty fields before the user has typed anything."""
+        filled = {field for field, _ in self._filled()}
+        return {field: text for field, text in self.state.problems.items() if self._typed_in or field in filled}
 
     def _steps(self) -> str:
         """Return the steps as HTML, with their operations."""
@@ -178,7 +183,12 @@ class DeployPanel(Panel):
         self.changed()
 
     def _deploy(self) -> None:
-        """Start the deployment in another thread, so that the worker thread is free to cancel it."""
+        """Start the deployment in another thread, so that the worker thread is free to cancel it.
+
+        The second click of a double click does nothing: the form shows the deployment that the first one started.
+        """
+        if self.state.is_deploying:
+            return
         self.state.begin()
         self._deploying.do(self._run)
         self._moved()

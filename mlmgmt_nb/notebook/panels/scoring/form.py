@@ -8,7 +8,18 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from mlmgmt_nb.commands.usage import pretty
-from mlmgmt_nb.notebook.panels.scoring.kinds import ANY, Kind, Rule, is_empty_missing, kind_of, parsed, rule_of, text_of
+from mlmgmt_nb.notebook.panels.scoring.kinds import (
+    ANY,
+    NOT_GIVEN,
+    GivenText,
+    Kind,
+    Rule,
+    has_zone,
+    is_empty_missing,
+    kind_of,
+    rule_of,
+    value_of,
+)
 
 __all__ = ["Column", "Field", "as_table", "fields_of"]
 
@@ -26,7 +37,7 @@ class Column(NamedTuple):
 
 @dataclass
 class Field:
-    """An argument of `run` in the driver, as typed text.
+    """An argument of `run` in the driver, as text: typed, or of a value that the form was given.
 
     Attributes:
         name: the name of the argument.
@@ -35,8 +46,8 @@ class Field:
         is_required: whether a request must have it.
         columns: the columns of a table.
         shape: the JSON form of a table row: an object, a list, or the value of its only column.
-        text: the text in the field.
-        rows: the texts in the cells of the table.
+        text: the text in the field; a `GivenText` until it is edited.
+        rows: the texts in the cells of the table, likewise.
         is_json: whether it is edited as JSON, because the table is too large or the value is not a table.
     """
 
@@ -58,7 +69,7 @@ class Field:
     def take(self, value: Any) -> None:
         """Put a JSON value into the field."""
         if self.kind != "table":
-            self.text = text_of(self.kind, value)
+            self.text = GivenText(self.kind, value)
             return
         is_table = self._is_in_shape(value)
         if is_table:
@@ -68,6 +79,19 @@ class Field:
             self.text = pretty(value)
         else:
             self.rows = self._texts(value)
+
+    def take_example(self, value: Any) -> None:
+        """Put the value of the example into the field. It has no problems."""
+        self.take(value)
+        for text in (self.text, *(text for row in self.rows for text in row)):
+            if isinstance(text, GivenText):
+                text.is_example = True
+        for place, column in enumerate(self.columns):
+            values = [getattr(row[place], "value", None) for row in self.rows]
+            if column.kind == "text" and any(isinstance(value, (int, float)) for value in values):
+                self.columns[place] = column._replace(kind="any")  # a time span, which is text or a number
+            elif column.kind == "datetime" and any(map(has_zone, values)):
+                self.columns[place] = column._replace(rule=column.rule._replace(has_zone=True))
 
     def _is_in_shape(self, value: Any) -> bool:
         """Return whether a value is a list of rows in the shape of the table."""
@@ -90,17 +114,18 @@ class Field:
     def _texts(self, rows: list[Any]) -> list[list[str]]:
         """Return the texts in the cells of rows."""
         if self.shape == "objects":
-            return [[text_of(kind, row.get(name)) for name, kind, _ in self.columns] for row in rows]
+            return [[GivenText(kind, row.get(name, NOT_GIVEN)) for name, kind, _ in self.columns] for row in rows]
         kind: Kind = self.columns[0].kind if self.columns else "any"
         if self.shape == "values":
-            return [[text_of(kind, item)] for item in rows]
+            return [[GivenText(kind, item)] for item in rows]
         width = len(self.columns)
-        return [[text_of(kind, item) for item in row] + [""] * (width - len(row)) for row in rows]
+        return [[GivenText(kind, item) for item in [*row, *[NOT_GIVEN] * (width - len(row))]] for row in rows]
 
     @property
     def is_left_out(self) -> bool:
         """Whether requests omit it."""
-        return not self.is_required and not self.is_table and not self.text.strip()
+        is_given = isinstance(self.text, GivenText)
+        return not self.is_required and not self.is_table and not self.text.strip() and not is_given
 
     def value(self) -> tuple[Any, dict[str, str]]:
         """Return the JSON value and the problems, by `row,column` in a table and by "" otherwise.
@@ -109,8 +134,9 @@ class Field:
         """
         if not self.is_table:
             kind: Kind = "json" if self.kind == "table" else self.kind
-            value, problem = parsed(kind, self.text, self.rule)
-            if value is None and not problem and is_empty_missing(kind) and self.is_required:
+            value, problem = value_of(kind, self.text, self.rule)
+            is_missing = value is None and not isinstance(self.text, GivenText)
+            if is_missing and not problem and is_empty_missing(kind) and self.is_required:
                 problem = "a value is missing"
             return value, {"": problem} if problem else {}
         rows, problems = self._parsed_cells()
@@ -123,7 +149,7 @@ class Field:
         for number, row in enumerate(self.rows):
             values = []
             for place, (text, column) in enumerate(zip(row, self.columns, strict=True)):
-                value, problem = parsed(column.kind, text, column.rule)
+                value, problem = value_of(column.kind, text, column.rule)
                 values.append(value)
                 if problem:
                     problems[f"{number},{place}"] = problem
@@ -132,8 +158,11 @@ class Field:
 
     def _shaped(self, rows: list[list[Any]]) -> list[Any]:
         if self.shape == "objects":
-            return [dict(zip((column.name for column in self.columns), row, strict=True)) for row in rows]
-        return [row[0] for row in rows] if self.shape == "values" else rows
+            return [
+                {name: value for (name, *_), value in zip(self.columns, row, strict=True) if value is not NOT_GIVEN}
+                for row in rows
+            ]
+        return [row[0] for row in rows] if self.shape == "values" else list(map(_without_end, rows))
 
     def set_cell(self, row: int, column: int, text: str) -> None:
         """Put a text into a cell; ignore a cell that no longer exists."""
@@ -167,8 +196,14 @@ def fields_of(swagger: Mapping[str, Any]) -> list[Field]:
     fields = [_field(name, schema, name in required) for name, schema in (given.get("properties") or {}).items()]
     for one in fields:
         if isinstance(example, dict) and one.name in example:
-            one.take(example[one.name])
+            one.take_example(example[one.name])
     return fields
+
+
+def _without_end(row: list[Any]) -> list[Any]:
+    """Return a row without the cells at its end that were not given."""
+    end = max((place + 1 for place, value in enumerate(row) if value is not NOT_GIVEN), default=0)
+    return [None if value is NOT_GIVEN else value for value in row[:end]]
 
 
 def _field(name: str, schema: Mapping[str, Any], is_required: bool) -> Field:

@@ -10,7 +10,19 @@ from typing import Any, Literal, NamedTuple
 
 from mlmgmt_nb.commands.usage import pretty
 
-__all__ = ["ANY", "Kind", "Rule", "is_empty_missing", "kind_of", "parsed", "rule_of", "text_of"]
+__all__ = [
+    "ANY",
+    "NOT_GIVEN",
+    "GivenText",
+    "Kind",
+    "Rule",
+    "has_zone",
+    "is_empty_missing",
+    "kind_of",
+    "rule_of",
+    "text_of",
+    "value_of",
+]
 
 Kind = Literal["integer", "number", "boolean", "date", "datetime", "time", "choice", "text", "any", "table", "json"]
 """The kind of a field. `any` is JSON if it parses, otherwise text; `json` is JSON of one or more lines."""
@@ -36,17 +48,19 @@ class Rule(NamedTuple):
     Attributes:
         choices: the allowed values; empty if every value is allowed.
         minimum, maximum: inclusive limits of a number; None for no limit.
+        has_zone: whether times have a zone. The service takes a time without one as UTC.
     """
 
     choices: tuple[Any, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
+    has_zone: bool = False
 
     def hint(self, kind: Kind) -> str:
         """Describe the expected input in a few words."""
         if kind == "choice":
             return f"one of {len(self.choices)}"
-        words = _HINTS.get(kind, "")
+        words = _HINTS.get(kind, "") + (" with zone" if self.has_zone else "")
         if self.minimum is not None and self.maximum is not None:
             return f"{words}, {self.minimum} to {self.maximum}"
         if self.minimum is not None:
@@ -61,6 +75,27 @@ class Rule(NamedTuple):
 
 
 ANY = Rule()
+NOT_GIVEN: Any = object()
+"""Stands for the value of a cell whose row has none. It is omitted from the request."""
+
+
+class GivenText(str):
+    """The text of a value that the form was given, until it is edited.
+
+    It sends that value, because text alone does not show null, or whether digits are a number.
+
+    Attributes:
+        value: the value, or `NOT_GIVEN`.
+        is_example: whether the value is part of the example.
+    """
+
+    value: Any
+    is_example: bool
+
+    def __new__(cls, kind: Kind, value: Any) -> GivenText:
+        text = super().__new__(cls, "" if value is NOT_GIVEN else text_of(kind, value))
+        text.value, text.is_example = value, False
+        return text
 
 
 def kind_of(schema: Mapping[str, Any]) -> Kind:
@@ -74,6 +109,14 @@ def kind_of(schema: Mapping[str, Any]) -> Kind:
 def rule_of(schema: Mapping[str, Any]) -> Rule:
     """Return the rule of a value by its Swagger schema."""
     return Rule(tuple(schema.get("enum") or ()), _limit(schema.get("minimum")), _limit(schema.get("maximum")))
+
+
+def has_zone(value: Any) -> bool:
+    """Return whether a value is a date and time with a zone."""
+    try:
+        return isinstance(value, str) and dt.datetime.fromisoformat(value).tzinfo is not None
+    except ValueError:
+        return False
 
 
 def _limit(value: Any) -> float | None:
@@ -93,12 +136,20 @@ def text_of(kind: Kind, value: Any) -> str:
         return ""
     if not isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
-    if kind == "any" and parsed("any", value)[0] != value:
+    if kind == "any" and _parsed("any", value)[0] != value:
         return json.dumps(value, ensure_ascii=False)  # text that would parse as a number, for example
     return value
 
 
-def parsed(kind: Kind, text: str, rule: Rule = ANY) -> tuple[Any, str]:
+def value_of(kind: Kind, text: str, rule: Rule = ANY) -> tuple[Any, str]:
+    """Return the value of a field, and the problem or "". An unedited null or value of the example has no problem."""
+    if not isinstance(text, GivenText):
+        return _parsed(kind, text, rule)
+    is_fine = text.is_example or text.value is None or text.value is NOT_GIVEN
+    return text.value, "" if is_fine else _parsed(kind, text, rule)[1]
+
+
+def _parsed(kind: Kind, text: str, rule: Rule = ANY) -> tuple[Any, str]:
     """Parse the text of a field. Return the value, and the problem or "". The value of invalid text is the text."""
     bare = text.strip()
     if kind == "text":

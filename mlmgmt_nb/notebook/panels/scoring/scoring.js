@@ -124,16 +124,26 @@ function scalar(field, type, marks, described) {
     input = h("input", { ...labels, type: "checkbox", role: "switch", class: "mlmgmt-switch", checked: field.text === "true" });
     input.addEventListener("change", () => tellText(String(input.checked)));
   } else if (field.kind === "boolean" || field.kind === "choice") {
-    input = selection(field, field.text, labels, tellText);
+    input = selection(field, field.text ?? "", labels, tellText);
   } else if (field.kind === "json") {
     const rows = Math.min(14, Math.max(3, field.text.split("\n").length));
     input = h("textarea", { ...labels, rows, spellcheck: "false", value: field.text });
     input.addEventListener("input", () => tellText(input.value));
   } else {
-    input = h("input", { ...labels, ...typeOf(field.kind, field.text), value: field.text, placeholder: field.hint });
-    input.addEventListener("input", () => tellText(input.value));
+    input = textInput(field.kind, field.text, { ...labels, placeholder: field.hint }, tellText);
   }
   marks.push((shown) => input.setAttribute("aria-invalid", "" in problemsOf(shown, field.name)));
+  return input;
+}
+
+/** An input for a text, or for null, which is sent until something is typed. */
+function textInput(kind, text, attributes, tellText) {
+  const input = h("input", { ...attributes, ...typeOf(kind, text ?? ""), value: text ?? "" });
+  if (text === null) input.placeholder = "null";
+  input.addEventListener("input", () => {
+    if (text === null) input.placeholder = attributes.placeholder ?? "";
+    tellText(input.value);
+  });
   return input;
 }
 
@@ -156,16 +166,15 @@ function typeOf(kind, text) {
 function cells(field, type, send, marks) {
   const inputs = [];
   const cell = (text, row, column) => {
-    const { name, kind } = field.columns[column];
+    const { name, kind, hasZone } = field.columns[column];
     const key = `${field.name}/${row}/${column}`;
     const labels = { "aria-label": field.isOneColumn ? `row ${row + 1}` : `${name}, row ${row + 1}`, "data-key": key, class: `mlmgmt-cell mlmgmt-cell-${kind}` };
     const tellText = (value) => type(key, { do: "cell", field: field.name, row, column, text: value });
     let input;
     if (kind === "boolean" || kind === "choice") {
-      input = selection(field.columns[column], text, labels, tellText);
+      input = selection(field.columns[column], text ?? "", labels, tellText);
     } else {
-      input = h("input", { ...labels, ...typeOf(kind, text), value: text });
-      input.addEventListener("input", () => tellText(input.value));
+      input = textInput(hasZone ? "text" : kind, text, labels, tellText); // no picker takes a zone
       input.addEventListener("paste", (event) => {
         const pasted = event.clipboardData.getData("text");
         if (!/[\t\n]/.test(pasted.trimEnd())) return;

@@ -35,7 +35,8 @@ class Input:
     def __init__(self, swagger: Mapping[str, Any]) -> None:
         self.fields = fields_of(swagger)
         example = swagger.get("definitions", {}).get("ServiceInput", {}).get("example")
-        self._more: dict[str, Any] = {}
+        names = {field.name for field in self.fields}
+        self._more = {name: value for name, value in (example or {}).items() if name not in names} if names else {}
         self._typed_as_json = False
         self.body = ""
         self.problem = ""

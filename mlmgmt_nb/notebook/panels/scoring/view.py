@@ -14,7 +14,7 @@ from mlmgmt_nb.notebook.display.html import escape, table
 from mlmgmt_nb.notebook.panels.frontend import frontend
 from mlmgmt_nb.notebook.panels.panel import Panel
 from mlmgmt_nb.notebook.panels.scoring.form import Column, Field
-from mlmgmt_nb.notebook.panels.scoring.kinds import text_of
+from mlmgmt_nb.notebook.panels.scoring.kinds import GivenText, text_of
 from mlmgmt_nb.notebook.panels.scoring.state import Answer, ScoringState
 
 __all__ = ["ScoringPanel"]
@@ -179,11 +179,16 @@ def _field(field: Field, problems: dict[str, str]) -> dict[str, Any]:
         "hint": field.rule.hint(field.kind),
         "choices": [text_of("choice", choice) for choice in field.rule.choices],
         "columns": [_column(column) for column in field.columns] if field.is_table else [],
-        "text": field.text,
-        "rows": [list(row) for row in field.rows] if field.is_table else [],
+        "text": _unless_null(field.text),
+        "rows": [list(map(_unless_null, row)) for row in field.rows] if field.is_table else [],
         "isOneColumn": field.shape == "values",
         "problems": problems,
     }
+
+
+def _unless_null(text: str) -> str | None:
+    """Return the text of a field or cell for the frontend, or None for an unchanged null."""
+    return None if isinstance(text, GivenText) and text.value is None and not text else str(text)
 
 
 def _column(column: Column) -> dict[str, Any]:
@@ -191,6 +196,7 @@ def _column(column: Column) -> dict[str, Any]:
         "name": column.name,
         "kind": column.kind,
         "hint": column.rule.hint(column.kind),
+        "hasZone": column.rule.has_zone,
         "choices": [text_of("choice", choice) for choice in column.rule.choices],
     }
 

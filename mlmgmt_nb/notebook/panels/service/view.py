@@ -12,7 +12,7 @@ from mlmgmt_nb.client.monitoring.conditions import condition
 from mlmgmt_nb.client.monitoring.log_lines import readable
 from mlmgmt_nb.contract import Deployment, ServiceResponse, ServiceUpdateRequest
 from mlmgmt_nb.errors import UsageError
-from mlmgmt_nb.notebook.display.card import Card, badge
+from mlmgmt_nb.notebook.display.card import Card, badge, utc
 from mlmgmt_nb.notebook.display.cards import service_card
 from mlmgmt_nb.notebook.display.html import escape, log_lines, table
 from mlmgmt_nb.notebook.panels import limits
@@ -26,6 +26,8 @@ __all__ = ["ServicePanel"]
 
 _SHOWN_LINES, _SAVED_LINES = 100, 15
 _HISTORY = ("image", "status", "from", "until", "change")
+_OF_A_RUNNING_SERVICE = {"last operation", "scoring URL", "replicas"}
+"""Rows of the card that a deleted service no longer has."""
 _GROUPS = {
     ImageRelation.OWN: "Of this service",
     ImageRelation.MODEL: "With its models",
@@ -72,11 +74,14 @@ class ServicePanel(Panel):
     def text(self) -> str:
         """Return the text for a terminal: the service and its metrics."""
         state = self.state
-        parts = [self._card().text(), state.versions, state.progress.text() if state.progress else "", state.note]
+        progress = state.progress.text() if state.progress else ""
+        parts = [self._card().text(), *([state.note] if state.is_deleted else [state.versions, progress, state.note])]
         return "\n".join(part for part in parts if part)
 
     def html(self) -> str:
         state = self.state
+        if state.is_deleted:
+            return f'{self._card().html()}<div role="status">{escape(state.note)}</div>{self._log()}'
         notes = [text for text in (state.versions, state.note) if text]
         note = "".join(f'<div role="status">{escape(text)}</div>' for text in notes)
         progress = state.progress.html() if state.progress else ""
@@ -86,19 +91,24 @@ class ServicePanel(Panel):
             label="deployments",
         )
         history = f"<details><summary>deployments</summary>{history}</details>"
-        lines = state.log.lines[-_SAVED_LINES:]
-        log = (
-            f"<details><summary>log</summary>{log_lines([readable(line) for line in lines])}</details>" if lines else ""
-        )
-        return f"{self._card().html()}{note}{progress}{state.traffic.html()}{history}{log}"
+        return f"{self._card().html()}{note}{progress}{state.traffic.html()}{history}{self._log()}"
+
+    def _log(self) -> str:
+        """Return the last lines of the log as HTML."""
+        lines = [readable(line) for line in self.state.log.lines[-_SAVED_LINES:]]
+        return f"<details><summary>log</summary>{log_lines(lines)}</details>" if lines else ""
 
     def _card(self) -> Card:
         card, state = service_card(self.state.service)._replace(state=self._condition()), self.state
+        if state.is_deleted:
+            return card._replace(rows=[row for row in card.rows if row[0] not in _OF_A_RUNNING_SERVICE])
         rows = [("ready", state.replicas()), *state.traffic.rows()]
         return card._replace(rows=card.rows + [row for row in rows if row[1]])
 
     def _condition(self) -> str:
         """Return the condition of the service. It depends on the ready replicas if known, not on the last operation."""
+        if self.state.is_deleted:
+            return "Deleted"
         metrics, now = self.state.traffic.latest, condition(self.state.service)
         if metrics is not None and now in {"Deploying", "Serving", "Not serving"} and metrics.ready:
             return "Serving"
@@ -107,7 +117,7 @@ class ServicePanel(Panel):
     def _last_operation(self) -> str:
         """Return the state of the last operation, or "" if it equals the condition."""
         state = self.state.service.state or ""
-        return "" if state == self._condition() else f"last operation: {state}"
+        return "" if state == self._condition() or self.state.is_deleted else f"last operation: {state}"
 
     def prepare(self, *, is_live: bool) -> None:  # noqa: ARG002 - both a terminal and the first picture need it
         self.state.poll()
@@ -156,14 +166,14 @@ class ServicePanel(Panel):
             "name": state.name,
             "state": badge(self._condition()),
             "lastOperation": self._last_operation(),
-            "replicas": state.replicas(),
+            "replicas": "" if state.is_deleted else state.replicas(),
             "image": state.image_name(service.image.id) if service.image else "",
             "uri": service.scoring_uri or "",
             "versions": state.versions,
             "error": service.error.message if service.error else "",
             "candidate": state.candidate,
             "changeShown": self._change is not None,
-            "progress": state.progress.html() if state.progress else "",
+            "progress": state.progress.html() if state.progress and not state.is_deleted else "",
             "note": state.note,
             "open": state.is_open,
             "working": self.is_working,
@@ -281,4 +291,4 @@ def _number(text: Any, name: str) -> int | None:
 
 
 def _time(moment: dt.datetime | None) -> str:
-    return "" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+    return "" if moment is None else utc(moment)

@@ -242,7 +242,7 @@ class WorkspaceState:
         rows = [self._cells(item) for item in self.rows()]
         lines = _aligned([[column.title for column in self._possible()], *rows])[: 1 + _PICTURE_ROWS]
         more = [f"({len(rows) - _PICTURE_ROWS} more on this page)"] if len(rows) > _PICTURE_ROWS else []
-        card = ["", self._card().text(ages=False)] if self.selected is not None else []
+        card = ["", self._card().text()] if self.selected is not None else []
         lineage = ["", self.lineage.text()] if self.lineage else []
         return "\n".join([self.status(), *(lines if rows else []), *more, *card, *lineage])
 
@@ -256,7 +256,7 @@ class WorkspaceState:
             label=self.kind.id,
             states={place for place, column in enumerate(self._possible()) if column.is_state},
         )
-        card = self._card().html(ages=False) if self.selected is not None else ""
+        card = self._card().html() if self.selected is not None else ""
         lineage = self.lineage.svg() if self.lineage else ""
         return f"<p><b>{escape(self.kind.title)}</b>, {escape(self.status())}</p>{listed}{more}{card}{lineage}"
 
@@ -306,7 +306,7 @@ class WorkspaceState:
             "id": self.selected.id,
             "title": f"{card.kind} {card.name}",
             "state": card.state or "",
-            "rows": [list(row) for row in card.lines(ages=False)],
+            "rows": [list(row) for row in card.lines()],
             "lineage": self.lineage.svg(interactive=True) if self.lineage else "",
             "actions": [
                 [action.id, action.title]
