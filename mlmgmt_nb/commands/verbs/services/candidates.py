@@ -26,6 +26,7 @@ from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.values import Text
 from mlmgmt_nb.commands.verbs.deploy import flow, resumable, source_of
+from mlmgmt_nb.commands.verbs.services.cases import errors_in, file_to_write
 from mlmgmt_nb.commands.verbs.services.changing import registers, settings_of
 from mlmgmt_nb.commands.verbs.services.replaying import GATE, HTML, JUNIT, TOLERANCE, checked_gate, shown_report
 from mlmgmt_nb.errors import UsageError
@@ -115,13 +116,24 @@ def _mirror(session: Session, arguments: _Mirror) -> object:
             field=wanted[0],
             fix="Give it alone, once requests have been mirrored.",
         )
-    checked_gate(arguments.gate)
+    gate, junit = checked_gate(arguments.gate), file_to_write(arguments.junit, "junit")
+    with errors_in(junit, f"mirror {arguments.service}", gate):
+        return _mirrored(session, arguments, started, has_report=bool(wanted))
+
+
+def _mirrored(session: Session, arguments: _Mirror, started: dict[str, Any], *, has_report: bool) -> object:
+    """Stop or start the mirror, or show its report.
+
+    Args:
+        started: the arguments that start a mirror.
+        has_report: whether a gate or a file of the report is given.
+    """
     change = session.workspace.services.change(arguments.service)
     if arguments.stop:
         return change.stop_mirror()
     if started:
         return change.mirror(**started)
-    if change.candidate.mirror is None and not wanted:
+    if change.candidate.mirror is None and not has_report:
         return change
     return shown_report(session, change.mirror_report(tolerance=arguments.tolerance), arguments)
 

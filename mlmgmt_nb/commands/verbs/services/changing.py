@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -34,7 +35,7 @@ from mlmgmt_nb.commands.values import (
 )
 from mlmgmt_nb.commands.variables import variables
 from mlmgmt_nb.commands.verbs.deploy import check_no_new_version, compute_of, flow, resumable, source_of
-from mlmgmt_nb.commands.verbs.services.trials import TRIAL, trial_of
+from mlmgmt_nb.commands.verbs.services.trials import TRIAL, Trial, trial_of
 from mlmgmt_nb.errors import OperationFailed, UsageError
 
 __all__ = ["COMMANDS", "registers", "settings_of"]
@@ -127,6 +128,12 @@ def _create(session: Session, arguments: _Create) -> object:
 def _update(session: Session, arguments: _Update) -> object:
     is_built_here, trial = registers(arguments), trial_of(arguments)
     has_new_image = is_built_here or arguments.image_id is not None
+    with nullcontext() if trial is None else trial.errors_reported(arguments.service):
+        return _updated(session, arguments, trial, has_new_image)
+
+
+def _updated(session: Session, arguments: _Update, trial: Trial | None, has_new_image: bool) -> object:
+    """Start the update, once its trial has passed if there is one."""
     services, settings = session.workspace.services, _changes(arguments)
     service = services.get(arguments.service)
     name = service.name or ""
@@ -144,6 +151,7 @@ def _update(session: Session, arguments: _Update) -> object:
         )
         if trial is not None:
             deploying.check_change(settings)
+            trial.check_cases(session, service)
         built = _built(session, deploying, arguments) if has_new_image else BuiltImage(None)
         if arguments.image_id is not None:  # it may be an older image
             warn_of_versions(session.workspace.images.get(arguments.image_id).manifest)
@@ -152,8 +160,8 @@ def _update(session: Session, arguments: _Update) -> object:
         proposed = deploying.propose(built, settings, service)
         try:
             change = proposed.result(deploying.seconds_left)
-        except OperationFailed as error:
-            trial.give_up(session, name, error)
+        except OperationFailed:  # a candidate that does not start
+            services.discard(name)
             raise
         return trial.decide(session, change)
 
