@@ -390,6 +390,37 @@ def test_failures_have_a_reason_and_a_code(shell: Shell, tmp_path: Path) -> None
     shell("service", "delete", "-n", "failing")
 
 
+def test_a_name_that_is_nearly_right_is_suggested(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "near.py").write_text("def init():\n    pass\n\ndef run(body):\n    return body\n")
+    (tmp_path / "forest.bin").write_bytes(b"model")
+    shell("service", "create", "-n", "near-one", "-f", "near.py", "-m", "forest.bin")
+    gone = shell("service", "delete", "-n", "naer-one")
+    assert (gone.code, gone.out) == (0, "service naer-one does not exist. Did you mean `near-one`?\n")
+
+    for kind, flag, wrong, right in (
+        ("model", "-n", "forrest", "forest"),
+        ("manifest", "-n", "naer-one", "near-one"),
+        ("image", "-n", "naer-one", "near-one"),
+    ):
+        for verb in ("archive", "unarchive"):
+            failed = shell(kind, verb, flag, wrong)
+            assert f"no {kind} has the name '{wrong}'\nDid you mean '{right}'?" in failed.err
+
+    (image,) = [one["id"] for one in shell("image", "list", "-o", "json").json if one["name"] == "near-one"]
+    suggested = f"no image has the id 'naer-one'\nDid you mean '{image}', the newest image of the name 'near-one'?"
+    assert suggested in shell("service", "create", "-n", "zzz", "--image-id", "naer-one").err
+    assert suggested in shell("service", "propose", "-n", "near-one", "--image-id", "naer-one").err
+    assert suggested in shell("service", "update", "-n", "near-one", "--image-id", "naer-one").err
+    assert suggested in shell("image", "show", "-i", "naer-one").err
+
+    failed = shell("service", "create", "-n", "zzz", "-m", "forrest", "-f", "near.py")
+    assert failed.err.startswith(
+        "mlmgmt: --model-file: file not found: forrest\nFor the registered model 'forest', give "
+    )
+    assert "`--model-id forest`" in failed.err
+    shell("service", "delete", "-n", "near-one")
+
+
 def test_a_profile_that_is_chosen_can_be_made(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLMGMT_PROFILE", "soon")
     assert "`account create -n soon` creates this one" in shell("account", "list").err

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from mlmgmt_nb.client import ServiceSettings
 from mlmgmt_nb.client.deploying.flow import BuiltImage, DeployFlow, IfExists
 from mlmgmt_nb.client.kernel_versions import warn_of_versions
+from mlmgmt_nb.client.missing import similar_name
 from mlmgmt_nb.commands.flags import (
     APPLICATION,
     COMPUTE,
@@ -180,8 +181,12 @@ def _rollback(session: Session, arguments: _Rollback) -> object:
 
 
 def _delete(session: Session, arguments: ServiceArguments) -> object:
-    deleted = session.workspace.services.delete(arguments.service)
-    return Text(f"service {arguments.service} is deleted" if deleted else f"service {arguments.service} does not exist")
+    services = session.workspace.services
+    if services.delete(arguments.service):
+        return Text(f"service {arguments.service} is deleted")
+    similar = similar_name(arguments.service, services.list())
+    hint = f". Did you mean `{similar}`?" if similar else ""
+    return Text(f"service {arguments.service} does not exist{hint}")
 
 
 COMMANDS: tuple[Command[Any], ...] = (
