@@ -421,6 +421,15 @@ def test_a_name_that_is_nearly_right_is_suggested(shell: Shell, tmp_path: Path) 
     shell("service", "delete", "-n", "near-one")
 
 
+def test_a_service_at_zero_replicas_names_its_update(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "asleep.py").write_text("def init():\n    pass\n\ndef run(body):\n    return body\n")
+    shell("service", "create", "-n", "asleep", "-f", "asleep.py", "-z", "0")
+    failed = shell("service", "run", "-n", "asleep", "-d", "[1]")
+    assert "This service is scaled to zero replicas." in failed.err
+    assert "`mlmgmt service update -n asleep -z 1` starts a replica." in failed.err
+    shell("service", "delete", "-n", "asleep")
+
+
 def test_a_profile_that_is_chosen_can_be_made(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLMGMT_PROFILE", "soon")
     assert "`account create -n soon` creates this one" in shell("account", "list").err

@@ -59,6 +59,10 @@ def test_a_fix_names_flags(fix: str | None, shown: str | None) -> None:
             "`mlmgmt service logs -n iris --request-id 1a-2` has the traceback.",
         ),
         ("`ws.services.logs(...)` has the log.", "`mlmgmt service logs -n iris` has the log."),
+        (
+            "`ws.services.update(..., num_replicas=1)` starts a replica.",
+            "`mlmgmt service update -n iris -z 1` starts a replica.",
+        ),
         ("`ws.services.keys(...)` returns them.", "`mlmgmt service keys -n iris --show` returns them."),
         (None, None),
     ],
