@@ -386,7 +386,10 @@ def test_failures_have_a_reason_and_a_code(shell: Shell, tmp_path: Path) -> None
     assert shell("model", "register", "-m", "nope.bin").code == 2
     assert "file not found: nope.bin" in shell("model", "register", "-m", "nope.bin").err
     assert "Traceback" in shell("model", "register", "-m", "nope.bin", "--debug").err
-    assert shell("last-error").out == "no command has failed in this session\n"
+    last = shell("last-error")
+    assert (last.code, last.out) == (2, "")
+    assert "last-error works in notebooks only" in last.err
+    assert "`mlmgmt service logs -n NAME` shows the log of a service" in last.err
     shell("service", "delete", "-n", "failing")
 
 
