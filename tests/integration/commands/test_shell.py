@@ -190,6 +190,8 @@ def test_what_fails_names_the_command_that_shows_its_log(shell: Shell, tmp_path:
     command = failed.err.splitlines()[-1].removeprefix("`mlmgmt ").removesuffix("` has the traceback.")
     assert command.startswith("service logs -n picky --request-id ")
     eventually(lambda: "raise ValueError('not '" in shell(*command.split()).out)
+    failed = shell("service", "run", "-n", "picky", "-d", "rows.json")
+    assert failed.err.splitlines()[-1].startswith("For a file, give `-d @rows.json`. `mlmgmt service logs -n picky")
 
 
 @pytest.mark.parametrize(
