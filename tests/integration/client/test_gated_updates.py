@@ -130,6 +130,11 @@ def test_every_end_without_a_report_is_an_error_in_the_file(ws: Workspace, shell
     with pytest.raises(NotFoundError):
         ws.services.change("gated-errors")
 
+    junit.write_text("an earlier pass")
+    with pytest.raises(UsageError, match="cannot be read"):
+        shell.execute([*own, "--cases", "@none.json", *flags])
+    assert "none.json cannot be read" in error_of(junit)
+
     for command in (
         ["service", "update", "-n", "nobody", *flags],
         ["service", "replay", "-n", "nobody", "--to", "gated-errors", *flags],

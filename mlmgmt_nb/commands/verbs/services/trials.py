@@ -49,6 +49,8 @@ class TrialArguments(Protocol):
     """Arguments of these flags."""
 
     @property
+    def service(self) -> str: ...
+    @property
     def gate(self) -> Any: ...
     @property
     def cases(self) -> Any: ...
@@ -111,8 +113,10 @@ def trial_of(arguments: TrialArguments) -> Trial | None:
     """
     gate = checked_gate(arguments.gate)
     if gate is not None:
-        cases = None if arguments.cases is None else cases_in(arguments.cases)
-        return Trial(gate, cases, api_arguments(_OPTIONS, arguments), file_to_write(arguments.junit, "junit"))
+        junit = file_to_write(arguments.junit, "junit")
+        with errors_in(junit, _suite(arguments.service), gate):
+            cases = None if arguments.cases is None else cases_in(arguments.cases)
+        return Trial(gate, cases, api_arguments(_OPTIONS, arguments), junit)
     for name in ("cases", "junit"):
         if getattr(arguments, name) is not None:
             raise UsageError(f"--{name} needs --gate", field=name, fix="Leave it out, or give a gate.")
