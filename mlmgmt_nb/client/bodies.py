@@ -7,7 +7,7 @@ import math
 import numbers
 import re
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any, TypedDict, TypeVar
 
 import msgspec
@@ -94,7 +94,7 @@ def settings_fields(
     """Return the settings as properties of a `ServiceCreate` or `ServiceUpdate`.
 
     Raises:
-        UsageError: the autoscaler or the recording has an unknown property.
+        UsageError: the autoscaler or the recording is not a mapping, or has an unknown property.
     """
     reserved = None
     if cpu is not None or memory is not None:
@@ -214,13 +214,8 @@ def _given(type_: type[msgspec.Struct], fields: Mapping[str, Any], field: str) -
 def _recording(value: Recording | Mapping[str, Any] | bool | None) -> Recording | None:
     if value is None or isinstance(value, Recording):
         return value
-    given: dict[str, Any] = {"enabled": value} if isinstance(value, bool) else dict(value)
-    if unknown := sorted(set(given) - _RECORDING):
-        raise UsageError(
-            f"recording has no property {unknown[0]!r}",
-            field="recording",
-            fix=f"It has: {', '.join(sorted(_RECORDING))}.",
-        )
+    properties = {"enabled": value} if isinstance(value, bool) else value
+    given = _properties("recording", properties, _RECORDING, "Give True, False or a dict, such as {'sample': 0.1}.")
     if given.setdefault("enabled", None) is None and any(one is not None for one in given.values()):
         given["enabled"] = True  # any setting turns recording on
     if isinstance(given.get("redact"), str):
@@ -237,9 +232,26 @@ def _autoscaler(value: AutoScaler | Mapping[str, Any] | None) -> AutoScaler | No
     if value is None or isinstance(value, AutoScaler):
         return value
     known = {info.name for info in msgspec.structs.fields(AutoScaler)}
-    unknown = sorted(set(value) - known)
-    if unknown:
-        raise UsageError(
-            f"autoscaler has no property {unknown[0]!r}", field="autoscaler", fix=f"It has: {', '.join(sorted(known))}."
-        )
-    return AutoScaler(**value)
+    fix = "Give a dict, such as {'autoscale_enabled': True, 'max_replicas': 5}."
+    return AutoScaler(**_properties("autoscaler", value, known, fix))
+
+
+def _properties(field: str, given: Any, known: Set[str], fix: str) -> dict[str, Any]:
+    """Return a copy of the properties of a setting.
+
+    Args:
+        field: the setting.
+        given: the properties.
+        known: their names.
+        fix: the fix if the properties are not a mapping.
+
+    Raises:
+        UsageError: they are not a mapping, or one of them is unknown.
+    """
+    if not isinstance(given, Mapping):
+        problem = f"{field}: {given!r} is not valid" if isinstance(given, str | bool | int | float) else ""
+        raise UsageError(problem or f"{field}: {type(given).__name__} is not a mapping", field=field, fix=fix)
+    if unknown := sorted(set(given) - known, key=str):
+        fix = f"It has: {', '.join(sorted(known))}."
+        raise UsageError(f"{field} has no property {unknown[0]!r}", field=field, fix=fix)
+    return dict(given)

@@ -14,7 +14,7 @@ from mlmgmt_nb.client.bodies import checked
 from mlmgmt_nb.client.http.paging import PAGE_SIZE, Pager
 from mlmgmt_nb.client.http.responses import decode
 from mlmgmt_nb.client.http.transport import Transport
-from mlmgmt_nb.client.missing import not_found
+from mlmgmt_nb.client.missing import no_image
 from mlmgmt_nb.client.monitoring.logs import LogPart, build_log_url, read_log
 from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.polling import Poller
@@ -87,7 +87,7 @@ class Images:
         try:
             return decode(self._transport.call("images_get", id=id), DetailedImage)
         except NotFoundError as error:
-            raise not_found("image", id, error) from error
+            raise no_image(self._transport, id, error) from error
 
     def withdraw(self, id: str) -> None:  # noqa: A002 - the API's word
         """Withdraw an image that no service runs or is about to run, as `Models.withdraw` does.

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 import requests
 
-from mlmgmt_nb.client.http.responses import REQUEST_ID, error_body
+from mlmgmt_nb.client.http.responses import REQUEST_ID, error_body, is_scaled_to_zero
 from mlmgmt_nb.client.http.transport import Timeout, Transport
 from mlmgmt_nb.errors import ApiError, DriverError, ScoringError, UsageError
 from mlmgmt_nb.scoring.encoding.encoder import JsonFormError, encode_json
@@ -121,7 +121,7 @@ class Scorer(NamedTuple):
                 status_code=error.status_code,
                 code=error.code,
                 request_id=error.request_id,
-                fix=_fix(error.status_code, error.code, error.request_id),
+                fix=_WAKE if is_scaled_to_zero(error) else _fix(error.status_code, error.code, error.request_id),
             ) from error
         if answer.status_code >= 400:
             raise _scoring_error(answer)
@@ -228,6 +228,7 @@ _UNAVAILABLE = {
     "NoReplicas": "`ws.services.logs(...)` has the log of the service.",
 }
 """Fixes for a service that is not available, by code."""
+_WAKE = "`ws.services.update(..., num_replicas=1)` starts a replica."
 
 
 def _fix(status: int, code: str, request_id: str) -> str | None:

@@ -51,7 +51,7 @@ def set_archived(
     transport: Transport,
     kind: str,
     given: Model | Manifest | Image | str,
-    versions: Callable[[str], Pager[Any]],
+    versions: Callable[[str | None], Pager[Any]],
     *,
     archived: bool,
 ) -> Archived:
@@ -61,8 +61,8 @@ def set_archived(
         transport: sends the requests.
         kind: `model`, `manifest` or `image`.
         given: a version or its id; or a name, for all its versions.
-        versions: returns the versions of a name, newest first, including archived ones; versions of other names are
-            ignored.
+        versions: returns the versions of a name, newest first, including archived ones; those of all names for None.
+            Versions of other names are ignored.
         archived: whether to archive them.
 
     Raises:
@@ -77,7 +77,7 @@ def set_archived(
     if not is_uuid(id_or_name):
         found = next((version for version in versions(id_or_name) if version.name == id_or_name), None)
         if found is None:
-            raise not_found(kind, id_or_name, among=versions(id_or_name))
+            raise not_found(kind, id_or_name, among=versions(None))
         version_id, query = found.id, {"versions": "all"}
     path = f"/{kind}s/{version_id}/{'archive' if archived else 'unarchive'}"
     try:

@@ -85,9 +85,10 @@ def _with_candidate(fix: str, prog: str, name: str) -> str:
 
 
 def _with_service(fix: str, prog: str, name: str) -> str:
-    """Replace the methods that return the log and the keys of a service with commands."""
+    """Replace the methods for the log, the keys and the replicas of a service with commands."""
     logs, keys = f"{prog} service logs -n {name}", f"{prog} service keys -n {name} --show"
     fix = _TRACEBACK.sub(rf"`{logs} --request-id \1` has the traceback.", fix)
+    fix = fix.replace("ws.services.update(..., num_replicas=1)", f"{prog} service update -n {name} -z 1")
     return fix.replace("ws.services.logs(...)", logs).replace("ws.services.keys(...)", keys)
 
 

@@ -268,6 +268,15 @@ class Session:
 
     def _unknown_command(self, words: Sequence[str]) -> UsageError:
         text = " ".join(words)
+        if words[-1] == "help":
+            return UsageError(
+                f"unknown command `{self.prog} {text}`", fix=f"`{' '.join([self.prog, *words[:-1], '-h'])}` shows help."
+            )
+        if words[:2] == ["service", "scale"]:
+            return UsageError(
+                f"unknown command `{self.prog} {text}`",
+                fix=f"`{self.prog} service update -n NAME -z 3` sets the number of replicas.",
+            )
         group = words[:1] if any(known[:1] == tuple(words[:1]) for known in self.commands) else []
         names = [" ".join(known) for known in self.commands if list(known[: len(group)]) == group]
         if group:
@@ -345,7 +354,10 @@ def _check_output(setting: Setting) -> None:
 
 
 def _verb_first_hint(words: Sequence[str], names: Sequence[str]) -> str:
-    """Return a hint for a command that starts with the verb, such as `list models`."""
+    """Return a hint for a command that starts with the verb, such as `list models`, or is only a verb."""
+    if len(words) == 1:
+        same = [name for name in names if name.split()[1:] == list(words)]
+        return f" Did you mean one of {', '.join(f'`{name}`' for name in same)}?" if same else ""
     name = " ".join([word.removesuffix("s") for word in words[1:2]] + list(words[:1]))
     return f" Did you mean `{name}`?" if name in names else ""
 

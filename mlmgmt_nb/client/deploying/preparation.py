@@ -25,6 +25,7 @@ from mlmgmt_nb.client.deploying.progress import DeployProgress
 from mlmgmt_nb.client.deploying.sources import DeploySource, ModelSource
 from mlmgmt_nb.client.deploying.verification import Verification
 from mlmgmt_nb.client.http.files import as_source, check_readable, is_url
+from mlmgmt_nb.client.missing import similar_name
 from mlmgmt_nb.contract import Manifest, Model
 from mlmgmt_nb.errors import NotFoundError, UsageError
 
@@ -121,10 +122,13 @@ class SourcePreparation:
             return self._account.models.get(source)
         except NotFoundError as error:
             what = "id" if is_uuid(source) else "name"
+            similar = None if is_uuid(source) else similar_name(source, self._account.models.list())
+            hint = f"Did you mean {similar!r}? " if similar else ""
             raise UsageError(
                 f"model: file not found: {source!r}, and no registered model has this {what}",
                 field="model",
-                fix=f"Check the path (it is taken from {Path.cwd()}); `ws.models.list()` lists the registered models.",
+                fix=f"{hint}Check the path (it is taken from {Path.cwd()}); "
+                "`ws.models.list()` lists the registered models.",
             ) from error
 
     def register(self, prepared: PreparedSource) -> Manifest:

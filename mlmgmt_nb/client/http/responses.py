@@ -25,7 +25,7 @@ from mlmgmt_nb.errors import (
 )
 from mlmgmt_nb.redaction import redacted
 
-__all__ = ["REQUEST_ID", "ErrorBody", "api_error", "decode", "error_body", "retry_after"]
+__all__ = ["REQUEST_ID", "ErrorBody", "api_error", "decode", "error_body", "is_scaled_to_zero", "retry_after"]
 
 REQUEST_ID = "x-ms-client-request-id"
 """The header that carries the id of a request."""
@@ -71,6 +71,14 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return min(max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time()), _LONGEST_WAIT)
     except (ValueError, OverflowError):
         return None
+
+
+def is_scaled_to_zero(error: ApiError) -> bool:
+    """Return whether a service refused a request because it is fixed at zero replicas, which does not end by itself.
+
+    Other services without replicas may answer soon: they start, wake up, or have no room at the moment.
+    """
+    return error.code == "NoReplicas" and "scaled to zero replicas" in error.message
 
 
 def decode(response: requests.Response, type_: type[T]) -> T:

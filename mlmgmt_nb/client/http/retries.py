@@ -2,7 +2,7 @@
 
 A request is repeated if that is safe: GET, HEAD, PUT and DELETE after a broken connection, a timeout or a transient
 error of the server; any method if no connection was made, or if the server reports that it did not act (429 or 503 with
-`Retry-After`).
+`Retry-After`). A service that is scaled to zero replicas is not asked again: only an update ends that.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import requests
 
-from mlmgmt_nb.client.http.responses import api_error, retry_after
+from mlmgmt_nb.client.http.responses import api_error, is_scaled_to_zero, retry_after
 from mlmgmt_nb.errors import ConnectError, MlmgmtError, TransportError
 
 __all__ = ["Failure", "Retries", "jittered_pause"]
@@ -40,9 +40,10 @@ class Failure(NamedTuple):
     def of(cls, response: requests.Response, method: str, token_source: str) -> Failure:
         """Return the failure for an error response."""
         status, wait = response.status_code, retry_after(response.headers)
+        error = api_error(response, token_source=token_source)
         has_not_acted = status in {429, 503} and wait is not None
         may_repeat = has_not_acted or (method in _SAFE_TO_REPEAT and status in _TRANSIENT)
-        return cls(api_error(response, token_source=token_source), response, may_repeat, wait)
+        return cls(error, response, may_repeat and not is_scaled_to_zero(error), wait)
 
 
 class Retries:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from mlmgmt_nb.charts import matrix, short
 from mlmgmt_nb.client.replays.fields import FieldChanges
@@ -28,6 +28,7 @@ class Report(Protocol):
 
     old: str
     new: str
+    kind: Literal["replay", "mirror"]
 
     @property
     def numbers(self) -> Any: ...
@@ -39,7 +40,7 @@ class Report(Protocol):
 
 def page(report: Report, pairs: Pairs) -> str:
     """Return the report."""
-    head = f"<b>Replay</b> {html.escape(report.old)} → {html.escape(report.new)}"
+    head = f"<b>{report.kind.capitalize()}</b> {html.escape(report.old)} → {html.escape(report.new)}"
     stopped = " (stopped before its end)" if report.is_partial else ""
     parts = [_shares(report, pairs), _numbers(report), _fields(pairs), _classes(pairs), _different(pairs)]
     return f"<div><div>{head}, {len(pairs):,} requests{stopped}</div>{''.join(parts)}</div>"

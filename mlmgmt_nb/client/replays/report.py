@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from mlmgmt_nb.charts import still
 from mlmgmt_nb.client.replays import html
@@ -59,14 +59,18 @@ class ReplayReport:
 
     Attributes:
         old, new: names of both sides.
+        kind: `replay` or `mirror`.
         goal: number of requests to replay; there are fewer pairs if the replay was stopped.
         skipped: recorded requests that could not be replayed, because their body was not recorded.
         redacted: replayed requests with replaced values.
         memory, old_memory: bytes of memory of a replica after the replay; None if they are not known.
     """
 
-    def __init__(self, pairs: Pairs, *, old: str, new: str, goal: int) -> None:
+    def __init__(
+        self, pairs: Pairs, *, old: str, new: str, goal: int, kind: Literal["replay", "mirror"] = "replay"
+    ) -> None:
         self._pairs = pairs
+        self.kind = kind
         self.old, self.new, self.goal = old, new, goal
         self.skipped = self.redacted = 0
         self.memory: int | None = None
@@ -93,14 +97,14 @@ class ReplayReport:
 
     @property
     def summary(self) -> Mapping[str, Any]:
-        """Counts, and the values of `numbers`."""
+        """Counts, and the values of `numbers`. A mirror has no `seconds`: its requests came when callers sent them."""
         pairs = self._pairs
         return {
             "requests": len(pairs),
             "equal": pairs.equal,
             "different": pairs.answered - pairs.equal,
             **{name: number.value for name, number in self.numbers.items() if name != "requests"},
-            "seconds": round(pairs.clock, 3),
+            **({"seconds": round(pairs.clock, 3)} if self.kind == "replay" else {}),
             "skipped": self.skipped,
             "redacted": self.redacted,
             "partial": self.is_partial,
@@ -192,7 +196,7 @@ class ReplayReport:
         Args:
             verdict: the verdict of a gate, which is the only test then.
         """
-        name = f"replay {self.old} {self.new}"
+        name = f"{self.kind} {self.old} {self.new}"
         if verdict is not None:
             return gate_junit(name, self._pairs.clock, verdict)
         return junit(name, self._pairs.clock, list(self._tests()))
@@ -202,7 +206,7 @@ class ReplayReport:
         for case, state, seconds in zip(self._pairs.cases, self._pairs.states, self._pairs.seconds, strict=True):
             found = different.get(case)
             kind, reason = _OUTCOMES[state]
-            yield TestCase(f"case {case}", "replay", seconds, kind, found.sentence if found else reason)
+            yield TestCase(f"case {case}", self.kind, seconds, kind, found.sentence if found else reason)
 
     def to_html(self) -> str:
         """Return the report as HTML that needs no script and no other file."""
@@ -210,7 +214,7 @@ class ReplayReport:
 
     def to_page(self) -> str:
         """Return the report as a whole HTML document, light or dark as the browser is set."""
-        return html.document(f"Replay {self.old} → {self.new}", self.to_html())
+        return html.document(f"{self.kind.capitalize()} {self.old} → {self.new}", self.to_html())
 
     def evidence(self, verdict: Verdict | None = None) -> str:
         """Return the report as a short text, for the record of a change: the verdict, and `to_dict` as JSON.
@@ -232,7 +236,7 @@ class ReplayReport:
         """
         moved = sorted(self._pairs.fields.items(), key=lambda item: -item[1].moved)[:_EVIDENCE_FIELDS]
         found: dict[str, Any] = {
-            "kind": "replay",
+            "kind": self.kind,
             "old": self.old,
             "new": self.new,
             "numbers": {name: list(number) for name, number in self.numbers.items()},
@@ -247,11 +251,11 @@ class ReplayReport:
         return still(self.to_html())
 
     def __str__(self) -> str:
-        lines = [f"replay: {self.old} -> {self.new}"]
+        summary = self.summary
+        lines = [f"{self.kind}: {self.old} -> {self.new}"]
         lines += [f"{name:<12} {number}" for name, number in self.numbers.items()]
-        lines += [
-            f"{name:<12} {self.summary[name]}" for name in ("equal", "different", "seconds", "skipped", "redacted")
-        ]
+        shown = ("equal", "different", "seconds", "skipped", "redacted")
+        lines += [f"{name:<12} {summary[name]}" for name in shown if name in summary]
         moved = [(name, change) for name, change in self._pairs.fields.items() if change.moved]
         lines += [f"  {name}: {change.moved} of {change.values} moved{_shift(change)}" for name, change in moved]
         lines += [f"  {one.sentence}" for one in sorted(self._pairs.different, key=_case)[:_SHOWN]]

@@ -124,7 +124,7 @@ class Gate:
         names: the names that it can use.
 
     Raises:
-        UsageError: the condition is not valid, or uses another name.
+        UsageError: the condition is not valid, uses another name, compares only constants, or divides by a constant 0.
     """
 
     def __init__(self, text: str, names: Sequence[str] = NAMES) -> None:
@@ -139,7 +139,9 @@ class Gate:
             raise _refusal("it is nested too deeply", names) from None
         except UsageError as error:
             raise _refusal(error.message.removeprefix("gate: "), names) from None
-        used = {_name(node) for node in ast.walk(self._condition) if isinstance(node, (ast.Name, ast.Attribute))}
+        if constant := _constant_part(self._condition):
+            raise _refusal(constant, names)
+        used = _names_in(self._condition)
         self.names = tuple(name for name in names if name in used)
 
     def judge(self, numbers: Mapping[str, Number], requests: int) -> Verdict:
@@ -156,7 +158,9 @@ class Gate:
             return Verdict(self.text, "inconclusive", requests, named, lacking)
         holds = _truth(self._condition, named)
         if holds is None:
-            return Verdict(self.text, "inconclusive", requests, named, "more requests narrow the intervals")
+            zero = next((divisor for divisor in _divisors(self._condition) if _value(divisor, named).value == 0), None)
+            reason = "more requests narrow the intervals" if zero is None else f"the divisor `{ast.unparse(zero)}` is 0"
+            return Verdict(self.text, "inconclusive", requests, named, reason)
         return Verdict(self.text, "passed" if holds else "failed", requests, named)
 
 
@@ -300,6 +304,26 @@ def _combined(kind: ast.operator, left: Number, right: Number) -> Number:
                 return Number(math.inf, -math.inf, math.inf)
             return _combined(ast.Mult(), left, Number(1 / right.value, 1 / right.high, 1 / right.low))
     raise _refusal("only + - * / combine numbers")
+
+
+def _constant_part(condition: ast.expr) -> str | None:
+    """Return the problem of a condition whose result does not depend on the report; None if it does not have one."""
+    for node in ast.walk(condition):
+        if isinstance(node, ast.Compare) and not _names_in(node):
+            return f"`{ast.unparse(node)}` does not name a number of the report"
+    for divisor in _divisors(condition):
+        if not _names_in(divisor) and _value(divisor, {}).value == 0:
+            return f"`{ast.unparse(divisor)}` is 0, and nothing can be divided by it"
+    return None
+
+
+def _divisors(condition: ast.expr) -> list[ast.expr]:
+    parts = [node for node in ast.walk(condition) if isinstance(node, ast.BinOp)]
+    return [part.right for part in parts if isinstance(part.op, ast.Div)]
+
+
+def _names_in(node: ast.expr) -> set[str]:
+    return {_name(part) for part in ast.walk(node) if isinstance(part, (ast.Name, ast.Attribute))}
 
 
 def _name(node: ast.expr) -> str:

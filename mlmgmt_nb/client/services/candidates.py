@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from mlmgmt_nb.client.bodies import ServiceSettings, checked, is_number, settings_fields
 from mlmgmt_nb.client.http.responses import decode
+from mlmgmt_nb.client.missing import known_image
 from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.services.support import check_candidates
@@ -253,7 +254,8 @@ class ServiceCandidates(ServiceTraffic):
         body = checked(ServiceUpdate, image_id=image_id, **settings_fields(**settings))
         service_id = self.id_of(service)
         check_candidates(self._transport)
-        answer = self._transport.call("candidate_propose", id=service_id, body=body)
+        with known_image(self._transport, image_id):
+            answer = self._transport.call("candidate_propose", id=service_id, body=body)
         return self._operations.started(answer, lambda candidate: self.change(service_id, candidate=candidate))
 
     def check_candidates(self) -> None:

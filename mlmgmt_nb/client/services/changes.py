@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mlmgmt_nb.client.bodies import is_uuid
 from mlmgmt_nb.client.changes.contents import Contents, of_image, service_settings
 from mlmgmt_nb.client.http.responses import decode
-from mlmgmt_nb.client.missing import not_found
+from mlmgmt_nb.client.missing import no_image
 from mlmgmt_nb.client.services.lookup import ServiceLookup
 from mlmgmt_nb.contract import OPERATIONS, Deployment, Image, Model, ServiceResponse
 from mlmgmt_nb.contract.contents import ImageContents
@@ -86,7 +86,7 @@ class ServiceChanges(ServiceLookup):
         try:
             return decode(self._transport.call("images_get", id=image_id), Image)
         except NotFoundError as error:
-            raise not_found("image", image_id, error) from error
+            raise no_image(self._transport, image_id, error) from error
 
     def _contents(self, image: Image) -> ImageContents:
         answer = self._transport.send(

@@ -138,15 +138,23 @@ class ServiceReplays(ServiceScoring, ServiceMonitoring):
         redacted = int(kept["redacted"].sum()) if "redacted" in kept.columns else 0
         return ReplayCases(bodies, len(frame) - len(kept), redacted)
 
+    def check_recorded(self, service: Service) -> None:
+        """Check that a service has recorded requests, with one request.
+
+        Args:
+            service: the service.
+
+        Raises:
+            UsageError: it does not have any, or the server does not record requests.
+        """
+        if not self.recorded(service, last=1).value:
+            raise _nothing_recorded(service)
+
     def _recorded_cases(self, service: Service, last: int) -> ReplayCases:
         found = self.recorded(service, last=last).value
         bodies = [one.request for one in found if one.request is not None]
         if not bodies:
-            raise UsageError(
-                f"service {service.name!r} has no recorded requests",
-                field="cases",
-                fix=f"Give cases, or record requests: `ws.services.update({service.name!r}, recording=True)`.",
-            )
+            raise _nothing_recorded(service)
         redacted = sum(one.redacted for one in found if one.request is not None)
         return ReplayCases(bodies, len(found) - len(bodies), redacted)
 
@@ -157,3 +165,11 @@ class ServiceReplays(ServiceScoring, ServiceMonitoring):
         except NotFoundError:
             return None
         return None if found.memory is None else found.memory // max(1, sum(found.replicas.values()))
+
+
+def _nothing_recorded(service: Service) -> UsageError:
+    return UsageError(
+        f"service {service.name!r} has no recorded requests",
+        field="cases",
+        fix=f"Give cases, or record requests: `ws.services.update({service.name!r}, recording=True)`.",
+    )

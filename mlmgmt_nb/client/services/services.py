@@ -9,6 +9,7 @@ from mlmgmt_nb.client.bodies import ServiceSettings, check_keywords, checked, se
 from mlmgmt_nb.client.computes import Computes
 from mlmgmt_nb.client.http.transport import Transport
 from mlmgmt_nb.client.kernel_versions import warn_of_versions
+from mlmgmt_nb.client.missing import known_image
 from mlmgmt_nb.client.operations import Operations
 from mlmgmt_nb.client.polling import Poller
 from mlmgmt_nb.client.services.candidates import ServiceCandidates
@@ -67,7 +68,9 @@ class Services(ServiceCandidates):
         of_image = image.compute_resource_id if isinstance(image, Image) else None
         body = _create_request(name, _image_id(image), compute_resource_id or of_image or self._compute, settings)
         check_variables(self._transport, body)
-        return self._operations.started(self._transport.call("services_create", body=body), self._get)
+        with known_image(self._transport, body.image_id):
+            answer = self._transport.call("services_create", body=body)
+        return self._operations.started(answer, self._get)
 
     def check(self, name: str, *, compute_resource_id: str = "local", **settings: Unpack[ServiceSettings]) -> None:
         """Check the arguments of `create` before an image exists. Nothing is sent.
@@ -150,7 +153,8 @@ class Services(ServiceCandidates):
         check_variables(self._transport, body)
         if isinstance(image, Image):
             warn_of_versions(image.manifest)
-        answer = self._transport.call("services_update", id=self.id_of(service), body=body)
+        with known_image(self._transport, body.image_id):
+            answer = self._transport.call("services_update", id=self.id_of(service), body=body)
         return self._operations.started(answer, self._updated)
 
     def rollback(self, service: ServiceResponse | str, *, reason: str | None = None) -> Poller[Service]:

@@ -85,7 +85,8 @@ class ServiceTraffic(ServiceReplays, ServiceChanges):
         for case, pair in enumerate(found):
             outcome = Outcome(case, pair.status, pair.answer, pair.old_status, pair.old_answer)
             pairs.add_pair(outcome, pair.seconds, pair.old_seconds)
-        report = ReplayReport(pairs, old=service.name or "", new=candidate.name or "", goal=len(found))
+        old, new = service.name or "", candidate.name or ""
+        report = ReplayReport(pairs, old=old, new=new, goal=len(found), kind="mirror")
         report.skipped = mirror.dropped + mirror.skipped
         report.memory, report.old_memory = self._memory(candidate), self._memory(service)
         return report

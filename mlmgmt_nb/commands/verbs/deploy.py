@@ -14,6 +14,7 @@ from mlmgmt_nb.client.deploying.packaged_models import PackageOptions
 from mlmgmt_nb.client.deploying.progress import DeployEvents
 from mlmgmt_nb.client.deploying.sources import DeploySource
 from mlmgmt_nb.client.http.files import is_url
+from mlmgmt_nb.client.missing import similar_name
 from mlmgmt_nb.commands.flags import PACKAGING, DeployArguments, PackagingArguments, api_arguments
 from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.contract import Manifest, Model
@@ -89,7 +90,8 @@ def source_of(session: Session, arguments: DeployArguments) -> DeploySource:
     """Return the models and files that the flags name.
 
     Raises:
-        UsageError: there is neither a driver nor a model file, or the sample file does not exist.
+        UsageError: there is neither a driver nor a model file, a model file is the name of a registered model, or the
+            sample file does not exist.
         NotFoundError: a model is not registered.
     """
     files = list(arguments.model_file)
@@ -99,6 +101,8 @@ def source_of(session: Session, arguments: DeployArguments) -> DeploySource:
         )
     if arguments.driver is not None:  # a path, never the name of a registered model: that is `--model-id`
         files = [Path(file) if isinstance(file, str) and not is_url(file) else file for file in files]
+        for file in files:
+            _check_no_name(session, file)
     return DeploySource(
         models=[*map(session.workspace.models.get, arguments.model_id), *files],
         driver=arguments.driver,
@@ -111,6 +115,23 @@ def source_of(session: Session, arguments: DeployArguments) -> DeploySource:
         packaging=package_options(arguments),
         new_version=arguments.new_version,
     )
+
+
+def _check_no_name(session: Session, file: Any) -> None:
+    """Raise UsageError for a model file that does not exist, if a registered model has its name or a similar one.
+
+    Raises:
+        UsageError: it is such a file.
+    """
+    if not isinstance(file, Path) or file.name != str(file) or file.exists() or file.is_symlink():
+        return
+    if similar := similar_name(file.name, session.workspace.models.list()):
+        raise UsageError(
+            f"model: file not found: {file}",
+            field="model",
+            fix=f"For the registered model {similar!r}, give `--model-id {similar}`. Otherwise, check the path; it is "
+            f"relative to {Path.cwd()}.",
+        )
 
 
 def check_no_new_version(given: bool, reason: str) -> None:

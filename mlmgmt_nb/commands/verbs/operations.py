@@ -11,7 +11,7 @@ from mlmgmt_nb.commands.flags import CommonArguments, WaitingArguments
 from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.values import RequestLogFilter, Text, chosen_lines
-from mlmgmt_nb.errors import DriverError, MlmgmtError, OperationFailed
+from mlmgmt_nb.errors import DriverError, MlmgmtError, OperationFailed, UsageError
 from mlmgmt_nb.redaction import redacted
 
 __all__ = ["COMMANDS"]
@@ -59,6 +59,12 @@ def _cancel(session: Session, arguments: _Cancel) -> object:
 
 def _last_error(session: Session, _: CommonArguments) -> object:
     error = session.last_error
+    if error is None and not session.stays:
+        raise UsageError(
+            "last-error works in notebooks only: in a shell, each command is a session of its own",
+            fix=f"`{session.prog} service logs -n NAME` shows the log of a service, `{session.prog} image log -i ID` "
+            "that of a build, and `--debug` the traceback of a command.",
+        )
     if error is None:
         return Text("no command has failed in this session")
     request = [f"{name}: {value}" for name in ("method", "url", "request_id") if (value := getattr(error, name, None))]
@@ -82,7 +88,7 @@ def _driver_traceback(session: Session, error: BaseException) -> str:
 COMMANDS: tuple[Command[Any], ...] = (
     Command(
         ("last-error",),
-        "Show the last error of this session with its request and traceback: that of the driver, if the driver failed",
+        "Show the last error of a notebook with its request and traceback: that of the driver, if the driver failed",
         "%mlmgmt last-error",
         _last_error,
         arguments=CommonArguments,

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlmgmt_nb.client.scoring_tests.gate import Gate
+from mlmgmt_nb.client.scoring_tests.gate import Condition, Gate
 from mlmgmt_nb.commands.flags import ServiceArguments, api_arguments
 from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.verbs.services import sample
-from mlmgmt_nb.commands.verbs.services.cases import cases_in, file_to_write, write_file
+from mlmgmt_nb.commands.verbs.services.cases import cases_in, errors_in, file_to_write, write_file
 from mlmgmt_nb.errors import UsageError
 
 __all__ = ["COMMANDS"]
@@ -62,6 +62,16 @@ def _test(session: Session, arguments: _Test) -> object:
     junit = file_to_write(arguments.junit, "junit")
     gate = arguments.gate if arguments.gate is None or callable(arguments.gate) else Gate(str(arguments.gate)).text
     _check_no_wait(session, arguments, junit, gate)
+    with errors_in(junit, arguments.service, gate):
+        return _tested(session, arguments, junit, gate)
+
+
+def _tested(session: Session, arguments: _Test, junit: Path | None, gate: Condition | None) -> object:
+    """Run the test, and return its report; the test itself with `--no-wait`.
+
+    Raises:
+        ScoringTestFailed: the gate did not pass, or an answer is wrong or missing with `--assert-ok`.
+    """
     options = api_arguments(_LOAD, arguments)
     test = session.workspace.services.scoring_test(
         arguments.service,

@@ -97,7 +97,9 @@ def type_of(value: Any) -> ArgumentType:
     try:
         return SampleDefinition(kind, value).schema
     except SchemaError as error:
-        raise UsageError(f"sample: {error}", field="sample", fix="Convert it to a type that JSON supports.") from error
+        has_fix = ". " in str(error)  # such as the types that are supported
+        fix = None if has_fix else "Convert it to a type that JSON supports."
+        raise UsageError(f"sample: {error}", field="sample", fix=fix) from error
 
 
 def _of_series(sample: Any, name: str) -> Sample:

@@ -44,6 +44,12 @@ def plain_json(sample: Any) -> Any:
         raise SchemaError(f"{error.at('sample') or 'the sample'} is {error.problem}.{fix}") from error
 
 
+def _type_name(kind: type) -> str:
+    """Return the name of a type, or of its base that an argument can have: a Timestamp of pandas is a datetime."""
+    names = [base.__name__ for base in kind.__mro__ if base is not object]
+    return next((name for name in names if name in _TYPES or name in _ALIASES), kind.__name__)
+
+
 class PlainType(ArgumentType):
     """Plain JSON of one type.
 
@@ -68,11 +74,14 @@ class PlainType(ArgumentType):
     def from_sample(cls, sample: Any) -> PlainType:
         """Return the type of a sample; a sample that is itself a type stands for any value of it."""
         if isinstance(sample, type):
-            return cls(sample.__name__)
+            return cls(_type_name(sample))
         example = plain_json(sample)
         if example is None and sample is not None:
             raise SchemaError(f"the sample is {sample!r}, which JSON does not have. Use a finite number")
-        return cls(type(sample).__name__, example)
+        made = cls(_type_name(type(sample)), example)
+        if not isinstance(example, made._accepted):  # a Timedelta of pandas is a number in JSON, not text
+            return cls(type(sample).__name__, example)
+        return made
 
     @classmethod
     def from_swagger(cls, swagger: dict[str, Any]) -> PlainType:

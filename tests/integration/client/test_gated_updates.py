@@ -91,6 +91,63 @@ def test_a_gate_decides_on_an_update(ws: Workspace, shell: Session, tmp_path: Pa
     ws.services.delete("gated")
 
 
+def failed(gate: Any) -> bool:
+    raise ValueError("no such column")
+
+
+def error_of(junit: Path) -> str:
+    suite = ElementTree.parse(junit).getroot()
+    assert (suite.get("tests"), suite.get("errors")) == ("1", "1")
+    return next(suite.iter("error")).get("message", "")
+
+
+def test_every_end_without_a_report_is_an_error_in_the_file(ws: Workspace, shell: Session, tmp_path: Path) -> None:
+    junit = tmp_path / "gate.xml"
+    flags = ["--gate", "errors == 0", "--junit", str(junit)]
+    (tmp_path / "score.py").write_text(DRIVER)
+    ws.deploy("gated-errors", driver=tmp_path / "score.py", environment={"WORD": "a"})
+    own = ["service", "update", "-n", "gated-errors"]
+    images = len(ws.images.list().to_frame())
+
+    junit.write_text("an earlier pass")
+    (tmp_path / "other.py").write_text(f"{DRIVER}\n")
+    with pytest.raises(UsageError, match="has no recorded requests") as caught:
+        shell.execute([*own, "-f", str(tmp_path / "other.py"), *flags])
+    assert error_of(junit) == caught.value.message
+    assert len(ws.images.list().to_frame()) == images  # no image is built for a trial without requests
+    with pytest.raises(NotFoundError):
+        ws.services.change("gated-errors")
+
+    for command in (
+        [*own, "--cases", CASES, "--env", "WORD=b"],
+        ["service", "replay", "-n", "gated-errors", "--to", "gated-errors", "--cases", CASES],
+        ["service", "test", "-n", "gated-errors", "--cases", CASES],
+    ):
+        junit.write_text("an earlier pass")
+        with pytest.raises(UsageError, match="no such column"):
+            shell.execute([*command, "--gate", failed, "--junit", str(junit)])
+        assert "failed raised ValueError: no such column" in error_of(junit)
+    with pytest.raises(NotFoundError):
+        ws.services.change("gated-errors")
+
+    junit.write_text("an earlier pass")
+    with pytest.raises(UsageError, match="cannot be read"):
+        shell.execute([*own, "--cases", "@none.json", *flags])
+    assert "none.json cannot be read" in error_of(junit)
+
+    for command in (
+        ["service", "update", "-n", "nobody", *flags],
+        ["service", "replay", "-n", "nobody", "--to", "gated-errors", *flags],
+        ["service", "mirror", "-n", "nobody", *flags],
+        ["service", "test", "-n", "nobody", "--cases", CASES, *flags],
+    ):
+        junit.write_text("an earlier pass")
+        with pytest.raises(NotFoundError, match="nobody"):
+            shell.execute(command)
+        assert "nobody" in error_of(junit)
+    ws.services.delete("gated-errors")
+
+
 NUMBERS = ("old_mean", "new_mean", "shift", "shift_low", "shift_high", "largest_shift")
 
 

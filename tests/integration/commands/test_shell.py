@@ -190,6 +190,8 @@ def test_what_fails_names_the_command_that_shows_its_log(shell: Shell, tmp_path:
     command = failed.err.splitlines()[-1].removeprefix("`mlmgmt ").removesuffix("` has the traceback.")
     assert command.startswith("service logs -n picky --request-id ")
     eventually(lambda: "raise ValueError('not '" in shell(*command.split()).out)
+    failed = shell("service", "run", "-n", "picky", "-d", "rows.json")
+    assert failed.err.splitlines()[-1].startswith("For a file, give `-d @rows.json`. `mlmgmt service logs -n picky")
 
 
 @pytest.mark.parametrize(
@@ -386,8 +388,51 @@ def test_failures_have_a_reason_and_a_code(shell: Shell, tmp_path: Path) -> None
     assert shell("model", "register", "-m", "nope.bin").code == 2
     assert "file not found: nope.bin" in shell("model", "register", "-m", "nope.bin").err
     assert "Traceback" in shell("model", "register", "-m", "nope.bin", "--debug").err
-    assert shell("last-error").out == "no command has failed in this session\n"
+    last = shell("last-error")
+    assert (last.code, last.out) == (2, "")
+    assert "last-error works in notebooks only" in last.err
+    assert "`mlmgmt service logs -n NAME` shows the log of a service" in last.err
     shell("service", "delete", "-n", "failing")
+
+
+def test_a_name_that_is_nearly_right_is_suggested(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "near.py").write_text("def init():\n    pass\n\ndef run(body):\n    return body\n")
+    (tmp_path / "forest.bin").write_bytes(b"model")
+    shell("service", "create", "-n", "near-one", "-f", "near.py", "-m", "forest.bin")
+    gone = shell("service", "delete", "-n", "naer-one")
+    assert (gone.code, gone.out) == (0, "service naer-one does not exist. Did you mean `near-one`?\n")
+
+    for kind, flag, wrong, right in (
+        ("model", "-n", "forrest", "forest"),
+        ("manifest", "-n", "naer-one", "near-one"),
+        ("image", "-n", "naer-one", "near-one"),
+    ):
+        for verb in ("archive", "unarchive"):
+            failed = shell(kind, verb, flag, wrong)
+            assert f"no {kind} has the name '{wrong}'\nDid you mean '{right}'?" in failed.err
+
+    (image,) = [one["id"] for one in shell("image", "list", "-o", "json").json if one["name"] == "near-one"]
+    suggested = f"no image has the id 'naer-one'\nDid you mean '{image}', the newest image of the name 'near-one'?"
+    assert suggested in shell("service", "create", "-n", "zzz", "--image-id", "naer-one").err
+    assert suggested in shell("service", "propose", "-n", "near-one", "--image-id", "naer-one").err
+    assert suggested in shell("service", "update", "-n", "near-one", "--image-id", "naer-one").err
+    assert suggested in shell("image", "show", "-i", "naer-one").err
+
+    failed = shell("service", "create", "-n", "zzz", "-m", "forrest", "-f", "near.py")
+    assert failed.err.startswith(
+        "mlmgmt: --model-file: file not found: forrest\nFor the registered model 'forest', give "
+    )
+    assert "`--model-id forest`" in failed.err
+    shell("service", "delete", "-n", "near-one")
+
+
+def test_a_service_at_zero_replicas_names_its_update(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "asleep.py").write_text("def init():\n    pass\n\ndef run(body):\n    return body\n")
+    shell("service", "create", "-n", "asleep", "-f", "asleep.py", "-z", "0")
+    failed = shell("service", "run", "-n", "asleep", "-d", "[1]")
+    assert "This service is scaled to zero replicas." in failed.err
+    assert "`mlmgmt service update -n asleep -z 1` starts a replica." in failed.err
+    shell("service", "delete", "-n", "asleep")
 
 
 def test_a_profile_that_is_chosen_can_be_made(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

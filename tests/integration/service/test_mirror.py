@@ -90,6 +90,7 @@ def test_copies_are_compared_and_callers_notice_nothing(api: Any, name: str, wri
     assert (ended.pairs, ended.reason) == (40, "40 requests were copied")
     report = change.mirror_report()
     assert report.summary["requests"] == 40
+    assert str(report).startswith(f"mirror: {service['name']} -> ")
     moved: Any = report.fields.set_index("field")
     assert moved.loc["copy", "moved"] == 40, "the candidate is told that these are copies"
     assert moved.loc["secret", "moved"] == 0, "its values are redacted"
@@ -99,6 +100,7 @@ def test_copies_are_compared_and_callers_notice_nothing(api: Any, name: str, wri
     assert "the mirror has ended: 40 requests were copied" in api.log(f"/services/{service['id']}/logs")
     promoted: Any = change.promote_if("errors == 0 and lost == 0", report).result(60)
     assert promoted.last_change.change == "promote"
+    assert '"kind": "mirror"' in promoted.last_change.evidence
     assert api.score(service, '{"n": 4}').json()["n"] == 5
     eventually(lambda: not list((api.home / "mirrors").iterdir()), what="the end of the pairs")
 

@@ -81,6 +81,8 @@ def test_too_few_requests_decide_nothing(condition: str) -> None:
         "(errors == 0) == 1",
         "errors and p95 < 1",
         "-" * 5000 + "1 < errors",
+        "p95 <= 1 / 0",
+        "1 < 2",
     ],
 )
 def test_what_is_not_a_condition_is_refused(condition: str) -> None:
@@ -88,6 +90,27 @@ def test_what_is_not_a_condition_is_refused(condition: str) -> None:
         Gate(condition)
     assert refused.value.field == "gate"
     assert "agree" in (refused.value.fix or "")
+
+
+@pytest.mark.parametrize(
+    ("condition", "problem"),
+    [
+        ("p95 <= 1 / 0", "`0` is 0, and nothing can be divided by it"),
+        ("p95 <= old.p95 / (2 - 2.0)", "`2 - 2.0` is 0, and nothing can be divided by it"),
+        ("1<2", "`1 < 2` does not name a number of the report"),
+        ("errors == 0 or 1 < 2", "`1 < 2` does not name a number of the report"),
+    ],
+)
+def test_a_condition_that_does_not_depend_on_the_report_is_refused(condition: str, problem: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        Gate(condition)
+    assert refused.value.message == f"gate: {problem}"
+
+
+def test_a_divisor_that_is_zero_is_the_reason() -> None:
+    assert Gate("p95 / errors > 1").judge(NUMBERS, 500).reason == "the divisor `errors` is 0"
+    assert Gate("p95 / (old.p95 - 95) > 1").judge(NUMBERS, 500).reason == "more requests narrow the intervals"
+    assert Gate("errors == 0 or p95 / errors > 1").judge(NUMBERS, 500).outcome == "passed"
 
 
 @given(st.integers(1, 10_000).flatmap(lambda total: st.tuples(st.integers(0, total), st.just(total))))

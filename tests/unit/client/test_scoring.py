@@ -147,6 +147,15 @@ def test_the_fix_for_a_service_that_is_not_available(
     assert fix in (caught.value.fix or "")
 
 
+def test_a_service_at_zero_replicas_is_asked_once(server: Server, workspace: Workspace, scoring: Scoring) -> None:
+    refusal = {"code": "NoReplicas", "message": "This service is scaled to zero replicas."}
+    scoring.answer = Answer(503, refusal, {"Retry-After": "5"})
+    with pytest.raises(errors.ScoringError, match="scaled to zero replicas") as caught:
+        workspace.services.run("iris", {})
+    assert "num_replicas=1" in (caught.value.fix or "")
+    assert [seen.method for seen in server.seen].count("POST") == 1
+
+
 def test_busy_service_is_asked_again(server: Server, workspace: Workspace, scoring: Scoring) -> None:
     busy = [Answer(503, {"code": "Busy", "message": "Busy."}, {"Retry-After": "0"})]
 

@@ -277,6 +277,19 @@ def test_deploy_checks_everything_before_it_sends(server: Server, workspace: Wor
     assert {seen.method for seen in server.seen} == {"GET"}
 
 
+def test_a_model_with_a_similar_name_is_suggested(server: Server, workspace: Workspace, tmp_path: Path) -> None:
+    driver = tmp_path / "score.py"
+    driver.write_text("def init():\n    pass\n\ndef run(body):\n    return body\n")
+
+    def script(seen: Seen) -> Answer:
+        return Answer(200, {"value": [model("iris", 2)] if seen.path == "/models" else []})
+
+    server.script = script
+    with pytest.raises(errors.UsageError, match="file not found: 'irsi'") as near:
+        workspace.deploy("iris", model="irsi", driver=driver)
+    assert (near.value.fix or "").startswith("Did you mean 'iris'? Check the path")
+
+
 @pytest.mark.parametrize(
     ("refusal", "withdrawal", "outcome"),
     [

@@ -9,7 +9,7 @@ import pytest
 from mlmgmt_nb.client.bodies import checked
 from mlmgmt_nb.commands import COMMANDS
 from mlmgmt_nb.commands.advice import advice
-from mlmgmt_nb.commands.verbs.services.candidates import _EXAMPLES, _number
+from mlmgmt_nb.commands.verbs.services.candidates import _EXAMPLES, _LIMITS, _limit, _number
 from mlmgmt_nb.contract.changes import MOST_WARM_MINUTES
 from mlmgmt_nb.contract.traffic import CanaryRequest, CanaryStep
 from mlmgmt_nb.errors import ConflictError, DriverError, ScoringError, ScoringTestFailed, UsageError
@@ -59,6 +59,10 @@ def test_a_fix_names_flags(fix: str | None, shown: str | None) -> None:
             "`mlmgmt service logs -n iris --request-id 1a-2` has the traceback.",
         ),
         ("`ws.services.logs(...)` has the log.", "`mlmgmt service logs -n iris` has the log."),
+        (
+            "`ws.services.update(..., num_replicas=1)` starts a replica.",
+            "`mlmgmt service update -n iris -z 1` starts a replica.",
+        ),
         ("`ws.services.keys(...)` returns them.", "`mlmgmt service keys -n iris --show` returns them."),
         (None, None),
     ],
@@ -90,7 +94,8 @@ def test_an_error_about_a_number_has_a_value_that_the_flag_takes(name: str) -> N
     flag = f"--{name.replace('_', '-')}"
     with pytest.raises(UsageError, match=f"{flag}: '1%' is not a number") as caught:
         _number(name, "1%")
-    assert caught.value.fix == f"Use a number, such as `{flag} {_EXAMPLES[name]}`."
+    also = ", or `none` for any" if name in _LIMITS else ""
+    assert caught.value.fix == f"Use a number, such as `{flag} {_EXAMPLES[name]}`{also}."
     number = _number(name, _EXAMPLES[name])
     if name == "keep_warm":
         assert 0 < number <= MOST_WARM_MINUTES
@@ -98,3 +103,11 @@ def test_an_error_about_a_number_has_a_value_that_the_flag_takes(name: str) -> N
         assert checked(CanaryStep, **{"share": 5, "minutes": 0, name: number})
     else:
         assert checked(CanaryRequest, steps=[CanaryStep(share=5, minutes=0)], **{name: number})
+
+
+@pytest.mark.parametrize("name", _LIMITS)
+def test_a_condition_of_a_canary_can_be_turned_off(name: str) -> None:
+    assert (_limit(name, "none"), _limit(name, "None"), _limit(name, "0.5")) == (None, None, 0.5)
+    (canary,) = [command for command in COMMANDS if command.words == ("service", "canary")]
+    (flag,) = [flag for flag in canary.flags if flag.dest == name]
+    assert "or none for any" in flag.help

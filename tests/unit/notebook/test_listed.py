@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 
 import pandas as pd
 
-from mlmgmt_nb.contract import AsyncOperationStatus, ServiceResponse
+from mlmgmt_nb.contract import AsyncOperationStatus, Model, ServiceResponse
 from mlmgmt_nb.contract.extensions import AuditEntry
 from mlmgmt_nb.notebook.display.listed import ListedFrame
 
@@ -29,7 +30,7 @@ def services(*, is_wide: bool = False) -> ListedFrame:
     return ListedFrame.of(frame, ServiceResponse, is_wide=is_wide)
 
 
-def test_a_display_has_what_matters_and_nothing_is_cut() -> None:
+def test_a_display_has_what_matters_and_urls_are_not_cut() -> None:
     text, markup = repr(services()), services()._repr_html_()
     assert text.splitlines()[0].split() == ["name", "state", "scoring_uri", "num_replicas", "image_id", "created_at"]
     assert text.splitlines()[-1] == "2 rows, 6 of 8 columns"
@@ -38,6 +39,16 @@ def test_a_display_has_what_matters_and_nothing_is_cut() -> None:
         assert part in markup
     assert "&lt;b&gt;" in markup
     assert "<b>" not in markup
+
+
+def test_long_texts_are_cut_in_the_display_only_as_the_guide_says() -> None:
+    text = "long " * 40
+    models = ListedFrame.of(pd.DataFrame({"name": [text], "description": [text], "tags": [[text]]}), Model)
+    assert models["description"].tolist() == [text]
+    assert repr(models).count(f"{text[:79]}…") == 2
+    assert text in repr(models), "a name is not cut"
+    guide = (Path(__file__).parents[3] / ".docs/guides/notebook.md").read_text()
+    assert "descriptions, errors and reasons are cut after 80 characters" in guide
 
 
 def test_short_values_stay_on_one_line_and_urls_wrap() -> None:

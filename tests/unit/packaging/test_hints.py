@@ -122,3 +122,18 @@ def test_a_refused_sample_has_a_fix_that_fits(model: Any, sample: Any, words: st
     with pytest.raises(UsageError, match=words) as raised:
         package(model, sample=sample, to=tmp_path / "made")
     assert ("X_train" in str(raised.value.fix)) == ("the model refuses" in words)
+
+
+def later(start: dt.datetime, days: int) -> str:
+    return (start + dt.timedelta(days=days)).isoformat()
+
+
+def test_a_timestamp_is_a_datetime(tmp_path: Path) -> None:
+    package(later, sample={"start": pd.Timestamp("2026-01-31"), "days": 1}, to=tmp_path / "later")
+    assert answers(tmp_path / "later", ['{"start": "2026-01-31T00:00:00", "days": 1}']) == ['"2026-02-01T00:00:00"']
+
+
+def test_a_type_without_support_has_one_advice(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"'set' is not supported\. Use one of int") as caught:
+        package(later, sample={"start": {1}, "days": 1}, to=tmp_path / "later")
+    assert caught.value.fix is None

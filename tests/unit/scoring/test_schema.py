@@ -8,6 +8,7 @@ import os
 import pickle
 import subprocess
 import sys
+from collections import OrderedDict
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from mlmgmt_nb.scoring.schema import (
 )
 from mlmgmt_nb.scoring.schema.arguments import read_arguments
 from mlmgmt_nb.scoring.schema.pickled import read_internal, write_internal
+from mlmgmt_nb.scoring.schema.plain import PlainType
 from mlmgmt_nb.scoring.schema.swagger import service_swagger
 
 
@@ -209,6 +211,24 @@ def test_inputs_that_run_does_not_take(inputs: dict[str, Any], message: str) -> 
 
 
 @pytest.mark.parametrize(
+    ("sample", "type_name"),
+    [
+        (pd.Timestamp("2026-01-31"), "datetime"),
+        (pd.Timestamp("2026-01-31", tz="Europe/Berlin"), "datetime"),
+        (pd.Timestamp, "datetime"),
+        (np.float64(1.5), "float"),
+        (OrderedDict(a=1), "dict"),
+        (True, "bool"),
+    ],
+)
+def test_a_subclass_is_the_type_that_it_is_of(sample: Any, type_name: str) -> None:
+    found = PlainType.from_sample(sample)
+    assert found.type_name == type_name
+    if found.example is not None:
+        found.parse(found.example, "sample")
+
+
+@pytest.mark.parametrize(
     ("kind", "sample", "message"),
     [
         (DataTypes.PANDAS, [1], "must be a DataFrame, not list"),
@@ -225,6 +245,7 @@ def test_inputs_that_run_does_not_take(inputs: dict[str, Any], message: str) -> 
         (DataTypes.PANDAS, pd.DataFrame([[1, 2]], columns=[1, "1"]), "columns 1 and .1. are both"),
         (DataTypes.STANDARD, 1j, "complex, which has no JSON form"),
         (DataTypes.STANDARD, {1}, "set. is not supported. Use one of int,"),
+        (DataTypes.STANDARD, pd.Timedelta("1D"), "Timedelta. is not supported. Use one of int,"),
         (DataTypes.NUMPY, np.array([1j]), "no JSON form"),
         (DataTypes.PANDAS, pd.DataFrame({"a": pd.interval_range(0, 2)}), "a: data type interval.* no JSON form"),
         (DataTypes.PANDAS, pd.DataFrame({"a": pd.Categorical(pd.to_datetime(["2017-10-01"]))}), "a: categories of"),

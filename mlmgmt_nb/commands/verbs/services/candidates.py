@@ -26,6 +26,7 @@ from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.values import Text
 from mlmgmt_nb.commands.verbs.deploy import flow, resumable, source_of
+from mlmgmt_nb.commands.verbs.services.cases import errors_in, file_to_write
 from mlmgmt_nb.commands.verbs.services.changing import registers, settings_of
 from mlmgmt_nb.commands.verbs.services.replaying import GATE, HTML, JUNIT, TOLERANCE, checked_gate, shown_report
 from mlmgmt_nb.errors import UsageError
@@ -41,6 +42,8 @@ _EXAMPLES = {
     "keep_warm": "10",
 }
 """Valid values of flags that take a number, for errors."""
+_LIMITS = ("max_errors", "max_p95", "min_agree")
+"""Conditions of a canary. `none` turns one off."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +77,7 @@ class _Canary(ServiceArguments):
 
 
 def _canary(session: Session, arguments: _Canary) -> object:
-    ignored = _given(arguments, ("minutes", "header", "max_errors", "max_p95", "min_agree"))
+    ignored = _given(arguments, ("minutes", "header", *_LIMITS))
     if arguments.share is None and ignored:
         name = next(iter(ignored)).replace("_", "-")
         raise UsageError(f"--{name} needs --share", field=name, fix="Give the share of a canary, such as `--share 5`.")
@@ -85,8 +88,7 @@ def _canary(session: Session, arguments: _Canary) -> object:
         return change.stop_canary()
     if arguments.share is None:
         return change
-    limits = _given(arguments, ("max_errors", "max_p95", "min_agree"))
-    given = {name: _number(name, text) for name, text in limits.items()}
+    given = {name: _limit(name, text) for name, text in _given(arguments, _LIMITS).items()}
     shares = [_number("share", part) for part in arguments.share.split(",")]
     minutes = _number("minutes", arguments.minutes or "0")
     return change.canary(shares, minutes=minutes, header=arguments.header, tolerance=arguments.tolerance, **given)
@@ -115,13 +117,24 @@ def _mirror(session: Session, arguments: _Mirror) -> object:
             field=wanted[0],
             fix="Give it alone, once requests have been mirrored.",
         )
-    checked_gate(arguments.gate)
+    gate, junit = checked_gate(arguments.gate), file_to_write(arguments.junit, "junit")
+    with errors_in(junit, f"mirror {arguments.service}", gate):
+        return _mirrored(session, arguments, started, has_report=bool(wanted))
+
+
+def _mirrored(session: Session, arguments: _Mirror, started: dict[str, Any], *, has_report: bool) -> object:
+    """Stop or start the mirror, or show its report.
+
+    Args:
+        started: the arguments that start a mirror.
+        has_report: whether a gate or a file of the report is given.
+    """
     change = session.workspace.services.change(arguments.service)
     if arguments.stop:
         return change.stop_mirror()
     if started:
         return change.mirror(**started)
-    if change.candidate.mirror is None and not wanted:
+    if change.candidate.mirror is None and not has_report:
         return change
     return shown_report(session, change.mirror_report(tolerance=arguments.tolerance), arguments)
 
@@ -132,12 +145,18 @@ def _given(arguments: _Canary | _Mirror, names: Iterable[str]) -> dict[str, Any]
     return {name: value for name, value in values.items() if value is not None}
 
 
+def _limit(name: str, text: str) -> float | None:
+    """Return the value of a condition of a canary; None turns it off."""
+    return None if text.lower() == "none" else _number(name, text)
+
+
 def _number(name: str, text: str) -> float:
     try:
         return float(text)
     except ValueError:
         flag = f"--{name.replace('_', '-')}"
-        fix = f"Use a number, such as `{flag} {_EXAMPLES[name]}`."
+        also = ", or `none` for any" if name in _LIMITS else ""
+        fix = f"Use a number, such as `{flag} {_EXAMPLES[name]}`{also}."
         raise UsageError(f"{flag}: {text!r} is not a number", field=name, fix=fix) from None
 
 
@@ -230,9 +249,12 @@ COMMANDS: tuple[Command[Any], ...] = (
             ),
             Flag("--minutes", "minutes of each step, at least (default: 0)"),
             Flag("--header", "header by whose value requests are assigned (default: each by itself)"),
-            Flag("--max-errors", "maximum share of errors above that of the current deployment (default: 0.01)"),
-            Flag("--max-p95", "maximum p95 latency, as a multiple of the current one (default: 2)"),
-            Flag("--min-agree", "minimum share of equal answers of both deployments (default: any)"),
+            Flag(
+                "--max-errors",
+                "maximum share of errors above that of the current deployment, or none for any (default: 0.01)",
+            ),
+            Flag("--max-p95", "maximum p95 latency, as a multiple of the current one, or none for any (default: 2)"),
+            Flag("--min-agree", "minimum share of equal answers of both deployments, or none for any (default: none)"),
             TOLERANCE,
             Flag("--stop", "stop the canary", "switch"),
         ),

@@ -1,16 +1,19 @@
-"""Arguments for cases and output files that several commands share."""
+"""Arguments for cases, and output files, that several commands share."""
 
 from __future__ import annotations
 
 import errno
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from mlmgmt_nb.errors import UsageError
+from mlmgmt_nb.client.scoring_tests.junit import TestCase, junit
+from mlmgmt_nb.errors import MlmgmtError, ScoringTestFailed, UsageError
 
-__all__ = ["cases_in", "file_to_write", "write_file"]
+__all__ = ["cases_in", "errors_in", "file_to_write", "write_error", "write_file"]
 
 
 def cases_in(given: Any) -> Any:
@@ -59,6 +62,34 @@ def write_file(path: Path, text: str, field: str) -> None:
         raise UsageError(
             f"--{field}: {path} cannot be written: {error.strerror or error}", field=field, fix="Give another path."
         ) from error
+
+
+@contextmanager
+def errors_in(path: Path | None, suite: str, gate: Any) -> Iterator[None]:
+    """Write errors raised in the block to a JUnit file, which would keep an earlier result otherwise.
+
+    Args:
+        path: the file; None to write nothing.
+        suite: name of the suite.
+        gate: the gate: a condition, a function or None.
+    """
+    try:
+        yield
+    except ScoringTestFailed:  # the block has written the result
+        raise
+    except BaseException as error:
+        write_error(path, suite, gate, error)
+        raise
+
+
+def write_error(path: Path | None, suite: str, gate: Any, error: BaseException) -> None:
+    """Write a JUnit file with an error as the only result. See `errors_in` for the arguments."""
+    if path is None:
+        return
+    message = error.message if isinstance(error, MlmgmtError) else str(error)
+    test = TestCase(gate if isinstance(gate, str) else "gate", "gate", 0.0, "error", message or type(error).__name__)
+    with suppress(UsageError):  # the error of the command matters more than that of the file
+        write_file(path, junit(suite, 0.0, [test]), "junit")
 
 
 def _read(path: Path) -> Any:

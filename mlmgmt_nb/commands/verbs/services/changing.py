@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mlmgmt_nb.client import ServiceSettings
 from mlmgmt_nb.client.deploying.flow import BuiltImage, DeployFlow, IfExists
 from mlmgmt_nb.client.kernel_versions import warn_of_versions
+from mlmgmt_nb.client.missing import similar_name
 from mlmgmt_nb.commands.flags import (
     APPLICATION,
     COMPUTE,
@@ -34,7 +36,7 @@ from mlmgmt_nb.commands.values import (
 )
 from mlmgmt_nb.commands.variables import variables
 from mlmgmt_nb.commands.verbs.deploy import check_no_new_version, compute_of, flow, resumable, source_of
-from mlmgmt_nb.commands.verbs.services.trials import TRIAL, trial_of
+from mlmgmt_nb.commands.verbs.services.trials import TRIAL, Trial, trial_of
 from mlmgmt_nb.errors import OperationFailed, UsageError
 
 __all__ = ["COMMANDS", "registers", "settings_of"]
@@ -127,6 +129,12 @@ def _create(session: Session, arguments: _Create) -> object:
 def _update(session: Session, arguments: _Update) -> object:
     is_built_here, trial = registers(arguments), trial_of(arguments)
     has_new_image = is_built_here or arguments.image_id is not None
+    with nullcontext() if trial is None else trial.errors_reported(arguments.service):
+        return _updated(session, arguments, trial, has_new_image)
+
+
+def _updated(session: Session, arguments: _Update, trial: Trial | None, has_new_image: bool) -> object:
+    """Start the update, once its trial has passed if there is one."""
     services, settings = session.workspace.services, _changes(arguments)
     service = services.get(arguments.service)
     name = service.name or ""
@@ -144,6 +152,7 @@ def _update(session: Session, arguments: _Update) -> object:
         )
         if trial is not None:
             deploying.check_change(settings)
+            trial.check_cases(session, service)
         built = _built(session, deploying, arguments) if has_new_image else BuiltImage(None)
         if arguments.image_id is not None:  # it may be an older image
             warn_of_versions(session.workspace.images.get(arguments.image_id).manifest)
@@ -152,8 +161,8 @@ def _update(session: Session, arguments: _Update) -> object:
         proposed = deploying.propose(built, settings, service)
         try:
             change = proposed.result(deploying.seconds_left)
-        except OperationFailed as error:
-            trial.give_up(session, name, error)
+        except OperationFailed:  # a candidate that does not start
+            services.discard(name)
             raise
         return trial.decide(session, change)
 
@@ -172,8 +181,12 @@ def _rollback(session: Session, arguments: _Rollback) -> object:
 
 
 def _delete(session: Session, arguments: ServiceArguments) -> object:
-    deleted = session.workspace.services.delete(arguments.service)
-    return Text(f"service {arguments.service} is deleted" if deleted else f"service {arguments.service} does not exist")
+    services = session.workspace.services
+    if services.delete(arguments.service):
+        return Text(f"service {arguments.service} is deleted")
+    similar = similar_name(arguments.service, services.list())
+    hint = f". Did you mean `{similar}`?" if similar else ""
+    return Text(f"service {arguments.service} does not exist{hint}")
 
 
 COMMANDS: tuple[Command[Any], ...] = (

@@ -11,7 +11,7 @@ from mlmgmt_nb.commands.flags import SERVICE, ServiceArguments, api_arguments
 from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.commands.variables import referenced
-from mlmgmt_nb.commands.verbs.services.cases import cases_in, file_to_write, write_file
+from mlmgmt_nb.commands.verbs.services.cases import cases_in, errors_in, file_to_write, write_file
 
 __all__ = ["CASES", "COMMANDS", "GATE", "HTML", "JUNIT", "OPTIONS", "TOLERANCE", "checked_gate", "shown_report"]
 
@@ -100,17 +100,18 @@ def shown_report(session: Session, report: ReplayReport, arguments: ReportArgume
 
 
 def _replay(session: Session, arguments: _Replay) -> object:
-    file_to_write(arguments.junit, "junit")  # an invalid file or gate fails before anything is sent
+    junit = file_to_write(arguments.junit, "junit")  # an invalid file or gate fails before anything is sent
     file_to_write(arguments.html, "html")
-    checked_gate(arguments.gate)
-    report = session.workspace.services.replay(
-        arguments.service,
-        arguments.to,
-        cases=None if arguments.cases is None else cases_in(arguments.cases),
-        key=None if arguments.to_key is None else referenced(arguments.to_key, "--to-key", "to_key"),
-        **api_arguments(OPTIONS, arguments),
-    )
-    return shown_report(session, report, arguments)
+    gate = checked_gate(arguments.gate)
+    with errors_in(junit, f"replay {arguments.service} {arguments.to}", gate):
+        report = session.workspace.services.replay(
+            arguments.service,
+            arguments.to,
+            cases=None if arguments.cases is None else cases_in(arguments.cases),
+            key=None if arguments.to_key is None else referenced(arguments.to_key, "--to-key", "to_key"),
+            **api_arguments(OPTIONS, arguments),
+        )
+        return shown_report(session, report, arguments)
 
 
 COMMANDS: tuple[Command[Any], ...] = (

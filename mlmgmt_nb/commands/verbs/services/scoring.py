@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,11 @@ from mlmgmt_nb.commands.flags import (
 )
 from mlmgmt_nb.commands.grammar import Command, Flag
 from mlmgmt_nb.commands.session import Session
-from mlmgmt_nb.errors import UsageError
+from mlmgmt_nb.errors import ScoringError, UsageError
 
-__all__ = ["COMMANDS", "sample"]
+__all__ = ["COMMANDS", "is_file_name", "sample"]
+
+_FILE_NAME = re.compile(r"[^@\s{}\[\]\"'][^{}\[\]\"\n\x00]{0,200}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +37,12 @@ def _run(session: Session, arguments: _Run) -> object:
         data = sample(session.workspace, arguments.service)
         if data is None:
             raise UsageError(f"service {arguments.service!r} has no sample", field="data", fix="Give data with -d.")
-    return services.run(arguments.service, data, timeout=float(arguments.timeout or 60))
+    try:
+        return services.run(arguments.service, data, timeout=float(arguments.timeout or 60))
+    except ScoringError as error:
+        if is_file_name(arguments.data):
+            error.fix = f"For a file, give `-d @{arguments.data}`. {error.fix or ''}".rstrip()
+        raise
 
 
 def _data(given: Any) -> Any:
@@ -49,6 +58,21 @@ def _data(given: Any) -> Any:
                 fix=f"Check the path; it is relative to {Path.cwd()}.",
             ) from error
     return given
+
+
+def is_file_name(given: Any) -> bool:
+    """Return whether data is text that is not JSON, but looks like the name of a file or is one."""
+    if not isinstance(given, str) or not _FILE_NAME.fullmatch(given) or _is_json(given):
+        return False
+    return bool(Path(given).suffix) or Path(given).expanduser().exists()
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def sample(workspace: Workspace, service: str) -> Any:

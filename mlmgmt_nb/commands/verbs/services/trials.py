@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from mlmgmt_nb.client.scoring_tests.gate import Condition
-from mlmgmt_nb.client.scoring_tests.junit import TestCase, junit
 from mlmgmt_nb.client.services.candidates import ProposedChange
 from mlmgmt_nb.commands.flags import api_arguments
 from mlmgmt_nb.commands.grammar import Flag
 from mlmgmt_nb.commands.session import Session
-from mlmgmt_nb.commands.verbs.services.cases import cases_in, file_to_write, write_file
+from mlmgmt_nb.commands.verbs.services.cases import cases_in, errors_in, file_to_write, write_error, write_file
 from mlmgmt_nb.commands.verbs.services.replaying import CASES, JUNIT, OPTIONS, checked_gate
-from mlmgmt_nb.errors import OperationFailed, UsageError
+from mlmgmt_nb.contract.extensions import Service
+from mlmgmt_nb.errors import UsageError
 
 __all__ = ["TRIAL", "Trial", "trial_of"]
 
@@ -48,6 +49,8 @@ class TrialArguments(Protocol):
     """Arguments of these flags."""
 
     @property
+    def service(self) -> str: ...
+    @property
     def gate(self) -> Any: ...
     @property
     def cases(self) -> Any: ...
@@ -63,6 +66,15 @@ class Trial:
     cases: Any
     options: dict[str, Any]
     junit: Path | None
+
+    def check_cases(self, session: Session, service: Service) -> None:
+        """Check that there are requests to replay, before an image is built.
+
+        Raises:
+            UsageError: no cases are given, and the service has no recorded requests.
+        """
+        if self.cases is None:
+            session.workspace.services.check_recorded(service)
 
     def decide(self, session: Session, change: ProposedChange) -> object:
         """Replay requests, and promote the change if the gate passes. Otherwise, discard the candidate.
@@ -80,15 +92,17 @@ class Trial:
             change.discard()
             raise
         session.tell(str(verdict))
-        return change.promote(evidence=report.evidence(verdict))
+        promotion = change.promote(evidence=report.evidence(verdict))
+        return promotion.undone(lambda error: write_error(self.junit, _suite(change.name), self.gate, error))
 
-    def give_up(self, session: Session, service: str, error: OperationFailed) -> None:
-        """Remove a candidate that does not start, and say so in the JUnit file."""
-        if self.junit is not None:
-            gate = self.gate if isinstance(self.gate, str) else "gate"
-            text = junit(f"replay {service}", 0.0, [TestCase(gate, "gate", 0.0, "error", error.message)])
-            write_file(self.junit, text, "junit")
-        session.workspace.services.discard(service)
+    def errors_reported(self, service: str) -> AbstractContextManager[None]:
+        """Return a context in which every error is written to the JUnit file, except for that of a failed gate."""
+        return errors_in(self.junit, _suite(service), self.gate)
+
+
+def _suite(service: str) -> str:
+    """Return the name of the JUnit suite of a trial that ends without a report."""
+    return f"replay {service}"
 
 
 def trial_of(arguments: TrialArguments) -> Trial | None:
@@ -99,8 +113,10 @@ def trial_of(arguments: TrialArguments) -> Trial | None:
     """
     gate = checked_gate(arguments.gate)
     if gate is not None:
-        cases = None if arguments.cases is None else cases_in(arguments.cases)
-        return Trial(gate, cases, api_arguments(_OPTIONS, arguments), file_to_write(arguments.junit, "junit"))
+        junit = file_to_write(arguments.junit, "junit")
+        with errors_in(junit, _suite(arguments.service), gate):
+            cases = None if arguments.cases is None else cases_in(arguments.cases)
+        return Trial(gate, cases, api_arguments(_OPTIONS, arguments), junit)
     for name in ("cases", "junit"):
         if getattr(arguments, name) is not None:
             raise UsageError(f"--{name} needs --gate", field=name, fix="Leave it out, or give a gate.")

@@ -1,0 +1,33 @@
+"""Data of `service run` that is the name of a file without `@`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mlmgmt_nb.commands.verbs.services.scoring import is_file_name
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("rows.json", True),
+        ("data/rows.csv", True),
+        ("my rows.json", True),
+        ("here", True),  # it exists
+        ("nowhere", False),
+        ("1.5", False),
+        ("true", False),
+        ('{"file": "rows.json"}', False),
+        ("[rows.json", False),
+        ("a.b\nc.d", False),
+        ("@rows.json", False),
+        ("", False),
+        ([1.5], False),
+    ],
+)
+def test_file_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: object, expected: bool) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").touch()
+    assert is_file_name(given) is expected
