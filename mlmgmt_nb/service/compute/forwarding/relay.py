@@ -105,10 +105,23 @@ class Relay:
         for is_private in (False, True):
             self._loop.call_soon_threadsafe(self._close, (service_id, is_private))
 
+    def drain(self, seconds: float) -> None:
+        """Stop accepting connections, and return immediately.
+
+        Args:
+            seconds: time limit for requests in progress; then all connections and the thread end.
+        """
+        del seconds
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def join(self) -> None:
+        """Wait until all connections have ended."""
+        self._thread.join()
+
     def stop(self) -> None:
         """End all connections and the thread."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
+        self.drain(0.0)
+        self.join()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
