@@ -175,6 +175,7 @@ class Backend:
             self._listeners,
             self._supervisor.computes_changed,
             self.service_log,
+            self.settings.drain_timeout,
         )
 
     def _registry_of(self, compute_id: str) -> str | None:

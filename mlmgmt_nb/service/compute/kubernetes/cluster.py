@@ -56,6 +56,7 @@ class KubernetesCluster:
         listeners: the ports of services.
         on_change: called when there is something new to observe.
         log_of: returns the log of a service.
+        drain_timeout: time limit in seconds for requests in progress when this process stops its work.
 
     Raises:
         ClusterSettingsError: the settings conflict with fields that mlmgmt-nb sets.
@@ -69,6 +70,7 @@ class KubernetesCluster:
         listeners: Listeners,
         on_change: Callable[[], None],
         log_of: Callable[[str], Log],
+        drain_timeout: float,
     ) -> None:
         check_pod_fields(settings)
         self.settings = settings
@@ -81,7 +83,7 @@ class KubernetesCluster:
         self._logs = PodLogs(self._connection, folder / "logs.json", log_of)
         self._stats = PodStats(self._connection, on_change)
         self._reach = PodReach(self._connection, settings)
-        self._directions = Directions(self._reach, listeners, on_change)
+        self._directions = Directions(self._reach, listeners, on_change, drain_timeout)
         self._applier = Applier(self._objects, self._build, self._directions.hold, self._note)
         self._lock = threading.Lock()
         self._wake = threading.Event()

@@ -27,7 +27,7 @@ def listeners() -> Iterator[Listeners]:
 
 def directions_at(listeners: Listeners) -> Directions:
     make: Callable[..., Directions] = Directions
-    return make(None, listeners, lambda: None)
+    return make(None, listeners, lambda: None, 20.0)
 
 
 def opens(directions: Directions, port: int) -> bool:

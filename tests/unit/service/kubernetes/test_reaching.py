@@ -185,7 +185,7 @@ def test_each_round_checks_the_node_before_services_are_directed(
 ) -> None:
     settings = ClusterSettings(expose="nodeport")
     make: Callable[..., KubernetesCluster] = KubernetesCluster
-    whole = make(settings, "home-1", tmp_path, None, lambda: None, lambda _: None)
+    whole = make(settings, "home-1", tmp_path, None, lambda: None, lambda _: None, 1.0)
     seen = Listed(objects={kind: [] for kind in KINDS}, pods=[], now=dt.datetime.now(dt.UTC))
     done: list[str] = []
 

@@ -29,11 +29,15 @@ class Directions:
         reach: finds the way to pods.
         listeners: the ports of all services.
         on_waiting: called when a connection waits for pods.
+        drain_seconds: time limit for requests in progress when all ports are closed.
     """
 
-    def __init__(self, reach: PodReach, listeners: Listeners, on_waiting: Callable[[], None]) -> None:
+    def __init__(
+        self, reach: PodReach, listeners: Listeners, on_waiting: Callable[[], None], drain_seconds: float
+    ) -> None:
         self._reach = reach
         self._listeners = listeners
+        self._drain_seconds = drain_seconds
         self._on_waiting = on_waiting
         # The supervisor opens and closes ports, and threads of the API end a cluster whose settings have changed.
         self._lock = threading.Lock()
@@ -107,13 +111,16 @@ class Directions:
                 self._relay.close(service_id)
 
     def retire(self) -> None:
-        """Close all ports for good, and return immediately: another cluster may open them at once."""
+        """Close all ports for good, and return immediately: another cluster may open them at once.
+
+        Requests in progress are completed meanwhile.
+        """
         with self._lock:
             self._is_retired = True
         self._close_all()
 
     def stop(self) -> None:
-        """Close all ports, and end all connections."""
+        """Close all ports, and end all connections after the requests in progress."""
         self._close_all()
         if (ending := self._ending) is not None:
             ending.join()
@@ -125,7 +132,7 @@ class Directions:
             self._opened.clear()
             if self._relay is not None:
                 self._ending, self._relay = self._relay, None
-                self._ending.drain(0.0)
+                self._ending.drain(self._drain_seconds)
 
     def update(self, listed: Listed, services: Mapping[str, ObservedService], scaled: Collection[str]) -> None:
         """Direct connections to the pods that are ready now.
