@@ -222,6 +222,21 @@ def test_a_stop_has_a_limit(stopping: tuple[Relay, Pod, int]) -> None:
         _status(busy)
 
 
+def test_a_connection_that_is_accepted_as_its_port_closes_is_not_lost(stopping: tuple[Relay, Pod, int]) -> None:
+    relay, _, port = stopping
+    accepting = threading.Event()
+
+    def accept_and_close() -> None:
+        """Keep the loop until a connection waits, so that it is accepted in the turn in which its port closes."""
+        accepting.set()
+        time.sleep(0.3)
+        relay._loop.call_soon(relay._loop.call_soon, relay._close, ("s", False))
+
+    relay._loop.call_soon_threadsafe(accept_and_close)
+    accepting.wait()
+    assert _status(_begin(port)) == 200
+
+
 def test_requests_that_wait_for_a_pod_are_refused_by_a_stop(stopping: tuple[Relay, Pod, int]) -> None:
     relay, _, port = stopping
     relay.set_target("s", Wait("No pod is ready yet."))

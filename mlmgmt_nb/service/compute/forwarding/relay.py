@@ -164,7 +164,10 @@ class Relay:
 
     def _close(self, key: tuple[str, bool]) -> None:
         if server := self._servers.pop(key, None):
-            server.close()
+            for listener in server.sockets:
+                self._loop.remove_reader(listener.fileno())
+            # asyncio loses connections that it accepted in this turn of the loop if their server is closed in it.
+            self._loop.call_soon(server.close)
 
     async def _accepted(
         self, key: tuple[str, bool], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
