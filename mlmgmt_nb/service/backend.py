@@ -242,6 +242,8 @@ class Backend:
     def stop(self) -> None:
         self._builder.stop()
         self._pruner.stop()
+        # First, so that requests in progress of clusters and of replicas have the same time, not one after the other.
+        self._clusters.retire()
         self._supervisor.stop()
         self._membership.leave()
         self._notifications.send("left")

@@ -126,7 +126,8 @@ class Applier:
         left = deque(due)
         try:
             while left:
-                self._apply(left[0])
+                if left[0].service_id in self.wanted:  # still, and after a stop
+                    self._apply(left[0])
                 left.popleft()
         finally:
             with self._lock:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from sqlalchemy import Row
@@ -79,8 +80,10 @@ class DeclaredController:
     def stop(self) -> None:
         """Stop accepting requests for the services. Declarations stay: the cluster keeps running the pods."""
         self._splitter.stop()
-        for compute in self._computes.values():
-            compute.stop()
+        with ThreadPoolExecutor(max(1, len(self._computes))) as pool:
+            stopping = [pool.submit(compute.stop) for compute in self._computes.values()]
+        for stopped in stopping:
+            stopped.result()
         self._since.clear()
         self._ready.clear()
         self._ports.clear()

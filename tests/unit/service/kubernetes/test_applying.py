@@ -166,6 +166,15 @@ def test_a_service_that_is_deleted_while_its_request_hangs_stays_deleted(setting
     assert setting.objects.requests[-1] == ("delete", "iris")
 
 
+def test_nothing_more_is_applied_after_a_stop(setting: Setting) -> None:
+    """Another process may run the services by then."""
+    for service_id in ("a", "b"):
+        setting.applier.declare(declared(service_id))
+    setting.objects.meanwhile = setting.applier.clear
+    setting.applier.run()
+    assert len({service_id for _, service_id in setting.objects.requests}) == 1
+
+
 @pytest.mark.parametrize("status", [403, 500])
 def test_a_refused_number_of_replicas_is_noted_once_a_minute(setting: Setting, status: int) -> None:
     setting.applier.declare(declared("bad"))

@@ -108,6 +108,9 @@ class Router:
     def release(self, service_id: str) -> None:
         self.routed.pop(service_id).close()
 
+    def stop(self) -> None:
+        """Have nothing to stop."""
+
 
 def controller_of(computes: dict[str, Any], router: Router) -> DeclaredController:
     nothing: Any = SimpleNamespace(begin=lambda _: None, set=lambda *_, **__: None, log=lambda _: None)

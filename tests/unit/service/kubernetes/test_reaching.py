@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -199,5 +200,5 @@ def test_each_round_checks_the_node_before_services_are_directed(
     monkeypatch.setattr(whole._reach, "check", lambda listed: done.append("check"))
     monkeypatch.setattr(whole._directions, "update", lambda *_: done.append("direct"))
     monkeypatch.setattr(whole, "_find_urls", find_urls)
-    whole._round()
+    whole._round(threading.Event())
     assert (done.count("check"), done[0], "direct" in done) == (1, "check", True)
