@@ -94,7 +94,7 @@ class KubernetesCluster:
         self._round_done = threading.Condition()
         self._problem: Cause | None = None
         self._checked_at = self._events_at = float("-inf")
-        self._is_checked = threading.Event()
+        self._is_checked, self._is_seen = threading.Event(), threading.Event()
         self._is_observed = False
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()  # of this thread: one that waits for a response may outlast a stop
@@ -124,8 +124,9 @@ class KubernetesCluster:
         return self.settings.expose != "front-door"
 
     def url(self, service_id: str) -> str | None:
-        """Return the scoring URL of a service at the cluster itself, if it already has one."""
+        """Return the scoring URL of a service at the cluster itself, if it has one. Waits for the first look."""
         self._start()
+        self._is_seen.wait(_FIRST_CHECK_SECONDS)
         return self._urls.get(service_id)
 
     def load(self, service_id: str) -> Load | None:
@@ -210,6 +211,7 @@ class KubernetesCluster:
         self._stopping.set()
         self._directions.retire()
         self._is_checked.set()
+        self._is_seen.set()
         threading.Thread(target=self.stop, name="retired-cluster", daemon=True).start()
 
     def problem(self) -> Cause | None:
@@ -243,6 +245,7 @@ class KubernetesCluster:
                 # The thread must survive a failure in one round; the next one looks at the same state again.
                 log.exception("a round with a cluster failed")
                 pause = _AWAY_SECONDS
+            self._is_seen.set()
             with self._round_done:
                 self._round_done.notify_all()
             self._wake.wait(pause)

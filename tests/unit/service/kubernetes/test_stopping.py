@@ -1,4 +1,4 @@
-"""A cluster that does not respond, and that is to stop: nothing else waits for it."""
+"""A cluster that responds late, or that is to stop meanwhile: who waits for it, and who does not."""
 
 from __future__ import annotations
 
@@ -112,3 +112,24 @@ def test_clusters_stop_side_by_side() -> None:
     controller.run({})
     controller.stop()
     assert not both.broken
+
+
+def test_the_url_of_a_service_is_known_after_the_first_look(hanging: Hanging, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = hanging("small", ClusterSettings(expose="nodeport"))
+
+    def look(_: threading.Event) -> float:
+        hanging.end.wait(20)
+        cluster._urls = {"s": "http://node:30001"}
+        return 20.0
+
+    monkeypatch.setattr(cluster, "_round", look)
+    threading.Timer(0.5, hanging.end.set).start()
+    assert cluster.url("s") == "http://node:30001"
+    cluster.retire()
+
+
+def test_nobody_waits_for_the_url_at_a_cluster_that_has_been_found_away(hanging: Hanging) -> None:
+    cluster = hanging("small", ClusterSettings(expose="nodeport"))
+    hanging.end.set()
+    assert cluster.url("s") is None
+    cluster.retire()
