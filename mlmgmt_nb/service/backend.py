@@ -175,6 +175,7 @@ class Backend:
             self._listeners,
             self._supervisor.computes_changed,
             self.service_log,
+            self.settings.drain_timeout,
         )
 
     def _registry_of(self, compute_id: str) -> str | None:
@@ -241,6 +242,8 @@ class Backend:
     def stop(self) -> None:
         self._builder.stop()
         self._pruner.stop()
+        # First, so that requests in progress of clusters and of replicas have the same time, not one after the other.
+        self._clusters.retire()
         self._supervisor.stop()
         self._membership.leave()
         self._notifications.send("left")

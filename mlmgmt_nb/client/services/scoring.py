@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mlmgmt_nb.client.scoring_tests.report import ScoringReport
     from mlmgmt_nb.client.scoring_tests.test import ScoringTest
 
-__all__ = ["ServiceScoring"]
+__all__ = ["ServiceScoring", "missing_url"]
 
 T = TypeVar("T")
 
@@ -179,12 +179,19 @@ class ServiceScoring(ServiceKeys):
 
     def _scorer(self, found: Service) -> Scorer:
         if not found.scoring_uri:
-            raise UsageError(
-                f"service {found.name!r} has no scoring URL: it is {found.state}",
-                field="service",
-                fix=f"`ws.services.get({found.name!r})` shows its error or its progress.",
-            )
+            raise missing_url(found.name, found.state)
         return Scorer(self._transport, found.scoring_uri, self.keys(found).primary_key)
+
+
+def missing_url(name: str | None, state: str | None) -> UsageError:
+    """Return the error about a service without a scoring URL."""
+    if state == "Succeeded":  # at a cluster that does not respond, or has no address for it now
+        return UsageError(f"the scoring URL of service {name!r} is not known yet", field="service", fix="Try again.")
+    return UsageError(
+        f"service {name!r} has no scoring URL: it is {state}",
+        field="service",
+        fix=f"`ws.services.get({name!r})` shows its error or its progress.",
+    )
 
 
 def _body(scorer: Scorer, data: Any) -> bytes:

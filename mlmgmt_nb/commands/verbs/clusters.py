@@ -91,13 +91,17 @@ def _configure(session: Session, name: str, chosen: dict[str, str | bool]) -> No
         table.update(chosen)
         text = tomlkit.dumps(document)
         parse_clusters(text, path)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # the service may not have run yet
         beside.write_text(text, encoding="utf-8")
         beside.replace(path)
     except ClusterSettingsError as error:
         setting = error.setting if name in error.clusters else None
         fix = _FIXES.get(setting or "", "Correct that file.")
         raise UsageError(f"nothing is changed: {error}", field=setting or "name", fix=fix) from error
-    except (OSError, ParseError, ValueError, AttributeError) as error:
+    except OSError as error:
+        fix = f"Check who may read that file and write to {path.parent}."
+        raise UsageError(f"{path} cannot be changed: {error}", field="name", fix=fix) from error
+    except (ParseError, ValueError, AttributeError) as error:
         raise UsageError(f"{path} cannot be changed: {error}", field="name", fix="Correct that file.") from error
     finally:
         with contextlib.suppress(OSError):

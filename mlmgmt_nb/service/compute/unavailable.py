@@ -15,8 +15,12 @@ _SECONDS = 2.0
 _MOST_BYTES = 2**20
 
 
-def refuse(connection: socket.socket, message: str) -> None:
-    """Answer one request with 503 and close the connection, whatever the request is."""
+def refuse(connection: socket.socket, message: str, *, is_read: bool = False) -> None:
+    """Answer one request with 503 and close the connection, whatever the request is.
+
+    Args:
+        is_read: whether a part of the request was read before.
+    """
     error = ErrorResponse(code="NoReplicas", message=message, status_code=503)
     body = msgspec.json.encode(error)
     head = (
@@ -25,7 +29,8 @@ def refuse(connection: socket.socket, message: str) -> None:
     )
     with connection, contextlib.suppress(OSError):
         connection.settimeout(_SECONDS)
-        connection.recv(2**16)
+        if not is_read:
+            connection.recv(2**16)
         connection.sendall(head.encode() + body)
         connection.shutdown(socket.SHUT_WR)
         # Closing a connection with unread bytes resets it, which would lose the response.

@@ -167,8 +167,12 @@ def test_busy_service_is_asked_again(server: Server, workspace: Workspace, scori
     assert busy == []
 
 
-def test_service_without_a_url(server: Server, workspace: Workspace) -> None:
-    service = {"id": "s1", "name": "iris", "computeResource": {}, "state": "Failed"}
+@pytest.mark.parametrize(
+    ("state", "problem"),
+    [("Failed", "has no scoring URL: it is Failed"), ("Succeeded", "URL of service 'iris' is not known yet")],
+)
+def test_service_without_a_url(server: Server, workspace: Workspace, state: str, problem: str) -> None:
+    service = {"id": "s1", "name": "iris", "computeResource": {}, "state": state}
     server.script = lambda _: Answer(200, {"value": [service]})
-    with pytest.raises(errors.UsageError, match="has no scoring URL: it is Failed"):
+    with pytest.raises(errors.UsageError, match=problem):
         workspace.services.run("iris", {})

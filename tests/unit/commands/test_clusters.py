@@ -88,3 +88,16 @@ def test_another_damaged_table_is_not_blamed_on_a_flag(tmp_path: Path) -> None:
 def test_flags_repair_their_own_table(tmp_path: Path) -> None:
     (tmp_path / "clusters.toml").write_text('[kubernetes]\nexpose = "ingress"\n')
     assert configure(tmp_path, "--host", "h") == {"kubernetes": {"expose": "ingress", "host": "h"}}
+
+
+def test_the_first_command_of_a_new_user_makes_the_state_folder(tmp_path: Path) -> None:
+    home = tmp_path / "share" / "mlmgmt-nb"
+    assert configure(home, "--namespace", "models") == {"kubernetes": {"namespace": "models"}}
+    assert home.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_that_cannot_be_made_is_not_blamed_on_the_file(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(UsageError, match="cannot be changed") as raised:
+        configure(tmp_path / "taken" / "home", "--namespace", "models")
+    assert raised.value.fix == f"Check who may read that file and write to {tmp_path / 'taken' / 'home'}."

@@ -5,12 +5,13 @@ from __future__ import annotations
 import http.client
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from mlmgmt_nb.service.compute.forwarding.relay import Relay, Target
+from mlmgmt_nb.service.compute.forwarding.relay import Relay, Target, Wait
 from mlmgmt_nb.service.gateway.router import Router
 from mlmgmt_nb.service.gateway.split import Split
 from mlmgmt_nb.service.system.sockets import bind
@@ -20,11 +21,18 @@ _PATH = "/api/v1/service/s/score"
 
 
 class Pod(ThreadingHTTPServer):
-    """A server that answers with its name and the length of the body."""
+    """A server that answers with its name and the length of the body.
+
+    Attributes:
+        gate: open unless a test closes it; requests with a body wait for it.
+    """
 
     daemon_threads = True
 
     def __init__(self, name: str) -> None:
+        self.gate = gate = threading.Event()
+        gate.set()
+
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
@@ -33,6 +41,7 @@ class Pod(ThreadingHTTPServer):
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
+                gate.wait(20)
                 self._say(f"{name} {len(body)}".encode())
 
             def _say(self, said: bytes) -> None:
@@ -140,6 +149,103 @@ def test_a_router_that_has_ended_takes_nothing(ports: tuple[Relay, Router, socke
     router.release("s")
     relay.divert("s", take)
     assert caller.ask() == "old 1"
+
+
+@pytest.fixture
+def stopping() -> Iterator[tuple[Relay, Pod, int]]:
+    """Return a relay to a pod, the pod, and the port of the service."""
+    relay, pod, public = Relay(lambda: None), Pod("old"), bind("127.0.0.1", 0)
+    public.listen()
+    public.setblocking(False)
+    port = public.getsockname()[1]
+    relay.listen("s", public)
+    public.close()
+    relay.set_target("s", Target("here", ("127.0.0.1", pod.port)))
+    yield relay, pod, port
+    pod.gate.set()
+    relay.stop()
+    pod.shutdown()
+    pod.server_close()
+
+
+def _begin(port: int) -> Caller:
+    """Begin a request that waits for the gate of its pod."""
+    caller = Caller(port)
+    caller._connection.request("POST", _PATH, b"x")
+    return caller
+
+
+def _status(caller: Caller) -> int:
+    response = caller._connection.getresponse()
+    response.read()
+    return response.status
+
+
+def test_requests_in_progress_are_completed_before_a_stop(stopping: tuple[Relay, Pod, int]) -> None:
+    relay, pod, port = stopping
+    kept = Caller(port)
+    assert kept.ask() == "old 1"
+    pod.gate.clear()
+    busy = _begin(port)
+    eventually(lambda: len(relay._relays) == 2 and None not in relay._relays.values(), what="both connections")
+    relay.drain(20)
+    eventually(lambda: not relay._servers, what="the end of the port")
+    with pytest.raises(ConnectionRefusedError):
+        Caller(port)
+    kept._connection.request("POST", _PATH, b"x")
+    assert _status(kept) == 503, "the next request of a kept connection comes too late"
+    assert relay._thread.is_alive()
+    pod.gate.set()
+    assert _status(busy) == 200
+    relay.join()
+
+
+@pytest.mark.parametrize("is_kept", [True, False], ids=["answered", "unused"])
+def test_an_idle_connection_does_not_hold_a_stop(stopping: tuple[Relay, Pod, int], is_kept: bool) -> None:
+    relay, _, port = stopping
+    caller = Caller(port)
+    if is_kept:
+        caller.ask()
+    began = time.monotonic()
+    relay.drain(20)
+    relay.join()
+    assert time.monotonic() - began < 10
+
+
+def test_a_stop_has_a_limit(stopping: tuple[Relay, Pod, int]) -> None:
+    relay, pod, port = stopping
+    pod.gate.clear()
+    busy = _begin(port)
+    relay.drain(0.5)
+    relay.join()
+    with pytest.raises((OSError, http.client.HTTPException)):
+        _status(busy)
+
+
+def test_a_connection_that_is_accepted_as_its_port_closes_is_not_lost(stopping: tuple[Relay, Pod, int]) -> None:
+    relay, _, port = stopping
+    accepting = threading.Event()
+
+    def accept_and_close() -> None:
+        """Keep the loop until a connection waits, so that it is accepted in the turn in which its port closes."""
+        accepting.set()
+        time.sleep(0.3)
+        relay._loop.call_soon(relay._loop.call_soon, relay._close, ("s", False))
+
+    relay._loop.call_soon_threadsafe(accept_and_close)
+    accepting.wait()
+    assert _status(_begin(port)) == 200
+
+
+def test_requests_that_wait_for_a_pod_are_refused_by_a_stop(stopping: tuple[Relay, Pod, int]) -> None:
+    relay, _, port = stopping
+    relay.set_target("s", Wait("No pod is ready yet."))
+    waiting = _begin(port)
+    eventually(lambda: relay.has_waiting("s"), what="the connection")
+    relay.drain(20)
+    relay.set_target("s", Wait("A round of the cluster ends a moment later."))
+    assert _status(waiting) == 503
+    relay.join()
 
 
 def _answer(caller: socket.socket) -> str:

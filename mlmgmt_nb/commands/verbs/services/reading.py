@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlmgmt_nb.client.kernel_versions import warn_of_versions
+from mlmgmt_nb.client.services.scoring import missing_url
 from mlmgmt_nb.commands.flags import (
     SERVICE,
     CommonArguments,
@@ -24,7 +25,6 @@ from mlmgmt_nb.commands.values import (
 )
 from mlmgmt_nb.commands.verbs.services.scoring import sample
 from mlmgmt_nb.contract import ServiceResponse
-from mlmgmt_nb.errors import UsageError
 
 __all__ = ["COMMANDS"]
 
@@ -93,11 +93,7 @@ def _keys(session: Session, arguments: _Keys) -> object:
 def _usage(session: Session, arguments: ServiceArguments) -> object:
     service: ServiceResponse = session.workspace.services.get(arguments.service)
     if not service.scoring_uri:
-        raise UsageError(
-            f"service {service.name!r} has no scoring URL: it is {service.state}",
-            field="service",
-            fix=f"`ws.services.get({service.name!r})` shows its error or its progress.",
-        )
+        raise missing_url(service.name, service.state)
     swagger_uri = service.scoring_uri.rpartition("/")[0] + "/swagger.json"
     body = first_record(sample(session.workspace, arguments.service))
     return Usage(service.name or "", service.scoring_uri, swagger_uri, body)

@@ -17,7 +17,20 @@ from mlmgmt_nb.service.compute.forwarding.relayed_connection import Take
 from mlmgmt_nb.service.compute.measures import Counters, Load
 from mlmgmt_nb.service.compute.observed import ReplicaState
 
-__all__ = ["NOTHING", "Bounds", "Cause", "Declaration", "DeclaredCompute", "Observation", "ObservedService"]
+__all__ = [
+    "NOTHING",
+    "Bounds",
+    "Cause",
+    "Declaration",
+    "DeclaredCompute",
+    "Observation",
+    "ObservedService",
+    "StoppedError",
+]
+
+
+class StoppedError(Exception):
+    """The compute was stopped while it was in use: another one, with new settings, has its place in the next round."""
 
 
 class Bounds(msgspec.Struct, frozen=True):
@@ -126,7 +139,10 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeclaredCompute(Protocol):
-    """A compute that maintains declared services. Methods return immediately unless documented otherwise."""
+    """A compute that maintains declared services. Methods return immediately unless documented otherwise.
+
+    Methods about open services raise `StoppedError` if the compute was stopped meanwhile.
+    """
 
     @property
     def scales_itself(self) -> bool:
@@ -213,5 +229,8 @@ class DeclaredCompute(Protocol):
         ...
 
     def stop(self) -> None:
-        """Stop this process's work; everything that was declared stays. The compute can be used again."""
+        """Stop this process's work; everything that was declared stays. The compute can be used again.
+
+        Requests in progress may be completed, so this can take some time.
+        """
         ...

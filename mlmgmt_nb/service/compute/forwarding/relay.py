@@ -11,6 +11,7 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from mlmgmt_nb.service.compute.forwarding.probing import Streams, first_to_answer
@@ -23,6 +24,10 @@ _BACKLOG = 1024
 _ANSWER_SECONDS = 30.0
 """Seconds until a pod has to answer. A cluster needs a part of this time to notice that a node is lost."""
 _PAUSE_SECONDS = 0.1
+_CHUNK = 2**16
+_REQUEST_SECONDS = 2.0
+"""Seconds to wait for a request that is refused."""
+_STOPPING = "The Model Management service is being stopped, or its settings of the cluster have changed."
 _WAIT_SECONDS = 300.0
 """Seconds that a connection waits for the first pod of a service."""
 
@@ -64,7 +69,8 @@ class Relay:
         self._targets: dict[str, Target | Wait | str] = {}
         self._servers: dict[tuple[str, bool], asyncio.Server] = {}
         self._takers: dict[str, Take] = {}
-        self._relays: set[asyncio.Task[None]] = set()
+        self._relays: dict[asyncio.Task[None], RelayedConnection | None] = {}  # None until it has a pod
+        self._is_draining = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
         self._thread.start()
@@ -88,7 +94,7 @@ class Relay:
 
     def set_target(self, service_id: str, target: Target | Wait | str) -> None:
         """Set the way to the pods of a service, or the reason why there is none."""
-        if service_id in self._targets:
+        if service_id in self._targets and not self._is_draining:
             self._targets[service_id] = target
 
     def target_of(self, service_id: str) -> Target | Wait | str | None:
@@ -105,21 +111,50 @@ class Relay:
         for is_private in (False, True):
             self._loop.call_soon_threadsafe(self._close, (service_id, is_private))
 
+    def drain(self, seconds: float) -> None:
+        """Stop accepting connections, and return immediately. The thread ends after the requests in progress.
+
+        Args:
+            seconds: time limit for these requests. Later calls do not change it.
+        """
+        if self._is_draining:
+            return
+        self._is_draining = True
+        asyncio.run_coroutine_threadsafe(self._drain(seconds), self._loop)
+
+    def join(self) -> None:
+        """Wait until all connections have ended."""
+        self._thread.join()
+
     def stop(self) -> None:
         """End all connections and the thread."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
+        self.drain(0.0)
+        self.join()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
-        for key in list(self._servers):
-            self._close(key)
-        for relay in self._relays:
+        for relay in list(self._relays):
             relay.cancel()
         self._loop.run_until_complete(asyncio.gather(*self._relays, return_exceptions=True))
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
         self._loop.close()
+
+    async def _drain(self, seconds: float) -> None:
+        deadline = self._loop.time() + seconds
+        try:
+            for key in list(self._servers):
+                self._close(key)
+            for service_id, target in list(self._targets.items()):
+                if isinstance(target, Wait):
+                    self._targets[service_id] = _STOPPING
+            while True:
+                # At least once: the requests of connections that were just accepted are read meanwhile.
+                await asyncio.sleep(_PAUSE_SECONDS)
+                if self._loop.time() >= deadline or all(known and known.is_idle for known in self._relays.values()):
+                    break
+        finally:
+            self._loop.stop()
 
     async def _listen(self, key: tuple[str, bool], listener: socket.socket) -> None:
         async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -129,33 +164,47 @@ class Relay:
 
     def _close(self, key: tuple[str, bool]) -> None:
         if server := self._servers.pop(key, None):
-            server.close()
+            for listener in server.sockets:
+                self._loop.remove_reader(listener.fileno())
+            # asyncio loses connections that it accepted in this turn of the loop if their server is closed in it.
+            self._loop.call_soon(server.close)
 
     async def _accepted(
         self, key: tuple[str, bool], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._relays.add(task)
+        self._relays[task] = None
         # asyncio sets this only for sockets with a named protocol; otherwise, responses in two parts take 40 ms more.
         writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
-            await self._relay(key, reader, writer)
+            await self._relay(task, key, (reader, writer))
         except (asyncio.CancelledError, OSError, TakenError):  # by `stop`, or because one side ended
             pass
         finally:
-            self._relays.discard(task)
+            del self._relays[task]
             writer.close()
 
-    async def _relay(self, key: tuple[str, bool], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        service_id, is_private = key
+    async def _relay(self, task: asyncio.Task[None], key: tuple[str, bool], caller: Streams) -> None:
         try:
-            there_reader, there_writer = await self._connected(service_id)
+            pod = await self._connected(key[0])
         except OSError as error:
-            await self._refuse(writer, str(error))
+            await self._refuse(caller, str(error))
             return
-        find_taker = (lambda: None) if is_private else (lambda: self._takers.get(service_id))
-        await RelayedConnection((reader, writer), (there_reader, there_writer), find_taker).run()
+        relayed = self._relays[task] = RelayedConnection(caller, pod, lambda: self._taker(key))
+        await relayed.run()
+
+    def _taker(self, key: tuple[str, bool]) -> Take | None:
+        """Return the function that takes the next request of a connection, or None to keep it."""
+        service_id, is_private = key
+        if self._is_draining:
+            return self._turn_away
+        return None if is_private else self._takers.get(service_id)
+
+    def _turn_away(self, connected: socket.socket, _read: bytes) -> bool:
+        """Answer 503 to a request that arrives too late."""
+        self._loop.run_in_executor(None, partial(refuse, connected, _STOPPING, is_read=True))
+        return True
 
     async def _connected(self, service_id: str) -> Streams:
         """Connect to a pod that answers.
@@ -198,11 +247,15 @@ class Relay:
             raise OSError(target)
         return target
 
-    async def _refuse(self, writer: asyncio.StreamWriter, message: str) -> None:
+    async def _refuse(self, caller: Streams, message: str) -> None:
         """Answer 503, on a duplicate of the socket: the answer has to be read before the connection ends."""
+        reader, writer = caller
+        # Here, since the beginning of a request may have been read while its connection waited.
+        if not await asyncio.wait_for(reader.read(_CHUNK), _REQUEST_SECONDS):
+            return
         writer.transport.pause_reading()  # type: ignore[attr-defined]
         connection = socket.socket(fileno=socket.dup(writer.get_extra_info("socket").fileno()))
-        await self._loop.run_in_executor(None, refuse, connection, message)
+        await self._loop.run_in_executor(None, partial(refuse, connection, message, is_read=True))
 
 
 async def _open(target: Target) -> Streams:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import time
 from collections.abc import Callable
 
 from mlmgmt_nb.service.compute.forwarding.forwarder import copy_stream
@@ -15,6 +16,8 @@ Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Take = Callable[[socket.socket, bytes], bool]
 """Takes a connection, and the data that was read of its next request. Returns False if it does not take it."""
 
+_QUIET_SECONDS = 2.0
+"""Seconds after which a response without further data counts as complete: its bytes are not interpreted."""
 _REQUEST = re.compile(rb"[A-Z]+ /")
 
 
@@ -37,6 +40,14 @@ class RelayedConnection:
         self._pod_reader, self._pod_writer = pod
         self._find_taker = find_taker
         self._is_answered = False
+        self._last_at: float | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is in progress, as far as bytes show: no data was sent, or a response is complete."""
+        if self._last_at is None:
+            return True
+        return self._is_answered and time.monotonic() - self._last_at >= _QUIET_SECONDS
 
     async def run(self) -> None:
         """Forward until one side ends.
@@ -55,6 +66,7 @@ class RelayedConnection:
 
     def _on_response(self, _data: bytes) -> None:
         self._is_answered = True
+        self._last_at = time.monotonic()
 
     def _on_request(self, data: bytes) -> None:
         """Let others take the connection if a request begins.
@@ -71,3 +83,4 @@ class RelayedConnection:
             connected.close()
             self._writer.transport.resume_reading()  # type: ignore[attr-defined]
         self._is_answered = False
+        self._last_at = time.monotonic()

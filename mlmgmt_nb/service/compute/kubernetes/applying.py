@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -107,8 +108,7 @@ class Applier:
         Raises:
             ClusterError: the cluster does not respond.
         """
-        for declaration in self._due():
-            self._apply(declaration)
+        self._apply_all(self._due())
         for service_id, replicas in list(self._scales.items()):
             self._apply_scale(service_id, replicas)
         for service_id in self._due_removals():
@@ -119,7 +119,20 @@ class Applier:
             moment = time.monotonic()
             due = [id_ for id_ in self._pending if moment >= self._retry_at.get(id_, 0.0)]
             self._pending.difference_update(due)
-            return [self.wanted[id_] for id_ in due]
+            return [self.wanted[id_] for id_ in due if id_ in self.wanted]
+
+    def _apply_all(self, due: Sequence[Declaration]) -> None:
+        """Apply declarations; queue those again that are left when the cluster does not respond."""
+        left = deque(due)
+        try:
+            while left:
+                if left[0].service_id in self.wanted:  # still, and after a stop
+                    self._apply(left[0])
+                left.popleft()
+        finally:
+            with self._lock:
+                # Meanwhile, some may have been removed, or declared anew.
+                self._pending.update(each.service_id for each in left if each.service_id in self.wanted)
 
     def _due_removals(self) -> list[str]:
         with self._lock:
@@ -138,7 +151,6 @@ class Applier:
                 self._objects.delete(service_id, surplus)
         except ClusterError as error:
             if error.is_away:
-                self._pending.add(service_id)
                 raise
             self.refused[service_id] = fingerprint, Cause(error.code, error.message, is_certain=error.is_lasting)
             self._retry_at[service_id] = time.monotonic() + _RETRY_SECONDS

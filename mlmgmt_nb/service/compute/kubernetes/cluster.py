@@ -42,6 +42,8 @@ _BUSY_SECONDS, _CALM_SECONDS, _AWAY_SECONDS = 0.3, 2.0, 1.0
 _CHECK_SECONDS, _RECHECK_SECONDS = 30.0, 2.0
 """Seconds between checks that the cluster can run services, and while it cannot."""
 _FIRST_CHECK_SECONDS = 25.0
+_STOP_SECONDS = 5.0
+"""Seconds that a stop waits for a request to the API server; its thread ends with the response."""
 _EVENTS_SECONDS = 10.0
 """Seconds between looks at the events of the namespace while there is nothing to explain."""
 
@@ -56,6 +58,7 @@ class KubernetesCluster:
         listeners: the ports of services.
         on_change: called when there is something new to observe.
         log_of: returns the log of a service.
+        drain_timeout: time limit in seconds for requests in progress when this process stops its work.
 
     Raises:
         ClusterSettingsError: the settings conflict with fields that mlmgmt-nb sets.
@@ -69,6 +72,7 @@ class KubernetesCluster:
         listeners: Listeners,
         on_change: Callable[[], None],
         log_of: Callable[[str], Log],
+        drain_timeout: float,
     ) -> None:
         check_pod_fields(settings)
         self.settings = settings
@@ -81,7 +85,7 @@ class KubernetesCluster:
         self._logs = PodLogs(self._connection, folder / "logs.json", log_of)
         self._stats = PodStats(self._connection, on_change)
         self._reach = PodReach(self._connection, settings)
-        self._directions = Directions(self._reach, listeners, on_change)
+        self._directions = Directions(self._reach, listeners, on_change, drain_timeout)
         self._applier = Applier(self._objects, self._build, self._directions.hold, self._note)
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -90,10 +94,11 @@ class KubernetesCluster:
         self._round_done = threading.Condition()
         self._problem: Cause | None = None
         self._checked_at = self._events_at = float("-inf")
-        self._is_checked = threading.Event()
+        self._is_checked, self._is_seen = threading.Event(), threading.Event()
         self._is_observed = False
         self._thread: threading.Thread | None = None
-        self._stopping = self._is_retired = False
+        self._stopping = threading.Event()  # of this thread: one that waits for a response may outlast a stop
+        self._is_retired = False
 
     # --- the compute ---------------------------------------------------------------------------------------------
 
@@ -119,8 +124,9 @@ class KubernetesCluster:
         return self.settings.expose != "front-door"
 
     def url(self, service_id: str) -> str | None:
-        """Return the scoring URL of a service at the cluster itself, if it already has one."""
+        """Return the scoring URL of a service at the cluster itself, if it has one. Waits for the first look."""
         self._start()
+        self._is_seen.wait(_FIRST_CHECK_SECONDS)
         return self._urls.get(service_id)
 
     def load(self, service_id: str) -> Load | None:
@@ -147,7 +153,7 @@ class KubernetesCluster:
     def observe(self) -> Observation | None:
         self._is_observed = True
         self._start()
-        return self._observation
+        return None if self._is_retired else self._observation
 
     def replace_keys(self, service_id: str, digests: Sequence[str], timeout: float) -> bool:
         declaration = self._applier.wanted.get(service_id)
@@ -183,22 +189,30 @@ class KubernetesCluster:
         return self._directions.socket_of(service_id)
 
     def stop(self) -> None:
-        """Stop this process's work: pods and declared objects stay."""
-        self._stopping = True
+        """Stop this process's work: pods and declared objects stay. Requests in progress are completed first."""
+        self._stopping.set()
         self._wake.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
         self._directions.stop()
-        self._stats.stop()
-        self._stopping, self._is_observed, self._observation = False, False, None
+        if (thread := self._thread) is not None:
+            thread.join(_STOP_SECONDS)
+        self._stats.stop(_STOP_SECONDS)
+        self._is_observed, self._observation = False, None
         self._applier.clear()
+        with self._lock:
+            self._thread = None
 
     def retire(self) -> None:
-        """Stop for good: these settings are no longer in force. Others may still hold this cluster for a moment."""
-        self._is_retired = True
-        self.stop()
+        """Stop for good, and return immediately: another cluster may take over the ports of services at once.
+
+        Others may still hold this cluster for a moment.
+        """
+        with self._lock:
+            self._is_retired = True
+        self._stopping.set()
+        self._directions.retire()
         self._is_checked.set()
+        self._is_seen.set()
+        threading.Thread(target=self.stop, name="retired-cluster", daemon=True).start()
 
     def problem(self) -> Cause | None:
         """Return why services cannot run here now, or None. Waits for the first check."""
@@ -213,26 +227,30 @@ class KubernetesCluster:
 
     def _start(self) -> None:
         with self._lock:
-            if self._thread is None and not (self._stopping or self._is_retired):
-                self._thread = threading.Thread(target=self._run, name="cluster", daemon=True)
+            if self._thread is None and not self._is_retired:
+                stopping = self._stopping = threading.Event()
+                self._thread = threading.Thread(target=self._run, args=(stopping,), name="cluster", daemon=True)
                 self._thread.start()
 
-    def _run(self) -> None:
-        while not self._stopping:
+    def _run(self, stopping: threading.Event) -> None:
+        while True:
             self._wake.clear()
+            if stopping.is_set():
+                return
             try:
-                pause = self._round()
+                pause = self._round(stopping)
             except ClusterError as error:
-                pause = self._leave(error)
+                pause = _AWAY_SECONDS if stopping.is_set() else self._leave(error)
             except Exception:
                 # The thread must survive a failure in one round; the next one looks at the same state again.
                 log.exception("a round with a cluster failed")
                 pause = _AWAY_SECONDS
+            self._is_seen.set()
             with self._round_done:
                 self._round_done.notify_all()
             self._wake.wait(pause)
 
-    def _round(self) -> float:
+    def _round(self, stopping: threading.Event) -> float:
         self._check()
         if not self._is_observed:
             if self.is_exposed:  # another process runs the services; this one also returns their URLs
@@ -243,6 +261,8 @@ class KubernetesCluster:
         self._applier.run()
         listed = self._list()
         self._reach.check(listed)
+        if stopping.is_set():
+            return _CALM_SECONDS
         for service_id in self._applier.forget_removed(listed):
             self._stats.forget(service_id)
         wanted = self._applier.wanted.copy()

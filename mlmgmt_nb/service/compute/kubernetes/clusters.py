@@ -57,6 +57,12 @@ class Clusters:
             self._refresh()
             return self._clusters
 
+    def retire(self) -> None:
+        """Begin to stop all clusters for good, and return immediately: the service is being stopped."""
+        with self._lock:
+            for cluster in self._clusters.values():
+                cluster.retire()
+
     def unavailable(self) -> Mapping[str, Cause]:
         """Return why clusters that a damaged file names, and that are not in use, are not available."""
         with self._lock:
@@ -94,15 +100,15 @@ class Clusters:
         clusters = {}
         for name, settings in found.items():
             whole = msgspec.structs.replace(settings, registry=settings.registry or self._registry)
-            before = self._clusters.get(name)
+            known = self._clusters.get(name)
             try:
-                clusters[name] = before if before and before.settings == whole else self._make(name, whole)
+                clusters[name] = known if known and known.settings == whole else self._make(name, whole)
             except ClusterSettingsError as error:
                 raise ClusterSettingsError(f"{self._file}: [{name}]: {error}") from error
-        for name, cluster in self._clusters.items():
+        before, self._clusters = self._clusters, clusters
+        for name, cluster in before.items():
             if clusters.get(name) is not cluster:
                 cluster.retire()
-        self._clusters = clusters
 
 
 def _stamp(file: Path) -> tuple[int, int] | None:

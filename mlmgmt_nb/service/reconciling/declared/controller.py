@@ -6,13 +6,21 @@ the start times of rollouts: after a restart of the service, they count from the
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from sqlalchemy import Row
 
 from mlmgmt_nb.service.building.errors import BuildError
-from mlmgmt_nb.service.compute.declared.protocol import NOTHING, Declaration, DeclaredCompute, Observation
+from mlmgmt_nb.service.compute.declared.protocol import (
+    NOTHING,
+    Declaration,
+    DeclaredCompute,
+    Observation,
+    StoppedError,
+)
 from mlmgmt_nb.service.gateway.router import Router
 from mlmgmt_nb.service.reconciling.declared import actions as a
 from mlmgmt_nb.service.reconciling.declared.autoscaling import Autoscaling
@@ -72,8 +80,10 @@ class DeclaredController:
     def stop(self) -> None:
         """Stop accepting requests for the services. Declarations stay: the cluster keeps running the pods."""
         self._splitter.stop()
-        for compute in self._computes.values():
-            compute.stop()
+        with ThreadPoolExecutor(max(1, len(self._computes))) as pool:
+            stopping = [pool.submit(compute.stop) for compute in self._computes.values()]
+        for stopped in stopping:
+            stopped.result()
         self._since.clear()
         self._ready.clear()
         self._ports.clear()
@@ -87,7 +97,8 @@ class DeclaredController:
             rows = {id_: row for id_, row in services.items() if row.compute_id == compute_id}
             observation = compute.observe()
             if observation is not None:
-                self._reconcile(compute, rows, observation)
+                with contextlib.suppress(StoppedError):
+                    self._reconcile(compute, rows, observation)
         return 1.0
 
     def _reconcile(self, compute: DeclaredCompute, rows: Mapping[str, Row[Any]], observation: Observation) -> None:
@@ -96,7 +107,8 @@ class DeclaredController:
         desired = []
         for row in rows.values():
             self._recorder.begin(row)
-            self._splitter.renew(row, compute)
+            if compute.is_open(row.id):
+                self._splitter.renew(row, compute)
             try:
                 if declaration := self._declaration(row):
                     declarations[row.id] = declaration
@@ -154,8 +166,7 @@ class DeclaredController:
     ) -> None:
         match action:
             case a.Open() if row is not None:
-                if failure := self._ports.open(compute, row, self._clock()):
-                    self._recorder.fail(row, "NoPort", failure)
+                self._open(row, compute)
             case a.Route() | a.Release() if row is not None:
                 self._splitter.act(action, row, compute)
             case a.Declare() if declaration is not None:
@@ -173,6 +184,12 @@ class DeclaredController:
                 self._since.pop(row.target_id, None)
             case a.Forget():
                 self._forget(compute, action.service_id)
+
+    def _open(self, row: Row[Any], compute: DeclaredCompute) -> None:
+        if self._splitter.is_made(row):  # with a cluster that was retired: the router still has the port
+            self._splitter.act(a.Release(row.id), row, compute)
+        if failure := self._ports.open(compute, row, self._clock()):
+            self._recorder.fail(row, "NoPort", failure)
 
     def _forget(self, compute: DeclaredCompute, service_id: str) -> None:
         compute.close(service_id)

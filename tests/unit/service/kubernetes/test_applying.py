@@ -24,11 +24,16 @@ AWAY = [None, 401, 429, 502, 503, 504]
 
 
 class Objects:
-    """In the place of the objects of a cluster: each request for a service in `errors` fails."""
+    """In the place of the objects of a cluster: each request for a service in `errors` fails.
+
+    Attributes:
+        meanwhile: called while a request is in progress.
+    """
 
     def __init__(self) -> None:
         self.errors: dict[str, ClusterError] = {}
         self.requests: list[tuple[str, str]] = []
+        self.meanwhile: Callable[[], object] = lambda: None
 
     def apply(self, wanted: dict[str, Any], on_conflict: Callable[[str], None]) -> dict[str, Any]:
         self._ask("apply", wanted["metadata"]["labels"][SERVICE])
@@ -43,6 +48,7 @@ class Objects:
 
     def _ask(self, verb: str, service_id: str) -> None:
         self.requests.append((verb, service_id))
+        self.meanwhile()
         if service_id in self.errors:
             raise self.errors[service_id]
 
@@ -130,6 +136,43 @@ def test_a_cluster_that_is_away_stops_all(setting: Setting, status: int | None) 
         setting.applier.run()
     assert setting.applier.is_busy
     assert not setting.notes
+
+
+def test_declarations_that_a_cluster_did_not_take_are_due_again(setting: Setting) -> None:
+    names = {"a", "b", "c"}
+    for service_id in names:
+        setting.objects.errors[service_id] = failure(None)
+        setting.applier.declare(declared(service_id))
+    with pytest.raises(ClusterError):
+        setting.applier.run()
+    assert len(setting.objects.requests) == 1, "the cluster is away"
+    setting.objects.errors.clear()
+    setting.applier.run()
+    assert setting.applier.applied.keys() == names
+    assert not setting.applier.is_busy
+
+
+def test_a_service_that_is_deleted_while_its_request_hangs_stays_deleted(setting: Setting) -> None:
+    setting.applier.declare(declared("iris"))
+    setting.objects.errors["iris"] = failure(None)
+    setting.objects.meanwhile = lambda: setting.applier.remove("iris")
+    with pytest.raises(ClusterError):
+        setting.applier.run()
+    setting.objects.meanwhile = lambda: None
+    setting.objects.errors.clear()
+    setting.applier.declare(declared("other"))
+    setting.applier.run()
+    assert setting.applier.applied.keys() == {"other"}
+    assert setting.objects.requests[-1] == ("delete", "iris")
+
+
+def test_nothing_more_is_applied_after_a_stop(setting: Setting) -> None:
+    """Another process may run the services by then."""
+    for service_id in ("a", "b"):
+        setting.applier.declare(declared(service_id))
+    setting.objects.meanwhile = setting.applier.clear
+    setting.applier.run()
+    assert len({service_id for _, service_id in setting.objects.requests}) == 1
 
 
 @pytest.mark.parametrize("status", [403, 500])

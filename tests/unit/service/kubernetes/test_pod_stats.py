@@ -46,7 +46,7 @@ def stats(monkeypatch: pytest.MonkeyPatch) -> Iterator[PodStats]:
     make: Callable[..., PodStats] = PodStats
     made = make(Failing(3), lambda: None)
     yield made
-    made.stop()
+    made.stop(20)
 
 
 def test_an_unexpected_failure_ends_no_thread_and_is_logged_once(
@@ -71,4 +71,4 @@ def test_all_pods_are_asked_in_each_round(monkeypatch: pytest.MonkeyPatch) -> No
         eventually(lambda: cluster.asked.count(f"Pod/iris-0:{STATS_PORT}/proxy/") >= 2)
         assert len(set(cluster.asked[:40])) == 40
     finally:
-        stats.stop()
+        stats.stop(20)

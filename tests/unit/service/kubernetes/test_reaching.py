@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -185,7 +186,7 @@ def test_each_round_checks_the_node_before_services_are_directed(
 ) -> None:
     settings = ClusterSettings(expose="nodeport")
     make: Callable[..., KubernetesCluster] = KubernetesCluster
-    whole = make(settings, "home-1", tmp_path, None, lambda: None, lambda _: None)
+    whole = make(settings, "home-1", tmp_path, None, lambda: None, lambda _: None, 1.0)
     seen = Listed(objects={kind: [] for kind in KINDS}, pods=[], now=dt.datetime.now(dt.UTC))
     done: list[str] = []
 
@@ -199,5 +200,5 @@ def test_each_round_checks_the_node_before_services_are_directed(
     monkeypatch.setattr(whole._reach, "check", lambda listed: done.append("check"))
     monkeypatch.setattr(whole._directions, "update", lambda *_: done.append("direct"))
     monkeypatch.setattr(whole, "_find_urls", find_urls)
-    whole._round()
+    whole._round(threading.Event())
     assert (done.count("check"), done[0], "direct" in done) == (1, "check", True)

@@ -77,7 +77,7 @@ class PodStats:
         self._ended: dict[str, Counters] = {}
         self._looks: dict[str, float] = {}
         self._problem = ""
-        self._stopping = threading.Event()
+        self._stopping = threading.Event()  # of the thread
         self._thread: threading.Thread | None = None
 
     def update(self, ready: Sequence[dict[str, Any]], urgent: Collection[str]) -> None:
@@ -92,8 +92,8 @@ class PodStats:
                 self._keep_counters(self._pods[uid], self._reports.pop(uid, None))
             self._pods, self._urgent = {pod.uid: pod for pod in found}, frozenset(urgent)
         if found and self._thread is None:
-            self._stopping.clear()
-            self._thread = threading.Thread(target=self._run, name="pod-stats", daemon=True)
+            stopping = self._stopping = threading.Event()
+            self._thread = threading.Thread(target=self._run, args=(stopping,), name="pod-stats", daemon=True)
             self._thread.start()
 
     def load(self, service_id: str) -> Load | None:
@@ -119,11 +119,15 @@ class PodStats:
             self._ended.pop(service_id, None)
             self._looks.pop(service_id, None)
 
-    def stop(self) -> None:
-        """End the thread, and forget everything."""
+    def stop(self, timeout: float) -> None:
+        """End the thread, and forget everything.
+
+        Args:
+            timeout: seconds to wait for the thread, which ends after its requests.
+        """
         self._stopping.set()
-        if self._thread is not None:
-            self._thread.join()
+        if (thread := self._thread) is not None:
+            thread.join(timeout)
             self._thread = None
         for known in (self._pods, self._reports, self._ended, self._looks):
             known.clear()
@@ -137,10 +141,10 @@ class PodStats:
         if last is not None:
             self._ended[pod.service_id] = self._ended.get(pod.service_id, Counters()) + last.counters
 
-    def _run(self) -> None:
+    def _run(self, stopping: threading.Event) -> None:
         tick, log_again_at = 0, float("-inf")
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="pod-stats") as pool:
-            while not self._stopping.wait(_TICK_SECONDS):
+            while not stopping.wait(_TICK_SECONDS):
                 tick += 1
                 try:
                     asked = self._due(is_idle_turn=tick % _IDLE_TICKS == 0)

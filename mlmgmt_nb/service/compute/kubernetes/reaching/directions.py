@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Callable, Collection, Mapping
 
-from mlmgmt_nb.service.compute.declared.protocol import ObservedService
+from mlmgmt_nb.service.compute.declared.protocol import ObservedService, StoppedError
 from mlmgmt_nb.service.compute.forwarding.relay import Relay, Target, Wait
 from mlmgmt_nb.service.compute.forwarding.relayed_connection import Take
 from mlmgmt_nb.service.compute.kubernetes.declaring.naming import SERVICE
@@ -28,14 +29,22 @@ class Directions:
         reach: finds the way to pods.
         listeners: the ports of all services.
         on_waiting: called when a connection waits for pods.
+        drain_seconds: time limit for requests in progress when all ports are closed.
     """
 
-    def __init__(self, reach: PodReach, listeners: Listeners, on_waiting: Callable[[], None]) -> None:
+    def __init__(
+        self, reach: PodReach, listeners: Listeners, on_waiting: Callable[[], None], drain_seconds: float
+    ) -> None:
         self._reach = reach
         self._listeners = listeners
+        self._drain_seconds = drain_seconds
         self._on_waiting = on_waiting
+        # The supervisor opens and closes ports, and threads of the API end a cluster whose settings have changed.
+        self._lock = threading.Lock()
         self._relay: Relay | None = None
+        self._ending: Relay | None = None
         self._opened: set[str] = set()
+        self._is_retired = False
 
     def __contains__(self, service_id: str) -> bool:
         return service_id in self._opened
@@ -45,51 +54,85 @@ class Directions:
 
         Raises:
             OSError: the given port is taken, or no port is free.
+            StoppedError: all ports were closed for good.
         """
-        opened = self._listeners.open(service_id, port)
-        self._opened.add(service_id)
-        if self._relay is None:
-            self._relay = Relay(self._on_waiting)
-        self._relay.listen(service_id, self._listeners[service_id])
-        return opened
+        with self._lock:
+            if self._is_retired:
+                raise StoppedError
+            opened = self._listeners.open(service_id, port)
+            self._opened.add(service_id)
+            if self._relay is None:
+                self._relay = Relay(self._on_waiting)
+            self._relay.listen(service_id, self._listeners[service_id])
+            return opened
 
     def private_port(self, service_id: str) -> int:
         """Return the port of an open service that only this machine reaches. It is opened at the first use."""
-        assert self._relay is not None
-        port = self._listeners.private_port(service_id, _PRIVATE)
-        if port is None:
-            opened = self._listeners.private(service_id, _PRIVATE)
-            self._relay.listen(service_id, opened, is_private=True)
-            port = int(opened.getsockname()[1])
-        return port
+        with self._lock:
+            relay = self._running()
+            port = self._listeners.private_port(service_id, _PRIVATE)
+            if port is None:
+                opened = self._listeners.private(service_id, _PRIVATE)
+                relay.listen(service_id, opened, is_private=True)
+                port = int(opened.getsockname()[1])
+            return port
 
     def divert(self, service_id: str, take: Take) -> None:
         """Leave the connections to an open service to others, from their next request on."""
-        assert self._relay is not None
-        self._relay.divert(service_id, take)
+        with self._lock:
+            self._running().divert(service_id, take)
 
     def accept(self, service_id: str) -> None:
         """Accept connections to an open service again."""
-        assert self._relay is not None
-        self._relay.listen(service_id, self._listeners[service_id])
+        with self._lock:
+            self._running().listen(service_id, self._listeners[service_id])
 
     def socket_of(self, service_id: str) -> socket.socket:
-        return self._listeners[service_id]
+        with self._lock:
+            self._running()
+            return self._listeners[service_id]
+
+    def _running(self) -> Relay:
+        """Return the relay of the open services.
+
+        Raises:
+            StoppedError: all ports were closed meanwhile.
+        """
+        if self._relay is None:
+            raise StoppedError
+        return self._relay
 
     def close(self, service_id: str) -> None:
         """Stop accepting connections to a service; existing ones continue."""
-        if service_id in self._opened and self._relay is not None:
-            self._opened.discard(service_id)
-            self._listeners.close(service_id)
-            self._relay.close(service_id)
+        with self._lock:
+            if service_id in self._opened and self._relay is not None:
+                self._opened.discard(service_id)
+                self._listeners.close(service_id)
+                self._relay.close(service_id)
+
+    def retire(self) -> None:
+        """Close all ports for good, and return immediately: another cluster may open them at once.
+
+        Requests in progress are completed meanwhile.
+        """
+        with self._lock:
+            self._is_retired = True
+        self._close_all()
 
     def stop(self) -> None:
-        """Close all ports, and end all connections."""
-        for service_id in list(self._opened):
-            self.close(service_id)
-        if self._relay is not None:
-            self._relay.stop()
-            self._relay = None
+        """Close all ports, and end all connections after the requests in progress."""
+        self._close_all()
+        if (ending := self._ending) is not None:
+            ending.join()
+
+    def _close_all(self) -> None:
+        with self._lock:
+            for service_id in self._opened:
+                self._listeners.close(service_id)
+            self._opened.clear()
+            if self._relay is not None:
+                self._ending, self._relay = self._relay, None
+                self._ending.drain(self._drain_seconds)
 
     def update(self, listed: Listed, services: Mapping[str, ObservedService], scaled: Collection[str]) -> None:
         """Direct connections to the pods that are ready now.
@@ -98,30 +141,33 @@ class Directions:
             services: the observed services.
             scaled: services that a request can wake: connections wait for their first pod, unless it cannot start.
         """
-        if self._relay is None:
+        relay = self._relay
+        if relay is None:
             return
         for service in listed.objects["Service"]:
             service_id = service["metadata"]["labels"][SERVICE]
             pods = [pod for pod in ready_pods(listed.pods) if pod["metadata"]["labels"].get(SERVICE) == service_id]
             target: Target | Wait | str
-            target = _usable(self._reach.target(service, pods), self._relay.target_of(service_id))
+            target = _usable(self._reach.target(service, pods), relay.target_of(service_id))
             seen = services[service_id]
             if service_id in scaled and (seen.replicas == 0 or isinstance(target, str)):
                 target = seen.cause.message if seen.cause and seen.cause.is_certain else _ASLEEP
-            self._relay.set_target(service_id, target)
+            relay.set_target(service_id, target)
 
     def hold(self, service_id: str) -> None:
         """Let new connections wait because the last pod of a service is about to end."""
-        if self._relay is not None:
-            self._relay.set_target(service_id, _ASLEEP)
+        if (relay := self._relay) is not None:
+            relay.set_target(service_id, _ASLEEP)
 
     def has_waiting(self, service_id: str) -> bool:
         """Return whether a connection waits for a pod of a service."""
-        return self._relay is not None and self._relay.has_waiting(service_id)
+        relay = self._relay
+        return relay is not None and relay.has_waiting(service_id)
 
     def obstacle(self, service_id: str) -> str | None:
         """Return why requests to a service do not reach its pods, or None."""
-        target = self._relay.target_of(service_id) if self._relay else None
+        relay = self._relay
+        target = relay.target_of(service_id) if relay else None
         return target.reason if isinstance(target, Wait) else target if isinstance(target, str) else None
 
 
