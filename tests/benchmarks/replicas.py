@@ -1,8 +1,9 @@
-"""Measure two replicas beside one, and after one of them was killed and replaced, with callers that keep connections.
+"""Measure two replicas beside one, and after one of them was killed and replaced.
 
 Run it with `python -m tests.benchmarks.replicas`. The driver waits instead of computing, so that the processors of the
-machine do not limit the rate. The first ratio is that of two replicas to one: 2.0 at best, the target is 1.8. After the
-kill all connections are at the other replica; the second ratio is that of the rates after it and before it: 1.0 if both
+machine do not limit the rate. The first ratio is that of two replicas to one, with callers that keep connections: 2.0
+at best, the target is 1.8; the next one is the same for callers with a new connection for each request. After the kill
+all connections are at the other replica; the last ratio is that of the rates after it and before it: 1.0 if both
 replicas work, 0.5 if one does.
 """
 
@@ -31,10 +32,11 @@ BEFORE_SECONDS = 4.0
 
 
 class Rates(NamedTuple):
-    """Requests/s of one replica, of two, and of two after one was killed and replaced."""
+    """Requests/s of one replica, of two, of two with new connections, and of two after one was killed and replaced."""
 
     one: float
     two: float
+    new: float
     after: float
 
 
@@ -45,9 +47,10 @@ def main() -> None:
     rows = []
     for name, code in DRIVERS.items():
         rates = _rates(code, seconds)
-        rows.append([name, rates.one, rates.two, rates.two / rates.one, rates.after, rates.after / rates.two])
-    columns = ["driver", "one", "two", "ratio", "after a kill", "ratio"]
-    show(f"Requests/s of {CALLERS} callers with kept connections", columns, rows)
+        ratios = [rates.two / rates.one, rates.new, rates.new / rates.one, rates.after, rates.after / rates.two]
+        rows.append([name, rates.one, rates.two, *ratios])
+    columns = ["driver", "one", "two", "ratio", "new connections", "ratio", "after a kill", "ratio"]
+    show(f"Requests/s of {CALLERS} callers", columns, rows)
 
 
 def _rates(code: str, seconds: float) -> Rates:
@@ -64,6 +67,7 @@ def _rates(code: str, seconds: float) -> Rates:
             url = workspace.services.get("replicas").scoring_uri or ""
             one = len(_load(url, key, BEFORE_SECONDS)) / BEFORE_SECONDS
             workspace.services.update(service, num_replicas=2)
+            new = len(_load(url, key, BEFORE_SECONDS, keeps=False)) / BEFORE_SECONDS
             ended: list[float] = []
 
             def end_replica() -> None:
@@ -80,11 +84,15 @@ def _rates(code: str, seconds: float) -> Rates:
         finally:
             local.stop(Path(folder) / "home")
     before = ended[0] - began
-    return Rates(one, sum(t < before for t in times) / before, sum(t > seconds - 4 for t in times) / 4)
+    return Rates(one, sum(t < before for t in times) / before, new, sum(t > seconds - 4 for t in times) / 4)
 
 
-def _load(url: str, key: str, seconds: float) -> list[float]:
-    """Return when each request was answered."""
+def _load(url: str, key: str, seconds: float, *, keeps: bool = True) -> list[float]:
+    """Return when each request was answered.
+
+    Args:
+        keeps: whether callers keep their connections.
+    """
     began = time.monotonic()
     times: list[float] = []
 
@@ -96,6 +104,8 @@ def _load(url: str, key: str, seconds: float) -> list[float]:
                 except requests.ConnectionError:  # the replica that is killed
                     continue
                 assert answer.status_code == 200, answer.text
+                if not keeps:
+                    session.close()
                 times.append(time.monotonic() - began)
 
     callers = [threading.Thread(target=call) for _ in range(CALLERS)]
