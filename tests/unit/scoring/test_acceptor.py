@@ -72,7 +72,9 @@ def run(accepting: Accepting, main: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(started())
 
 
-def test_a_replica_with_room_accepts_at_once(accepting: Accepting) -> None:
+def test_a_replica_with_room_accepts_at_once(accepting: Accepting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acceptor, "_COMING_SECONDS", 60.0)
+
     async def main() -> None:
         for number in range(1, 4):
             accepting.call()
@@ -89,24 +91,24 @@ def test_a_busy_replica_lets_others_go_first_until_that_was_in_vain(
     monkeypatch.setattr(acceptor, "_LONGEST_IN_VAIN", 60.0)
 
     async def main() -> None:
-        accepting.seconds = 0.2
+        accepting.seconds = 0.6
         accepting.call()
         await asyncio.sleep(0)
         accepting.open.append(accepting.listener.accept()[0])  # another replica was idle
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.8)
         assert accepting.accepted == []
 
         began = accepting.call()
         await accepting.count(1)
-        assert accepting.accepted[-1] - began >= 0.19
+        assert accepting.accepted[-1] - began >= 0.59
         began = accepting.call()
         await accepting.count(2)
-        assert accepting.accepted[-1] - began < 0.19, "nobody else accepts them"
+        assert accepting.accepted[-1] - began < 0.59, "nobody else accepts them"
 
-        accepting.seconds = 0.3
+        accepting.seconds = 0.9
         began = accepting.call()
         await accepting.count(3)
-        assert accepting.accepted[-1] - began >= 0.29, "it is even busier now"
+        assert accepting.accepted[-1] - began >= 0.89, "it is even busier now"
 
     run(accepting, main)
 

@@ -25,6 +25,7 @@ class Pod(ThreadingHTTPServer):
 
     Attributes:
         gate: open unless a test closes it; requests with a body wait for it.
+        is_asked: set by the first request with a body, before its body is read.
     """
 
     daemon_threads = True
@@ -32,6 +33,7 @@ class Pod(ThreadingHTTPServer):
     def __init__(self, name: str) -> None:
         self.gate = gate = threading.Event()
         gate.set()
+        self.is_asked = is_asked = threading.Event()
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -40,6 +42,7 @@ class Pod(ThreadingHTTPServer):
                 self._say(b"healthy")
 
             def do_POST(self) -> None:
+                is_asked.set()
                 body = self.rfile.read(int(self.headers["content-length"]))
                 gate.wait(20)
                 self._say(f"{name} {len(body)}".encode())
@@ -82,9 +85,17 @@ class Caller:
 
 
 @pytest.fixture
-def ports() -> Iterator[tuple[Relay, Router, socket.socket, Split]]:
+def old() -> Iterator[Pod]:
+    pod = Pod("old")
+    yield pod
+    pod.shutdown()
+    pod.server_close()
+
+
+@pytest.fixture
+def ports(old: Pod) -> Iterator[tuple[Relay, Router, socket.socket, Split]]:
     """Return a relay to an old pod, a router, the socket of the service, and a split in favor of a new pod."""
-    relay, router, old, new = Relay(lambda: None), Router(), Pod("old"), Pod("new")
+    relay, router, new = Relay(lambda: None), Router(), Pod("new")
     public, private = (bind("127.0.0.1", 0) for _ in range(2))
     for listener in (public, private):
         listener.listen()
@@ -95,9 +106,8 @@ def ports() -> Iterator[tuple[Relay, Router, socket.socket, Split]]:
     yield relay, router, public, Split(private.getsockname()[1], new.port, 1.0)
     router.stop()
     relay.stop()
-    for ended in (old, new):
-        ended.shutdown()
-        ended.server_close()
+    new.shutdown()
+    new.server_close()
     for listener in (public, private):
         listener.close()
 
@@ -126,12 +136,14 @@ def test_kept_connections_go_to_the_router_with_their_next_request(
     assert Caller(port).ask() == "old 1"
 
 
-def test_a_request_that_has_begun_stays_where_it_is(ports: tuple[Relay, Router, socket.socket, Split]) -> None:
+def test_a_request_that_has_begun_stays_where_it_is(
+    ports: tuple[Relay, Router, socket.socket, Split], old: Pod
+) -> None:
     relay, router, public, split = ports
     with socket.create_connection(public.getsockname(), timeout=20) as caller:
         head = f"POST {_PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: "
         caller.sendall(f"{head}10\r\n\r\n".encode())
-        eventually(lambda: not relay.has_waiting("s"), what="its pod")
+        assert old.is_asked.wait(20)
         router.route("s", public, split)
         relay.divert("s", router.taker("s"))
         caller.sendall(b"POST /api/")  # a body may look like a request
