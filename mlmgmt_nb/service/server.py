@@ -73,8 +73,8 @@ def run(settings: Settings, home: Home, spares: Spares, on_ready: Callable[[str]
         try:
             config = _configured(app, settings)
             announce = partial(_announce, home, base_url, port, backend, on_ready)
-            server = _Server(config, app.gateway.handover, announce, partial(_keep, home, backend), stopped)
-            server.longest_stop = settings.drain_timeout
+            keep = partial(_keep, home, backend)
+            server = _Server(config, app.gateway.handover, announce, keep, stopped, settings.drain_timeout)
             server.run(sockets=[listener])
         finally:
             backend.stop()
@@ -148,12 +148,8 @@ class _Server(uvicorn.Server):
 
     Args:
         stopped: set by a signal to stop that arrives before uvicorn handles signals.
-
-    Attributes:
         longest_stop: seconds after which the stop ends all connections.
     """
-
-    longest_stop = 30.0
 
     def __init__(
         self,
@@ -162,11 +158,13 @@ class _Server(uvicorn.Server):
         on_started: Callable[[], None],
         keep: Callable[[], None],
         stopped: threading.Event,
+        longest_stop: float,
     ) -> None:
         super().__init__(config)
         self._handover = handover
         self._on_started, self._keep = on_started, keep
         self._stopped = stopped
+        self._longest_stop = longest_stop
         self._checked = time.monotonic()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -202,7 +200,7 @@ class _Server(uvicorn.Server):
 
     async def _end_connections(self) -> None:
         """End connections whose clients do not make progress, and finally all others."""
-        end = time.monotonic() + self.longest_stop
+        end = time.monotonic() + self._longest_stop
         while (moment := time.monotonic()) < end:
             await asyncio.sleep(_CHECK_SECONDS)
             for connection in self._connections():

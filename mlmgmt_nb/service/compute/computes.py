@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from mlmgmt_nb.service.compute.base import Compute, Exit
 from mlmgmt_nb.service.compute.observed import Replica
 from mlmgmt_nb.service.files.logs import Log
+from mlmgmt_nb.service.system.concurrency import run_concurrently
 
 __all__ = ["Computes"]
 
@@ -72,7 +73,4 @@ class Computes:
         Raises:
             Exception: a compute failed, after the others have ended.
         """
-        with ThreadPoolExecutor(max(1, len(self._computes))) as pool:
-            stopping = [pool.submit(compute.stop, seconds) for compute in self._computes.values()]
-        for stopped in stopping:
-            stopped.result()
+        run_concurrently([partial(compute.stop, seconds) for compute in self._computes.values()])

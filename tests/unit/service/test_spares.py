@@ -17,12 +17,15 @@ import msgspec
 import psutil
 import pytest
 
+from mlmgmt_nb.contract import ComputeResource
+from mlmgmt_nb.contract.extensions import ServiceCreate
 from mlmgmt_nb.scoring.distribution import copy_runtime
 from mlmgmt_nb.scoring.process.spare import provides_loaded_module
 from mlmgmt_nb.service.compute.base import Launch
 from mlmgmt_nb.service.compute.processes.spares import Preparation, Spares, is_read_at_start
-from mlmgmt_nb.service.compute.processes.starting import ReplicaStart, start_replica
+from mlmgmt_nb.service.compute.processes.starting import OF_RUNTIME, ReplicaStart, start_replica
 from mlmgmt_nb.service.files.logs import Log
+from mlmgmt_nb.service.reconciling.environment import driver_environment
 from tests.support.waiting import eventually
 
 DRIVER = """\
@@ -384,6 +387,11 @@ def wait_for_import(folder: Path) -> None:
 def test_packages_see_the_variables_of_the_service(tmp_path: Path, variable: str, is_suitable: bool) -> None:
     wanted = msgspec.structs.replace(launch(tmp_path, **{variable: "x"}), account="a")
     assert Preparation(sys.executable, "a/local", ("colorsys",)).suits(wanted) is is_suitable
+
+
+def test_variables_for_the_runtime_are_those_that_a_service_sets() -> None:
+    spec = ServiceCreate(name="s", image_id="i", compute_resource=ComputeResource(id="local", type="Cluster"))
+    assert set(driver_environment(spec, 1, "a storage")) == OF_RUNTIME
 
 
 def test_spares_are_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

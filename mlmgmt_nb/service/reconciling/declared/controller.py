@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from sqlalchemy import Row
@@ -34,6 +33,7 @@ from mlmgmt_nb.service.reconciling.ports import Ports
 from mlmgmt_nb.service.reconciling.recorder import ServiceRecorder
 from mlmgmt_nb.service.reconciling.specs import replica_count, scaling
 from mlmgmt_nb.service.settings import Settings
+from mlmgmt_nb.service.system.concurrency import run_concurrently
 
 __all__ = ["DeclaredController"]
 
@@ -80,10 +80,7 @@ class DeclaredController:
     def stop(self) -> None:
         """Stop accepting requests for the services. Declarations stay: the cluster keeps running the pods."""
         self._splitter.stop()
-        with ThreadPoolExecutor(max(1, len(self._computes))) as pool:
-            stopping = [pool.submit(compute.stop) for compute in self._computes.values()]
-        for stopped in stopping:
-            stopped.result()
+        run_concurrently([compute.stop for compute in self._computes.values()])
         self._since.clear()
         self._ready.clear()
         self._ports.clear()
