@@ -6,6 +6,7 @@ import difflib
 import math
 import numbers
 import re
+import reprlib
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any, TypedDict, TypeVar
@@ -185,7 +186,13 @@ def is_number(value: Any) -> bool:
 
 
 def is_uuid(text: str) -> bool:
-    """Return whether the text is a UUID: ids are UUIDs, names are not."""
+    """Return whether an id or name is a UUID: ids are UUIDs, names are not.
+
+    Raises:
+        UsageError: it is no text.
+    """
+    if not isinstance(text, str):  # from a notebook, where types are not checked
+        raise UsageError(f"an id or a name is a text, not {reprlib.repr(text)}", fix="Give the id or the name as text.")
     try:
         return bool(uuid.UUID(text))
     except ValueError:

@@ -20,19 +20,20 @@ class ServiceLookup:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def get(self, id_or_name: str) -> Service:
-        """Return a service by its id or name.
+    def get(self, service: ServiceResponse | str) -> Service:
+        """Return a service as it is now.
 
         Args:
-            id_or_name: its id or name.
+            service: its id or name, or an earlier state of it.
 
         Raises:
             NotFoundError: it does not exist.
         """
+        id_or_name = (service.id or "") if isinstance(service, ServiceResponse) else service
         if not is_uuid(id_or_name):
-            service = self.find(id_or_name)
-            if service is not None:
-                return service
+            found = self.find(id_or_name)
+            if found is not None:
+                return found
         try:
             return self._get(id_or_name)
         except NotFoundError as error:

@@ -83,6 +83,26 @@ def test_name_gives_the_latest_version(server: Server, workspace: Workspace) -> 
     assert near.value.fix == "Did you mean 'iris'? `ws.models.list()` lists the existing models."
 
 
+def test_a_service_as_it_is_now(server: Server, workspace: Workspace) -> None:
+    states = iter(["Running", "Succeeded"])
+
+    def script(seen: Seen) -> Answer:
+        assert seen.path == f"/services/{ID}"
+        return Answer(200, {"id": ID, "name": "iris", "state": next(states), "computeResource": {}})
+
+    server.script = script
+    service = workspace.services.get(ID)
+    assert (service.state, workspace.services.get(service).state) == ("Running", "Succeeded")
+
+
+@pytest.mark.parametrize("given", [None, 7, model("iris", 1)])
+def test_what_is_neither_id_nor_name(workspace: Workspace, given: Any) -> None:
+    for get in (workspace.services.get, workspace.models.get, workspace.manifests.get):
+        with pytest.raises(errors.UsageError, match="an id or a name is a text, not") as caught:
+            get(given)
+        assert caught.value.fix
+
+
 def test_service_by_name_or_id(server: Server, workspace: Workspace) -> None:
     def script(seen: Seen) -> Answer:
         if seen.path == "/services":

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mlmgmt_nb.service.cluster_settings import ClusterSettings
-from mlmgmt_nb.service.compute.kubernetes.api.connection import Connection
+from mlmgmt_nb.service.compute.kubernetes.api.connection import ClusterError, Connection
 from mlmgmt_nb.service.compute.kubernetes.api.readiness import find_problem
 from tests.support.kubernetes import free_port
 
@@ -73,6 +73,27 @@ class Reviewing:
         asked = review["spec"]["resourceAttributes"] if review else {}
         found = tuple(asked.get(name, "") for name in ("resource", "subresource", "verb"))
         return {"status": {"allowed": found != self._denied}}
+
+
+class Away:
+    """In the place of a connection: the API server does not respond."""
+
+    namespace = "models"
+
+    def __init__(self) -> None:
+        self.requests = 0
+
+    def request(self, *_arguments: Any) -> Any:
+        self.requests += 1
+        raise ClusterError("Unreachable", "The API server does not respond.")
+
+
+def test_a_server_that_does_not_respond_gets_one_request() -> None:
+    """The reviews of permissions are sent by threads, for whose time limits the end of the process would wait."""
+    away: Any = Away()
+    problem = find_problem(away, ClusterSettings(), None)
+    assert problem is not None
+    assert (problem.code, away.requests) == ("Unreachable", 1)
 
 
 @pytest.mark.parametrize("verb", ["get", "create"])

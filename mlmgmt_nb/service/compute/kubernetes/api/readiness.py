@@ -50,11 +50,13 @@ def find_problem(connection: Connection, settings: ClusterSettings, registry: st
     """
     try:
         namespace = connection.namespace
+        # Alone and first: if the API server does not respond, the threads below would hold up the end of the process.
+        may_exist = _may_exist(connection, namespace)
         denied = list(_denied(connection, namespace, settings))
         if denied:
             message = f"The credentials lack permissions in namespace {namespace!r}: {', '.join(denied)}."
             return Cause("Forbidden", message)
-        if not _may_exist(connection, namespace):
+        if not may_exist:
             return Cause("NoNamespace", f"The cluster has no namespace {namespace!r}.")
         if registry is None:
             message = (
