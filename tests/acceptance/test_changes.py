@@ -249,7 +249,12 @@ class Machine(RuleBasedStateMachine):
             assert ended["state"] == "Succeeded", ended
         eventually(self._is_idle, what="the end of all operations")
         wanted = {after} if answer is not None else {after, self.model}
-        self._changed(eventually(lambda: self._seen(wanted), what=f"one of {wanted}"))
+        try:
+            seen = eventually(lambda: self._seen(wanted), what=f"one of {wanted}")
+        except pytest.fail.Exception as error:
+            error.add_note(f"{self._candidate()}\n{self.api.request('GET', f'{self.path}/logs').text[-3000:]}")
+            raise
+        self._changed(seen)
 
     def _send(self, crash: float | None, method: str, path: str, body: Any) -> requests.Response | None:
         """Return the answer to a request; None if the service crashed before it answered."""

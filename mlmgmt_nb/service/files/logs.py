@@ -32,14 +32,17 @@ class Log:
         self._lock = threading.Lock()
         self._lost = 0
         self._why = ""
+        self._is_removed = False
 
     def append(self, data: bytes) -> bool:
         """Append to the log and return whether that succeeded.
 
         If the disk refuses bytes, they are lost, and the log reports the loss when it can be written again: writers
-        must not fail.
+        must not fail. A log that was removed stays so, whatever is still written to it.
         """
         with self._lock:
+            if self._is_removed:
+                return False
             note = f"[mlmgmt] {self._lost} bytes of this log were lost: {self._why}\n" if self._lost else ""
             try:
                 self._append(note.encode() + data)
@@ -89,6 +92,7 @@ class Log:
 
     def remove(self) -> None:
         with self._lock:
+            self._is_removed = True
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _segments(self) -> list[int]:

@@ -22,7 +22,7 @@ from mlmgmt_nb.service.gateway.router import Router
 from mlmgmt_nb.service.gateway.side import Side
 from mlmgmt_nb.service.gateway.split import Split
 from mlmgmt_nb.service.reconciling.canary import added, advance, extended
-from mlmgmt_nb.service.reconciling.current_errors import CLUSTER_UNAVAILABLE
+from mlmgmt_nb.service.reconciling.current_errors import is_own
 from mlmgmt_nb.service.reconciling.recorder import ServiceRecorder
 from mlmgmt_nb.service.reconciling.specs import replica_count, slots
 from mlmgmt_nb.service.store.schema import Traffic
@@ -126,7 +126,7 @@ class CandidateController:
 
     def _advanced(self, row: Row[Any], canary: Canary) -> Canary:
         counted = extended(canary, self._answers(row, canary))
-        if row.error is not None and row.error.code != CLUSTER_UNAVAILABLE:  # which says nothing about the candidate
+        if is_own(row.error):
             return msgspec.structs.replace(counted, state="TakenBack", reason=row.error.message)
         return advance(counted, now())
 

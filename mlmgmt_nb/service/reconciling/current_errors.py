@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from mlmgmt_nb.contract import ErrorDetail, ErrorResponse
 
-__all__ = ["CLUSTER_UNAVAILABLE", "with_condition", "without_condition"]
+__all__ = ["CLUSTER_UNAVAILABLE", "PORT_TAKEN", "is_own", "with_condition", "without_condition"]
 
 CLUSTER_UNAVAILABLE = "ClusterUnavailable"
-"""Code of the problem that a cluster does not respond, which says nothing about the services there."""
-_CONDITIONS = frozenset({CLUSTER_UNAVAILABLE, "CrashLoop", "PodsNotReady", "PortTaken"})
+"""Code of the problem that a cluster does not respond."""
+PORT_TAKEN = "PortTaken"
+"""Code of the problem that another program uses the port of a service, as its own last replicas may after a crash."""
+_EXTERNAL = frozenset({CLUSTER_UNAVAILABLE, PORT_TAKEN})
+_CONDITIONS = _EXTERNAL | {"CrashLoop", "PodsNotReady"}
 
 
 def with_condition(error: ErrorResponse | None, code: str, message: str) -> ErrorResponse:
@@ -30,3 +33,8 @@ def without_condition(error: ErrorResponse | None) -> ErrorResponse | None:
     if error is None or error.code not in _CONDITIONS:
         return error
     return next((ErrorResponse(code=one.code, message=one.message) for one in error.details or ()), None)
+
+
+def is_own(error: ErrorResponse | None) -> bool:
+    """Return whether a service has an error that says something about its deployment, not only about its surroundings."""
+    return error is not None and error.code not in _EXTERNAL

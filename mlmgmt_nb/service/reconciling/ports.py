@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Row
 
-from mlmgmt_nb.service.reconciling.current_errors import with_condition
+from mlmgmt_nb.service.reconciling.current_errors import PORT_TAKEN, with_condition
 from mlmgmt_nb.service.reconciling.recorder import ServiceRecorder
 
 __all__ = ["Ports"]
@@ -48,7 +48,7 @@ class Ports:
         since = self._missing_since.setdefault(row.id, moment)
         if row.target_id is not None and (row.port is None or moment - since >= _PORT_SECONDS):
             return message
-        said = with_condition(row.error, "PortTaken", f"{message} Retrying.")
+        said = with_condition(row.error, PORT_TAKEN, f"{message} Retrying.")
         if row.error != said and (row.error is None or row.error.code != "NoPort"):
             self._recorder.set(row.id, error=said)
         return None

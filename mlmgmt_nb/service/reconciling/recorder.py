@@ -97,13 +97,14 @@ class ServiceRecorder:
 
     def remove(self, service_id: str) -> None:
         """Delete a service that is marked for deletion, with its log and its recorded requests."""
+        # Before the row: after a crash in between, the service is still marked, and this is done again.
+        self.log(service_id).remove()
+        Mirrors(self._home.mirrors).remove(service_id)
         with self._store.writing() as db:
             service_removed(db, service_id)
         self._on_change(None)
         self._logs.pop(service_id, None)
-        service_log(self._home, service_id).remove()
-        self._recordings.remove(service_id)
-        Mirrors(self._home.mirrors).remove(service_id)
+        self._recordings.remove(service_id)  # perhaps at a storage that is away: the pruner tries again
 
     def clear(self) -> None:
         self._logs.clear()

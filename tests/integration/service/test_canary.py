@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from tests.integration.service.drivers import at_front_door
+import requests
+
+from tests.integration.service.drivers import at_front_door, trouble
 from tests.support.callers import Callers
 from tests.support.waiting import eventually
 
@@ -105,6 +109,41 @@ def test_a_candidate_is_discarded_during_its_canary(api: Any, name: str, write_d
         assert callers.failed == []
     finally:
         callers.stop()
+
+
+def test_a_canary_waits_for_the_port_of_its_candidate(
+    start_service: Callable[..., Any], write_driver: Callable[..., Path], tmp_path: Path
+) -> None:
+    """After a crash, another program or a replica that is just ending may use it. That says nothing about the candidate."""
+    api = start_service(home=tmp_path / "home")
+    old, new = (
+        api.image(write_driver(SAYS.format(word=word, fails=False), word), name=word)["id"] for word in ("old", "new")
+    )
+    service = api.service(old, "waits")
+    path = f"/services/{service['id']}"
+    assert api.operation(api.request("PUT", f"{path}/candidate", json={"imageId": new}))["state"] == "Succeeded"
+    candidate = api.get(f"{path}/candidate")
+    key = api.get(f"{path}/keys")["primaryKey"]
+    steps = {"steps": [{"share": 50, "minutes": 60}], "maxP95": None}
+    assert api.request("PUT", f"{path}/candidate/canary", json=steps).status_code == 200
+    api.stop()
+    port = urlsplit(candidate["scoringUri"])
+    with socket.create_server((port.hostname or "", port.port or 0)):
+        api.start()
+        eventually(lambda: trouble(api, f"{path}/candidate", "PortTaken"), what="the report")
+        eventually(lambda: _answer(api, service, key) == "old", what="the answer of the current deployment")
+        assert {api.score(service, "{}", key).json() for _ in range(10)} == {"old"}
+    eventually(lambda: {_answer(api, service, key) for _ in range(4)} == {"old", "new"}, what="both answers")
+    found = api.get(f"{path}/candidate")
+    assert (found["canary"]["state"], found["error"]) == ("Running", None)
+
+
+def _answer(api: Any, service: Any, key: str) -> str:
+    """Return the answer of a service; empty while it does not listen yet."""
+    try:
+        return str(api.score(service, "{}", key).json())
+    except requests.ConnectionError:
+        return ""
 
 
 def _state(api: Any, path: str, state: str) -> Any:

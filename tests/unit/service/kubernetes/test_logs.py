@@ -108,11 +108,12 @@ def test_a_second_with_too_many_lines_ends_with_a_note(copier: Copier, zone: str
     assert copier.copied(2)[-2:] == texts(copier.node.lines[-2:])
 
 
-def test_a_line_that_is_too_long_is_skipped_with_a_note(copier: Copier) -> None:
+def test_a_line_that_is_too_long_is_skipped_with_a_note(copier: Copier, tmp_path: Path) -> None:
     first, long, last = stamped(2), stamped(1, second=58, width=2 * MOST), stamped(2, second=59)
     copier.node.lines = [*long, *last]
     assert copier.copied(5)[1:] == texts(last)
     copier.log.remove()
+    copier.log = Log(tmp_path / "another log")
     copier.logs.copy(Listed(objects={}, pods=[], now=dt.datetime.now(dt.UTC)))
     copier.node.lines = [*first, *long, *last]
     found = copier.copied(5)
