@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.conftest import ServiceProcess
 from tests.integration.service.drivers import at_front_door
 from tests.support.callers import Callers
 from tests.support.waiting import eventually
@@ -105,6 +106,34 @@ def test_a_candidate_is_discarded_during_its_canary(api: Any, name: str, write_d
         assert callers.failed == []
     finally:
         callers.stop()
+
+
+def test_a_canary_wakes_a_service_and_a_candidate_that_sleep(
+    start_service: Callable[..., ServiceProcess], write_driver: Callable[..., Path]
+) -> None:
+    """The candidate gets requests once it has a replica, and neither falls asleep during the canary."""
+    api = start_service("--calm-seconds", "0.5")
+    old, new = (api.image(write_driver(SAYS.format(word=word, fails=False), word))["id"] for word in ("old", "new"))
+    service = api.service(old, autoScaler={"autoscaleEnabled": True, "minReplicas": 0})
+    path = f"/services/{service['id']}"
+    key = api.get(f"{path}/keys")["primaryKey"]
+    assert api.operation(api.request("PUT", f"{path}/candidate", json={"imageId": new}))["state"] == "Succeeded"
+
+    def scales() -> list[int]:
+        return [api.get(side)["numReplicas"] for side in (path, f"{path}/candidate")]
+
+    eventually(lambda: scales() == [0, 0], what="falling asleep")
+    steps = {"steps": [{"share": 50, "minutes": 60}], "maxP95": None, "maxErrors": None}
+    assert api.request("PUT", f"{path}/candidate/canary", json=steps).status_code == 200
+
+    def answers() -> set[str]:
+        return {api.score(service, "{}", key).json() for _ in range(4)}
+
+    eventually(lambda: answers() == {"old", "new"}, what="the answers of the candidate")
+    assert scales() == [1, 1]
+    assert api.request("DELETE", f"{path}/candidate/canary").status_code == 200
+    eventually(lambda: scales() == [0, 0], what="falling asleep again")
+    assert answers() == {"old"}
 
 
 def _state(api: Any, path: str, state: str) -> Any:
