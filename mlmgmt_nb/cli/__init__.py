@@ -46,9 +46,13 @@ def _run_own(words: Sequence[str]) -> int:
     arguments = service_parser().parse_args(words)
     try:
         code: int = arguments.run(arguments)
+        print(end="", flush=True)
     except MlmgmtError as error:
         print(f"mlmgmt: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # such as `mlmgmt status | head`
+        sys.stdout = None
+        return 0
     except KeyboardInterrupt:
         return 130
     except Exception as error:

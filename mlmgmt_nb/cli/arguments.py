@@ -22,6 +22,7 @@ __all__ = [
     "hours",
     "limits_of",
     "seconds",
+    "time_limit",
 ]
 
 _DAYS = 36_500
@@ -97,13 +98,18 @@ def days(text: str) -> float:
 
 
 def hours(text: str) -> float:
-    """Parse a number of hours, for `argparse`."""
-    return _time(text, "hours", 24 * _DAYS)
+    """Parse a number of hours above 0, for `argparse`."""
+    return _above_zero(text, _time(text, "hours", 24 * _DAYS))
 
 
 def seconds(text: str) -> float:
     """Parse a number of seconds, for `argparse`."""
     return _time(text, "seconds", 86_400 * _DAYS)
+
+
+def time_limit(text: str) -> float:
+    """Parse a number of seconds above 0, for `argparse`."""
+    return _above_zero(text, seconds(text))
 
 
 def _time(text: str, unit: str, most: int) -> float:
@@ -113,4 +119,10 @@ def _time(text: str, unit: str, most: int) -> float:
         number = -1.0
     if not 0 <= number < most:  # NaN is not
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of {unit}")
+    return number
+
+
+def _above_zero(text: str, number: float) -> float:
+    if not number:
+        raise argparse.ArgumentTypeError(f"{text!r} is not above 0")
     return number

@@ -13,7 +13,17 @@ from urllib.parse import urlsplit
 
 from mlmgmt_nb import local
 from mlmgmt_nb.cli.access import add_access, read_access
-from mlmgmt_nb.cli.arguments import add_command, add_home, add_limits, database_of, days, hours, limits_of, seconds
+from mlmgmt_nb.cli.arguments import (
+    add_command,
+    add_home,
+    add_limits,
+    database_of,
+    days,
+    hours,
+    limits_of,
+    seconds,
+    time_limit,
+)
 from mlmgmt_nb.errors import MlmgmtError, UsageError
 
 __all__ = ["add_serve"]
@@ -82,7 +92,7 @@ def add_serve(commands: Any) -> None:
     add_limits(serve, {"members": "100000", "bytes": "50 GiB", "ratio": "200"})
     serve.add_argument(
         "--start-timeout",
-        type=seconds,
+        type=time_limit,
         default=300.0,
         metavar="SECONDS",
         help="time limit for init() (default: %(default)s)",
@@ -96,7 +106,7 @@ def add_serve(commands: Any) -> None:
     )
     serve.add_argument(
         "--hang-timeout",
-        type=seconds,
+        type=time_limit,
         default=60.0,
         metavar="SECONDS",
         help="time without any response after which a replica is replaced (default: %(default)s)",

@@ -11,6 +11,7 @@ __all__ = ["bytes_of", "seconds_of"]
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _BYTES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+_LARGEST = 1e100
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]*)")
 
 
@@ -43,8 +44,12 @@ def bytes_of(given: object, field: str) -> int:
 
 
 def _parts(given: object) -> tuple[float | None, str]:
-    """Return the number and the unit; None if the value is neither a number nor text with a number and a unit."""
-    if isinstance(given, (int, float)) and not isinstance(given, bool):
-        return float(given), ""
-    found = _QUANTITY.fullmatch(given.strip()) if isinstance(given, str) else None
-    return (float(found[1]), found[2]) if found else (None, "")
+    """Return the number and the unit; None if the value is neither a number nor text with a number and a unit, or if
+    the number is infinite or too large.
+    """
+    number, unit = given, ""
+    if isinstance(given, str) and (found := _QUANTITY.fullmatch(given.strip())):
+        number, unit = float(found[1]), found[2]
+    if isinstance(number, bool) or not isinstance(number, (int, float)) or not -_LARGEST < number < _LARGEST:
+        return None, ""
+    return float(number), unit

@@ -25,6 +25,14 @@ def test_a_wrong_time_is_refused(flag: str, given: str, capsys: pytest.CaptureFi
     assert f"argument {flag}: {given!r} is not a number of {TIMES[flag]}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("flag", ["--candidate-hours", "--start-timeout", "--hang-timeout"])
+def test_a_time_that_has_to_be_above_zero_is_refused(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", f"{flag}=0"])
+    assert ended.value.code == 2
+    assert f"argument {flag}: '0' is not above 0" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("flag", ["--candidate-hours", "--warm-start-seconds"])
 def test_a_wrong_variable_concerns_nobody_else(
     flag: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

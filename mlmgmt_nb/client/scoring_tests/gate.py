@@ -137,6 +137,8 @@ class Gate:
             _truth(self._condition, dict.fromkeys(names, exact(1.0)))
         except RecursionError:
             raise _refusal("it is nested too deeply", names) from None
+        except OverflowError:
+            raise _refusal("an integer is too large", names) from None
         except UsageError as error:
             raise _refusal(error.message.removeprefix("gate: "), names) from None
         if constant := _constant_part(self._condition):

@@ -27,9 +27,10 @@ class Redactor:
     """
 
     def __init__(self, names: Iterable[str]) -> None:
-        self._names = frozenset(name.casefold() for name in names)
+        given = list(names)
+        self._names = frozenset(name.casefold() for name in given)
         # A text without these bytes has no such field: not even one whose name is escaped, or a column of a table.
-        self._is_plain = all(name.isascii() for name in self._names)
+        self._is_plain = all(map(str.isascii, given))  # casefold() may return only ASCII: "ß" becomes "ss"
         choices = "|".join(re.escape(name) for name in self._names).encode("ascii", "replace")
         self._trace = re.compile(b'"(?:%b)"' % choices, re.IGNORECASE)
         self._scalar = re.compile(
@@ -80,18 +81,18 @@ class Redactor:
     def _text(self, value: str) -> str:
         """Return a text that may be JSON itself."""
         try:
-            found = _decoded(value.encode())
+            found = _decoded(value)
         except (ValueError, RecursionError):
             return value
         cleaned = self._cleaned(found)
         return value if cleaned == found else json.dumps(cleaned, ensure_ascii=False)
 
 
-def _decoded(content: bytes) -> Any:
+def _decoded(content: bytes | str) -> Any:
     try:
         return msgspec.json.decode(content)
-    except msgspec.DecodeError:
-        return json.loads(content)  # accepts NaN too
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        return json.loads(content)  # accepts NaN and lone surrogates too
 
 
 def _masked_scalar(match: re.Match[bytes]) -> bytes:

@@ -36,5 +36,5 @@ def without_condition(error: ErrorResponse | None) -> ErrorResponse | None:
 
 
 def is_own(error: ErrorResponse | None) -> bool:
-    """Return whether a service has an error that says something about its deployment, not only about its surroundings."""
+    """Return whether a service has an error that is about its deployment, not only about its surroundings."""
     return error is not None and error.code not in _EXTERNAL

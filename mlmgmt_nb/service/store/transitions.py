@@ -108,7 +108,8 @@ def delete_service(db: Connection, service_id: str) -> bool:
         .values(status="Expired", expired_at=now())
     )
     forget_secrets(db, service_id)
-    if _end_operation(db, service_id, "Cancelled", None):
+    removed = ErrorResponse(code="Removed", message="The service or candidate was removed before the operation ended.")
+    if _end_operation(db, service_id, "Cancelled", removed):
         _withdraw_made_versions(db, service_id)
     return True
 

@@ -641,3 +641,15 @@ def test_a_check_with_requirements_has_only_them(shell: Shell, tmp_path: Path) -
     assert "No module named 'pandas'" in shell("driver", "score.py", "-p", "requirements.txt").err
     (tmp_path / "requirements.txt").write_text("./no-such-wheel.whl\n")
     assert "requirements: cannot be installed" in shell("driver", "score.py", "-p", "requirements.txt").err
+
+
+def test_a_reader_that_has_ended_is_no_error(tmp_path: Path) -> None:
+    """As in `mlmgmt status | head -1`."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = [sys.executable, "-m", "mlmgmt_nb.cli", "stop", "--home", str(tmp_path)]
+    try:
+        done = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -11,6 +11,10 @@ from urllib.parse import urlsplit
 import requests
 
 from tests.integration.service.drivers import at_front_door, trouble
+
+
+from tests.conftest import ServiceProcess
+from tests.integration.service.drivers import at_front_door
 from tests.support.callers import Callers
 from tests.support.waiting import eventually
 
@@ -114,7 +118,7 @@ def test_a_candidate_is_discarded_during_its_canary(api: Any, name: str, write_d
 def test_a_canary_waits_for_the_port_of_its_candidate(
     start_service: Callable[..., Any], write_driver: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """After a crash, another program or a replica that is just ending may use it. That says nothing about the candidate."""
+    """Another program may use it after a crash, which says nothing about the candidate."""
     api = start_service(home=tmp_path / "home")
     old, new = (
         api.image(write_driver(SAYS.format(word=word, fails=False), word), name=word)["id"] for word in ("old", "new")
@@ -136,6 +140,34 @@ def test_a_canary_waits_for_the_port_of_its_candidate(
     eventually(lambda: {_answer(api, service, key) for _ in range(4)} == {"old", "new"}, what="both answers")
     found = api.get(f"{path}/candidate")
     assert (found["canary"]["state"], found["error"]) == ("Running", None)
+
+
+def test_a_canary_wakes_a_service_and_a_candidate_that_sleep(
+    start_service: Callable[..., ServiceProcess], write_driver: Callable[..., Path]
+) -> None:
+    """The candidate gets requests once it has a replica, and neither falls asleep during the canary."""
+    api = start_service("--calm-seconds", "0.5")
+    old, new = (api.image(write_driver(SAYS.format(word=word, fails=False), word))["id"] for word in ("old", "new"))
+    service = api.service(old, autoScaler={"autoscaleEnabled": True, "minReplicas": 0})
+    path = f"/services/{service['id']}"
+    key = api.get(f"{path}/keys")["primaryKey"]
+    assert api.operation(api.request("PUT", f"{path}/candidate", json={"imageId": new}))["state"] == "Succeeded"
+
+    def scales() -> list[int]:
+        return [api.get(side)["numReplicas"] for side in (path, f"{path}/candidate")]
+
+    eventually(lambda: scales() == [0, 0], what="falling asleep")
+    steps = {"steps": [{"share": 50, "minutes": 60}], "maxP95": None, "maxErrors": None}
+    assert api.request("PUT", f"{path}/candidate/canary", json=steps).status_code == 200
+
+    def answers() -> set[str]:
+        return {api.score(service, "{}", key).json() for _ in range(4)}
+
+    eventually(lambda: answers() == {"old", "new"}, what="the answers of the candidate")
+    assert scales() == [1, 1]
+    assert api.request("DELETE", f"{path}/candidate/canary").status_code == 200
+    eventually(lambda: scales() == [0, 0], what="falling asleep again")
+    assert answers() == {"old"}
 
 
 def _answer(api: Any, service: Any, key: str) -> str:

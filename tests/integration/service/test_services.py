@@ -165,7 +165,8 @@ class TestUpdate:
         created = api.create(api.image(write_driver(slow))["id"], name)
         location = api.request("GET", created.headers["Operation-Location"]).json()["resourceLocation"]
         assert api.request("DELETE", location).status_code == 200
-        assert api.operation(created)["state"] == "Cancelled"
+        ended = api.operation(created)
+        assert (ended["state"], ended["error"]["code"]) == ("Cancelled", "Removed")
 
     def test_replicas_and_autoscaler(self, api: Any, write_driver: Callable[..., Path], name: str) -> None:
         service = api.service(api.image(write_driver(ECHO))["id"], name)

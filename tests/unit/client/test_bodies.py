@@ -35,3 +35,11 @@ def test_an_unknown_property_is_named(setting: str) -> None:
     given: Any = {setting: {"wrong": 1, 2: 3}}
     with pytest.raises(UsageError, match=f"{setting} has no property 2"):
         settings_fields(**given)
+
+
+@pytest.mark.parametrize("setting", ["max_age", "max_size"])
+@pytest.mark.parametrize("given", [float("inf"), float("-inf"), float("nan"), 10**400, "9" * 400, True, [1]])
+def test_a_quantity_is_a_finite_number(setting: str, given: object) -> None:
+    kind = {"max_age": "age", "max_size": "size"}[setting]
+    with pytest.raises(UsageError, match=f"{setting}: .* is not an? {kind}"):
+        settings_fields(recording={setting: given})

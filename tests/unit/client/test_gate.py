@@ -83,6 +83,7 @@ def test_too_few_requests_decide_nothing(condition: str) -> None:
         "-" * 5000 + "1 < errors",
         "p95 <= 1 / 0",
         "1 < 2",
+        "9" * 400 + " > errors",
     ],
 )
 def test_what_is_not_a_condition_is_refused(condition: str) -> None:

@@ -48,6 +48,16 @@ def test_escaped_names_are_found() -> None:
     assert json.loads(redacted or b"") == {"card": "***", "x": 1}
 
 
+@pytest.mark.parametrize("name", ["Straße", "straße", "STRASSE", "strasse"])
+def test_a_name_that_has_only_ascii_letters_in_another_case_is_found(name: str) -> None:
+    content = json.dumps({name: SECRET}, ensure_ascii=False).encode()
+    assert Redactor(["Straße"]).redact(content) == (content.replace(SECRET.encode(), b"***").replace(b" ", b""), True)
+
+
+def test_json_in_a_text_with_half_a_character_is_not_recorded() -> None:
+    assert REDACTOR.redact(rb'{"q": "{\"card\": 5, \"x\": \"\ud800\"}"}') == (None, True)
+
+
 @pytest.mark.parametrize(
     ("given_", "expected"),
     [

@@ -94,11 +94,11 @@ def write_error(path: Path | None, suite: str, gate: Any, error: BaseException) 
 
 def _read(path: Path) -> Any:
     try:
-        if path.suffix == ".csv":
+        if path.suffix.lower() == ".csv":
             import pandas as pd  # needed only for CSV files
 
             return pd.read_csv(path)
-        return _list(path.read_text(encoding="utf-8"), str(path))
+        return _list(path.read_text(encoding="utf-8-sig"), str(path))
     except (OSError, UnicodeDecodeError, ValueError) as error:
         if isinstance(error, UsageError):
             raise

@@ -45,14 +45,14 @@ class Autoscaling:
         Args:
             services: all services, which share the capacity.
             starting: whether a replica of the service is starting.
-            is_split: whether a router accepts the connections of the service.
+            is_split: whether a router accepts the connections of the service, or should: it is awake then.
         """
         auto, compute = scaling(row.serving_spec), self._computes[row.compute_id]
         if auto is None or _is_changing(row) or not compute.is_open(row.id):
             self._states.pop(row.id, None)
             return
         state = self._state(row, moment)
-        has_request = state.replicas == 0 and compute.has_pending_connection(row.id)
+        has_request = state.replicas == 0 and (is_split or compute.has_pending_connection(row.id))
         if _may_sleep(row, state, auto) and not has_request:
             self._states[row.id] = state
             return

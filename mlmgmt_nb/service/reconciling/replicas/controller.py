@@ -109,7 +109,7 @@ class ReplicaController:
                 self._services.values(),
                 moment,
                 starting=row.id in starting,
-                is_split=self._router.is_routed(row.id) or self._router.is_routed(row.candidate_of or ""),
+                is_split=self._shares_requests(row.candidate_of or row.id),
             )
             self._keys.renew(row)
             self._renew_split(row)
@@ -190,10 +190,21 @@ class ReplicaController:
             is_routed=self._router.is_routed(row.id),
         )
 
+    def _shares_requests(self, service_id: str) -> bool:
+        """Return whether the requests of a service are split, or will be once both sides have a replica."""
+        return self._router.is_routed(service_id) or self._sharing_candidate(service_id) is not None
+
+    def _sharing_candidate(self, service_id: str) -> Row[Any] | None:
+        """Return the candidate of a service if it should get requests, or copies."""
+        candidate = self._candidates.get(service_id)
+        if candidate is None or candidate.deleting or candidate.traffic is None or not candidate.traffic.is_active:
+            return None
+        return candidate
+
     def _split(self, row: Row[Any]) -> Split | None:
         """Return the split of the requests of a service; None if its candidate does not get any."""
-        candidate = self._candidates.get(row.id)
-        if candidate is None or candidate.deleting or candidate.traffic is None or not candidate.traffic.is_active:
+        candidate = self._sharing_candidate(row.id)
+        if candidate is None or 0 in {replica_count(side.serving_spec, side.scale) for side in (row, candidate)}:
             return None
         compute = self._computes[row.compute_id]
         old = compute.private_port(row.id, row.deployment_id)
