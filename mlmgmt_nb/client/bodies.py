@@ -189,7 +189,7 @@ def is_uuid(text: str) -> bool:
     """Return whether an id or name is a UUID: ids are UUIDs, names are not.
 
     Raises:
-        UsageError: it is no text.
+        UsageError: it is not text.
     """
     if not isinstance(text, str):  # from a notebook, where types are not checked
         raise UsageError(f"an id or a name is a text, not {reprlib.repr(text)}", fix="Give the id or the name as text.")
