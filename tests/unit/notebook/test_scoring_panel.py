@@ -332,6 +332,28 @@ def test_a_null_is_an_empty_text_when_it_was_edited() -> None:
     assert json.loads(given.check()) == {"X": [{"name": None}], "word": "y"}
 
 
+def test_what_may_be_left_out_and_is_empty_is_not_sent() -> None:
+    properties = {"pair": {"type": "array", "items": {"type": "integer"}}, "any": {}, "more": {"type": "object"}}
+    kinds = {"a": {"type": "integer"}, **properties}
+    of = {"properties": kinds, "required": ["a"], "example": {"a": 1}}
+    given = Input({"definitions": {"ServiceInput": of}})
+    assert json.loads(given.check()) == {"a": 1}
+    given.edit("pair", Field.add_row)
+    given.edit("pair", lambda one: one.set_cell(0, 0, "2"), is_typed=True)
+    assert json.loads(given.check()) == {"a": 1, "pair": [2]}
+    given.edit("pair", lambda one: one.remove_row(0))
+    assert json.loads(given.check()) == {"a": 1}
+    type_into(given, "more", '{"b": 2}')
+    type_into(given, "more", "")
+    assert json.loads(given.check()) == {"a": 1}
+    given.set_body('{"a": 1, "pair": [], "any": null}')
+    type_into(given, "a", "2")
+    assert json.loads(given.check()) == {"a": 2, "pair": [], "any": None}
+    given.set_body('{"a": 1}')
+    type_into(given, "a", "3")
+    assert json.loads(given.check()) == {"a": 3}
+
+
 def test_a_column_of_times_with_a_zone_has_no_picker(tmp_path: Any) -> None:
     def run(frame: Any) -> None: ...
 

@@ -99,7 +99,7 @@ class Input:
                 field.take(self._more.pop(field.name))
                 problems = field.value()[1]
             else:
-                field.text, field.rows = "", []
+                field.clear()
                 problems = {"": "a value is missing"} if field.is_required else {}
             if problems:
                 self.problems[field.name] = problems
