@@ -22,7 +22,7 @@ from mlmgmt_nb.packaging.local_modules import LocalModules, imports_of
 from mlmgmt_nb.packaging.metadata import description, git_commit, tags
 from mlmgmt_nb.packaging.proof import Proof, compare
 from mlmgmt_nb.packaging.requirements import requirements_text
-from mlmgmt_nb.packaging.samples.sample import Sample, levels, type_of
+from mlmgmt_nb.packaging.samples.sample import Sample, example_of, levels, type_of
 from mlmgmt_nb.packaging.written_model import (
     WrittenModel,
     copied_dependencies,
@@ -208,7 +208,11 @@ class _PackageWriter:
         body = encode_value(dict(self.sample.values)) if self.sample.values else b""
         modules = self._modules(text, local_modules)
         self.on_modules(sorted(_installed({*modules, *imported_modules(ast.walk(ast.parse(text)))}, local_modules)))
-        isolated_run = run_isolated(folder, body, modules, local_modules)
+        try:
+            isolated_run = run_isolated(folder, body, modules, local_modules)
+        except UsageError as error:
+            error.fix = f"{error.fix or ''}{self.sample.lost_indexes}".strip() or None
+            raise
         proof = self._proof(isolated_run) if body else None
         self._write_schema(isolated_run.answer if body else None)
         lines = requirements_text(local_modules.installed, isolated_run.modules, folder, saved.requirements)
@@ -254,7 +258,7 @@ class _PackageWriter:
             raise PackagingError(
                 f"the package does not return the same answers as the object in the notebook\n{proof}",
                 proof=proof,
-                fix="Make the model deterministic, or give a `tolerance`; nothing was sent.",
+                fix="Make the model deterministic, or give a `tolerance`; nothing was sent." + self.sample.lost_indexes,
             )
         return proof
 
@@ -277,7 +281,7 @@ class _PackageWriter:
             kind.example = None
         elif self.example is not True:
             several = isinstance(self.example, Mapping) and set(self.example) == set(self.sample.types)
-            shown = type_of(self.example[name] if several else self.example).example
+            shown = example_of(self.example[name] if several else self.example)
             try:
                 kind.parse(shown, "example")
             except InputError as error:

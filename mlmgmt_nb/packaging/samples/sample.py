@@ -13,7 +13,7 @@ from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.packaging.proof import MAX_ROWS
 from mlmgmt_nb.scoring.schema import ArgumentType, DataTypes, SampleDefinition, SchemaError
 
-__all__ = ["Sample", "first_rows", "levels", "of_model", "plain_array", "strict_columns", "type_of"]
+__all__ = ["Sample", "example_of", "first_rows", "levels", "of_model", "plain_array", "strict_columns", "type_of"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,13 @@ class Sample:
         first = next(iter(self.values.values()), None)
         has_rows = len(self.values) == 1 and _has_rows(first)
         return len(first) if has_rows else 1  # type: ignore[arg-type]
+
+    @property
+    def lost_indexes(self) -> str:
+        """Sentences on indexes of its DataFrames and Series that the driver does not receive, or ""."""
+        positional, named = self.given or ((), {})
+        values = [value for value in (*positional, *named.values()) if _is_frame(value) or _is_series(value)]
+        return "".join(f" The sample has an index: {note}." for value in values for note in _index(value))
 
     @property
     def is_frame(self) -> bool:
@@ -102,6 +109,12 @@ def type_of(value: Any) -> ArgumentType:
         has_fix = ". " in str(error)  # such as the types that are supported
         fix = None if has_fix else "Convert it to a type that JSON supports."
         raise UsageError(f"sample: {error}", field="sample", fix=fix) from error
+
+
+def example_of(value: Any) -> Any:
+    """Return a value as the example of an argument: plain JSON."""
+    is_converted = _is_series(value) or _is_image(value)
+    return (of_model(value).types["data"] if is_converted else type_of(value)).example
 
 
 def _of_series(sample: Any, name: str) -> Sample:

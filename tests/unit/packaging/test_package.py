@@ -641,6 +641,29 @@ def test_pitfalls_are_named(model: Any, options: dict[str, Any], words: str, tmp
     assert not list(tmp_path.glob("made/*"))  # so that the corrected line can be run again
 
 
+@pytest.mark.parametrize(
+    ("model", "sample", "fix"),
+    [
+        (lambda data: data["age"], rows().iloc[0], "give `sample=X.to_dict()`"),
+        (
+            lambda data: data.index.strftime("%Y").tolist(),
+            rows().set_index(pd.date_range("2017", periods=4)),
+            "reset_index",
+        ),
+        (lambda data: list(data.index), rows().set_index(pd.Index(["a", "b", "c", "d"])), "reset_index"),
+    ],
+)
+def test_an_index_that_the_model_needs_is_named(model: Any, sample: Any, fix: str, tmp_path: Path) -> None:
+    with pytest.raises((UsageError, PackagingError)) as raised:
+        package(model, sample=sample, to=tmp_path / "made")
+    assert fix in (raised.value.fix or "")
+
+
+def test_a_series_has_a_series_as_example(tmp_path: Path) -> None:
+    made = package(lambda data: data.tolist(), sample=pd.Series(["a"]), example=pd.Series(["b"]), to=tmp_path / "made")
+    assert load_schema(made.schema).example() == {"data": ["b"]}
+
+
 def test_a_class_is_not_a_sample() -> None:
     with pytest.raises(UsageError, match="sample: type 'DataFrame' is not supported"):
         of_model(pd.DataFrame)
