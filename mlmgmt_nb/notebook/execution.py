@@ -108,7 +108,7 @@ class CommandExecutor:
         except MlmgmtError as error:
             self.session.last_error = error
             if "--debug" not in line.split():
-                _shorten(error)
+                _shorten(error, is_terminal=not self._is_notebook)
             raise
         except KeyboardInterrupt as stop:
             # The traceback of the wait does not help the user who interrupted it.
@@ -296,10 +296,13 @@ def _follow(log: LogStream) -> None:
         log.stop()
 
 
-def _shorten(error: MlmgmtError) -> None:
+def _shorten(error: MlmgmtError, *, is_terminal: bool) -> None:
     """Make IPython show only the message. The exception type is unchanged, so that `except` works."""
     first, *rest = str(error).splitlines() or [""]
-    error._render_traceback_ = lambda: [f"{type(error).__name__}: {first}", *rest]  # type: ignore[attr-defined]
+    lines = [f"{type(error).__name__}: {first}", *rest]
+    if is_terminal:  # after `%xmode Minimal`, IPython puts nothing between the parts of a traceback
+        lines = ["\n".join(lines)]
+    error._render_traceback_ = lambda: lines  # type: ignore[attr-defined]
 
 
 def _data(body: str) -> Any:

@@ -89,7 +89,7 @@ def _rows(items: Sequence[Any]) -> list[dict[str, Any]]:
     """Return the rows of resources, with the time of creation: an age is wrong in a saved notebook."""
     from mlmgmt_nb.commands.output.listing import narrow_rows
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for item, row in zip(items, narrow_rows(items), strict=True):
         created = getattr(item, "created_at", None) or getattr(item, "created_time", None)
         times = {"age": ("created", utc(created) if created else None)}

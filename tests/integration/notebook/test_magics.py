@@ -141,6 +141,14 @@ def test_failures_raise_and_are_short(notebook: Notebook) -> None:
     assert "Did you mean `model list`?" in notebook.shell.user_ns["message"]
 
 
+@pytest.mark.parametrize("mode", ["Plain", "Context", "Verbose", "Minimal"])
+def test_lines_of_an_error_in_every_mode(notebook: Notebook, mode: str) -> None:
+    notebook.run(f"%xmode {mode}")
+    shown = notebook.attempt("%mlmgmt service lst").out
+    notebook.run("%xmode Context")
+    assert "`service list`?\n`%mlmgmt service -h` lists" in shown
+
+
 def test_failed_operation(notebook: Notebook, environment: Path) -> None:
     (environment / "broken.py").write_text("def run(body)\n    return 1\n")
     cell = notebook.attempt("%mlmgmt service create -n broken -f broken.py")
