@@ -261,6 +261,16 @@ def test_answers_and_their_history() -> None:
     assert state.input.body == "1"
 
 
+def test_an_answer_of_many_columns_is_shown_in_part() -> None:
+    service = Service()
+    service.answer = [[0.5] * 768] * 3
+    state = ScoringState(service, {})
+    asked(state)
+    assert state.answer is not None
+    shown = state.answer.shown(state.answer.body)
+    assert (len(shown["columns"]), {*map(len, shown["rows"])}, shown["moreColumns"]) == (50, {50}, 718)
+
+
 def test_a_large_answer_is_shown_in_part() -> None:
     service = Service()
     service.answer = list(range(10_000))
@@ -268,7 +278,7 @@ def test_a_large_answer_is_shown_in_part() -> None:
     asked(state)
     assert state.answer is not None
     shown = state.answer.shown(state.answer.body)
-    assert (len(shown["rows"]), shown["more"]) == (200, 9800)
+    assert (len(shown["rows"]), shown["more"], shown["moreColumns"]) == (200, 9800, 0)
     assert len(shown["text"]) < 20_100
     assert state.answer.value == service.answer
 
