@@ -83,6 +83,12 @@ def test_cells(echo: Notebook, environment: Path) -> None:
     assert (made.name, [asset.id for asset in made.assets]) == ("long", ["driver", "model.bin"])
     wrong = echo.attempt("%%mlmgmt manifest create\n- a\n- b\n").error
     assert "the cell must be a YAML mapping of flags" in str(wrong)
+    switched = "no-wait: true\nverbose: false\nreason: 2026-01-01\nreplicas: 1\n"
+    poller = echo.run(f"%%mlmgmt service update -n echo\n{switched}").result
+    assert isinstance(poller, Poller)
+    poller.result(30)
+    assert echo.run("%mlmgmt service show -n echo").result.last_change.reason == "2026-01-01"
+    assert "the command is missing" in str(echo.attempt("%%mlmgmt\nservice list\n").error)
 
 
 def test_driver_cell(notebook: Notebook, environment: Path) -> None:

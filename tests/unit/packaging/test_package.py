@@ -622,6 +622,8 @@ def needs_a_package(data: Any) -> Any:
         (takes_a_point, {"sample": {"point": Point(1.0)}}, "JSON has no Point, which the argument 'point' needs"),
         (takes_a_point, {"sample": {"point": {"x": 1.0}}}, r"lambda point: function\(Point\(\*\*point\)\)"),
         (fitted(), {"sample": pd.DataFrame({"other": [1.0]})}, "sample: the model refuses it: ValueError"),
+        (lambda x: x, {"method": "predict"}, r"Name a method that takes the sample, or leave it out\."),
+        (OneHotEncoder().fit(rows()), {"method": "predict"}, r"such as `method='transform'`"),
         (fitted(), {"method": "predict_all"}, "a LogisticRegression has no method 'predict_all'"),
         (Connected(), {}, r"model\.parts\['store'\] is a sqlite3\.Connection"),
         (needs_a_package, {}, "surely_not_installed"),
