@@ -202,9 +202,10 @@ class CommandExecutor:
             self._show_operation(value, outcome)
         if isinstance(value, Keys) and value.shown:
             return self._shown_keys(value, arguments)
-        if isinstance(value, Pager) and arguments.output == "wide" and not arguments.query and self._is_notebook:
-            return _frame(value, is_wide=True)
-        return _as_requested(value, arguments)
+        with self.session.reported(arguments):
+            if isinstance(value, Pager) and arguments.output == "wide" and not arguments.query and self._is_notebook:
+                return _frame(value, is_wide=True)
+            return _as_requested(value, arguments)
 
     def _shown_keys(self, keys: Keys, arguments: CommonArguments) -> Any:
         """Show the keys in a panel, or return them as secret text. No key is saved with the notebook."""

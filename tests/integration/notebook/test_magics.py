@@ -155,6 +155,10 @@ def test_lines_of_an_error_in_every_mode(notebook: Notebook, mode: str) -> None:
     assert "`service list`?\n`%mlmgmt service -h` lists" in shown
 
 
+def test_requests_of_a_list_are_shown(notebook: Notebook) -> None:
+    assert "GET http://127.0.0.1" in notebook.run("%mlmgmt model list --verbose").out
+
+
 def test_failed_operation(notebook: Notebook, environment: Path) -> None:
     (environment / "broken.py").write_text("def run(body)\n    return 1\n")
     cell = notebook.attempt("%mlmgmt service create -n broken -f broken.py")
