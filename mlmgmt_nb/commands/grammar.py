@@ -283,6 +283,8 @@ def _hint(word: str, missing: Sequence[Flag], flags: Sequence[Flag]) -> str:
     wanted = next((flag for flag in missing if flag.required and not flag.is_positional), None)
     if wanted is not None:
         return f" Did you mean `{wanted.shortest} {word}`?"
+    if word.startswith("#"):
+        return " A command cannot contain a comment."
     return " Put quotes around a value that has blanks."
 
 

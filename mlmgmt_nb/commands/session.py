@@ -185,7 +185,7 @@ class Session:
             self.settings = self.config.settings(given, "default" if makes_profile else arguments.profile)
             if command.words[0] not in {"config", "account"}:  # these commands can correct it
                 _check_output(self.settings["output"])
-            with self.advice(command, arguments), _report_requests(self.tell if arguments.verbose else None):
+            with self.advice(command, arguments), self.reported(arguments):
                 return Outcome(command.run(self, arguments), arguments, command)
         except Exception as error:
             self.last_error = error
@@ -194,6 +194,10 @@ class Session:
     def advice(self, command: Command[Any] | None, arguments: CommonArguments) -> AbstractContextManager[None]:
         """Make errors raised in the block name flags and commands instead of Python."""
         return advice(self.prog, command.flags if command else (), arguments)
+
+    def reported(self, arguments: CommonArguments) -> AbstractContextManager[None]:
+        """Show the requests of the block if `--verbose` is given. Those of a list are sent when it is shown."""
+        return _report_requests(self.tell if arguments.verbose else None)
 
     def common(self, command: Command[Any]) -> tuple[Flag, ...]:
         """Return the common flags of a command, without the names that its own flags use."""

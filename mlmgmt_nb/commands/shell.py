@@ -111,7 +111,8 @@ def _write(session: Session, outcome: Outcome, out: Terminal, err: Terminal) -> 
     if isinstance(value, Poller):
         value = _awaited(session, value, outcome, err)
     output = session.setting("output") or "table"
-    text = formatted(_readable(value, output, out), output, arguments.query, encoding=out.encoding)
+    with session.reported(arguments):
+        text = formatted(_readable(value, output, out), output, arguments.query, encoding=out.encoding)
     if isinstance(value, Keys) and value.shown and not arguments.query:  # a program queries single keys
         err.write("These keys give access to the service: keep them out of files and logs.\n")
     if text:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import datetime as dt
 import itertools
 import sys
 from collections import ChainMap
@@ -17,9 +18,10 @@ from mlmgmt_nb.client.deploying.verification import DeployedService
 from mlmgmt_nb.client.monitoring.conditions import condition_of
 from mlmgmt_nb.client.monitoring.log_lines import readable_log
 from mlmgmt_nb.client.services.candidates import ProposedChange
-from mlmgmt_nb.commands import COMMANDS, Command, Help, Outcome, Session
+from mlmgmt_nb.commands import COMMANDS, Help, Outcome, Session
 from mlmgmt_nb.commands.completion import Completer
 from mlmgmt_nb.commands.flags import CommonArguments, ServiceArguments, WaitingArguments
+from mlmgmt_nb.commands.grammar import Flag
 from mlmgmt_nb.commands.output.formats import formatted, queried
 from mlmgmt_nb.commands.values import DeployForm, Keys, LogStream, SecretText, ServiceConsole, ServiceTryout, Text
 from mlmgmt_nb.errors import MlmgmtError, UsageError
@@ -104,11 +106,17 @@ class CommandExecutor:
             read = read_line(line, lambda expression: eval(expression, {**names}))  # noqa: S307 - the user's own
             self.session.body = self._steps = None
             tokens = self._with_variables(read.tokens if body is None else self._with_body(read.tokens, body), names)
+            if not tokens and body and body.strip():
+                raise UsageError(
+                    "the command is missing",
+                    field="line",
+                    fix="Put it in the first line, as in `%%mlmgmt driver score.py`.",
+                )
             value = self._presented(self.session.execute(tokens)) if tokens or body else self._overview()
         except MlmgmtError as error:
             self.session.last_error = error
             if "--debug" not in line.split():
-                _shorten(error)
+                _shorten(error, is_terminal=not self._is_notebook)
             raise
         except KeyboardInterrupt as stop:
             # The traceback of the wait does not help the user who interrupted it.
@@ -161,7 +169,7 @@ class CommandExecutor:
             return list(tokens)
         if command.words == ("service", "run"):
             return [*tokens, "--data", _data(body)]
-        return [*tokens, *_flags(command, body)]
+        return [*tokens, *_flags([*command.flags, *self.session.common(command)], body)]
 
     def _overview(self) -> WorkspacePanel | None:
         """Return the workspace panel; in a terminal, print the commands, and the models if the service runs."""
@@ -194,9 +202,10 @@ class CommandExecutor:
             self._show_operation(value, outcome)
         if isinstance(value, Keys) and value.shown:
             return self._shown_keys(value, arguments)
-        if isinstance(value, Pager) and arguments.output == "wide" and not arguments.query and self._is_notebook:
-            return _frame(value, is_wide=True)
-        return _as_requested(value, arguments)
+        with self.session.reported(arguments):
+            if isinstance(value, Pager) and arguments.output == "wide" and not arguments.query and self._is_notebook:
+                return _frame(value, is_wide=True)
+            return _as_requested(value, arguments)
 
     def _shown_keys(self, keys: Keys, arguments: CommonArguments) -> Any:
         """Show the keys in a panel, or return them as secret text. No key is saved with the notebook."""
@@ -296,10 +305,13 @@ def _follow(log: LogStream) -> None:
         log.stop()
 
 
-def _shorten(error: MlmgmtError) -> None:
+def _shorten(error: MlmgmtError, *, is_terminal: bool) -> None:
     """Make IPython show only the message. The exception type is unchanged, so that `except` works."""
     first, *rest = str(error).splitlines() or [""]
-    error._render_traceback_ = lambda: [f"{type(error).__name__}: {first}", *rest]  # type: ignore[attr-defined]
+    lines = [f"{type(error).__name__}: {first}", *rest]
+    if is_terminal:  # after `%xmode Minimal`, IPython puts nothing between the parts of a traceback
+        lines = ["\n".join(lines)]
+    error._render_traceback_ = lambda: lines  # type: ignore[attr-defined]
 
 
 def _data(body: str) -> Any:
@@ -314,16 +326,17 @@ def _data(body: str) -> Any:
         return body
 
 
-def _flags(command: Command[Any], body: str) -> list[Any]:
+def _flags(flags: Sequence[Flag], body: str) -> list[Any]:
     """Parse the body of a cell as flags: YAML whose keys are the long names of the flags."""
-    switches = {flag.dest for flag in command.flags if flag.kind == "switch"}
+    switches = {flag.dest for flag in flags if flag.kind == "switch"}
     tokens: list[Any] = []
     for key, value in _mapping(body).items():
         name = f"--{str(key).lstrip('-').replace('_', '-')}"
         if name[2:].replace("-", "_") in switches:
             tokens += [name] if value else []
         elif value is not None:
-            tokens += [name, str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value]
+            is_text = isinstance(value, (int, float, dt.date)) and not isinstance(value, bool)
+            tokens += [name, str(value) if is_text else value]
     return tokens
 
 

@@ -12,6 +12,7 @@ from mlmgmt_nb.errors import UsageError
 __all__ = ["Line", "read_line"]
 
 _NAME = re.compile(r"\$([A-Za-z_]\w*)")
+_FLAG = re.compile(r"(--?[A-Za-z][\w-]*)=(\$[A-Za-z_]\w*|\{.*\})", re.DOTALL)
 _NAME_IN_BRACES = re.compile(r"\{([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\}")
 _PIECE = re.compile(r"""\s*(?:'(?P<single>[^']*)'|"(?P<double>[^"]*)")(?=\s|$)|\s*(?P<bare>\S)""")
 
@@ -29,9 +30,9 @@ class Line(NamedTuple):
 def read_line(line: str, evaluate: Evaluate) -> Line:
     """Split a magic line at blanks.
 
-    Quoted text is one token, unchanged. A token that is only `{expression}` or `$name` becomes the value; a name in
-    braces or after `$` within a longer token is inserted as text. `>> name` at the end, or `--out name`, names the
-    variable for the result.
+    Quoted text is one token, unchanged. A token that is only `{expression}` or `$name` becomes the value, also after
+    `--flag=`; a name in braces or after `$` within a longer token is inserted as text. `>> name` at the end, or
+    `--out name`, names the variable for the result.
 
     Raises:
         UsageError: a quote or brace is not closed, or a name is unknown.
@@ -46,7 +47,7 @@ def read_line(line: str, evaluate: Evaluate) -> Line:
             target = _target(pieces[place + 1 : place + 2])
             place += 2
             continue
-        tokens.append(text if is_quoted else _value(text, evaluate))
+        tokens += [text] if is_quoted else _tokens(text, evaluate)
         place += 1
     return Line(tokens, target)
 
@@ -89,6 +90,16 @@ def _end_of_bare(line: str, start: int) -> int:
             f"a brace is not closed: {line[start:].strip()}", field="line", fix="Close it, or quote the text."
         )
     return len(line.rstrip())
+
+
+def _tokens(text: str, evaluate: Evaluate) -> list[Token]:
+    """Return the token of an unquoted part; two for `--flag={expression}` whose value cannot be inserted as text."""
+    assigned = _FLAG.fullmatch(text)
+    if assigned is None:
+        return [_value(text, evaluate)]
+    flag, value = assigned[1], _value(assigned[2], evaluate)
+    is_text = isinstance(value, (str, int, float)) and not isinstance(value, bool)
+    return [f"{flag}={value}"] if is_text else [flag, value]
 
 
 def _value(text: str, evaluate: Evaluate) -> Token:

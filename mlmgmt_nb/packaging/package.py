@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ast
+import numbers
 import os
 import platform
+import reprlib
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlmgmt_nb.errors import PackagingError
+from mlmgmt_nb.errors import PackagingError, UsageError
 from mlmgmt_nb.named_modules import imported_modules
 from mlmgmt_nb.packaging.distributions import InstalledDistributions
 from mlmgmt_nb.packaging.driver import SCHEMA, driver_text
@@ -20,7 +22,7 @@ from mlmgmt_nb.packaging.local_modules import LocalModules, imports_of
 from mlmgmt_nb.packaging.metadata import description, git_commit, tags
 from mlmgmt_nb.packaging.proof import Proof, compare
 from mlmgmt_nb.packaging.requirements import requirements_text
-from mlmgmt_nb.packaging.samples.sample import Sample, levels, type_of
+from mlmgmt_nb.packaging.samples.sample import Sample, example_of, levels, type_of
 from mlmgmt_nb.packaging.written_model import (
     WrittenModel,
     copied_dependencies,
@@ -31,7 +33,7 @@ from mlmgmt_nb.packaging.written_model import (
     written_from_object,
 )
 from mlmgmt_nb.scoring.encoding.encoder import encode_value
-from mlmgmt_nb.scoring.schema import ArgumentType, DataTypes, ServiceSchema, save_schema
+from mlmgmt_nb.scoring.schema import ArgumentType, DataTypes, InputError, ServiceSchema, save_schema
 from mlmgmt_nb.short_repr import ShortRepr
 
 __all__ = ["Package", "package", "write_package"]
@@ -147,6 +149,7 @@ def write_package(
     on_modules: Callable[[Collection[str]], None] = lambda _: None,
 ) -> Package:
     """Implement `package`. Call `on_modules` with the modules that the package imports before it is verified."""
+    _check_options(tolerance, metadata, dependencies)
     source = path_of_model(model)
     folder = empty_folder(Path(to))
     with emptied_on_failure(folder):
@@ -155,6 +158,24 @@ def write_package(
         facts = _facts(written, None if source else model, metadata)
         files = tuple(map(Path, dependencies))
         return _PackageWriter(folder, written, facts, example, tolerance, files, on_modules).finished()
+
+
+def _check_options(tolerance: Any, metadata: Any, dependencies: Any) -> None:
+    """Check the options whose types a notebook does not check."""
+    if not (isinstance(tolerance, numbers.Real) and float(tolerance) >= 0):
+        raise UsageError(f"tolerance is {tolerance!r}", field="tolerance", fix="Give 0 or a small number such as 1e-6.")
+    if metadata is not None and not isinstance(metadata, Mapping):
+        raise UsageError(
+            f"metadata: it is {reprlib.repr(metadata)}",
+            field="metadata",
+            fix='Give a dict, such as `{"metrics": {"auc": 0.93}}`.',
+        )
+    if isinstance(dependencies, (str, os.PathLike)):
+        raise UsageError(
+            "dependencies: it is a path, not a list of paths",
+            field="dependencies",
+            fix=f"Give `dependencies=[{os.fspath(dependencies)!r}]`.",
+        )
 
 
 @dataclass(frozen=True)
@@ -187,7 +208,11 @@ class _PackageWriter:
         body = encode_value(dict(self.sample.values)) if self.sample.values else b""
         modules = self._modules(text, local_modules)
         self.on_modules(sorted(_installed({*modules, *imported_modules(ast.walk(ast.parse(text)))}, local_modules)))
-        isolated_run = run_isolated(folder, body, modules, local_modules)
+        try:
+            isolated_run = run_isolated(folder, body, modules, local_modules)
+        except UsageError as error:
+            error.fix = f"{error.fix or ''}{self.sample.lost_indexes}".strip() or None
+            raise
         proof = self._proof(isolated_run) if body else None
         self._write_schema(isolated_run.answer if body else None)
         lines = requirements_text(local_modules.installed, isolated_run.modules, folder, saved.requirements)
@@ -233,7 +258,7 @@ class _PackageWriter:
             raise PackagingError(
                 f"the package does not return the same answers as the object in the notebook\n{proof}",
                 proof=proof,
-                fix="Make the model deterministic, or give a `tolerance`; nothing was sent.",
+                fix="Make the model deterministic, or give a `tolerance`; nothing was sent." + self.sample.lost_indexes,
             )
         return proof
 
@@ -256,7 +281,12 @@ class _PackageWriter:
             kind.example = None
         elif self.example is not True:
             several = isinstance(self.example, Mapping) and set(self.example) == set(self.sample.types)
-            kind.example = type_of(self.example[name] if several else self.example).example
+            shown = example_of(self.example[name] if several else self.example)
+            try:
+                kind.parse(shown, "example")
+            except InputError as error:
+                raise UsageError(str(error), field="example", fix="Give rows like those of the sample.") from error
+            kind.example = shown
         return kind
 
 

@@ -61,4 +61,4 @@ def test_a_conda_file(tmp_path: Path, name: str, read: Callable[[Path], object],
 @pytest.mark.parametrize("name", UNREADABLE)
 def test_a_cell(name: str) -> None:
     with pytest.raises(UsageError, match="not valid YAML"):
-        execution._flags(next(iter(COMMANDS)), UNREADABLE[name])
+        execution._flags(COMMANDS[0].flags, UNREADABLE[name])

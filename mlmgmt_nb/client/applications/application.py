@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from mlmgmt_nb.client.applications.conda import LOCAL, check_local, rewritten
 from mlmgmt_nb.client.applications.requirements import Bundle, Source, requirement_lines
-from mlmgmt_nb.client.http.files import as_source, check_readable, files_in, is_url, mime_type_of
+from mlmgmt_nb.client.http.files import as_source, as_sources, check_readable, files_in, is_url, mime_type_of
 from mlmgmt_nb.client.http.uploads import Uploaded, Uploader, in_parallel
 from mlmgmt_nb.contract import Asset, TargetRuntime
 from mlmgmt_nb.errors import UsageError
@@ -188,7 +188,7 @@ class Application:
         if isinstance(self.requirements, (str, os.PathLike)):
             single["requirements"] = self.requirements
         named = [(field, as_source(source, field)) for field, source in single.items() if source is not None]
-        return named + [("dependencies", as_source(source, "dependencies")) for source in self.dependencies]
+        return named + [("dependencies", source) for source in as_sources(self.dependencies, "dependencies")]
 
 
 def _upload(uploader: Uploader, field: str, source: str) -> Uploaded:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 from mlmgmt_nb.client.applications.application import Application, Source
-from mlmgmt_nb.client.http.files import as_source, is_url
+from mlmgmt_nb.client.http.files import as_source, as_sources, is_url
 from mlmgmt_nb.contract import Model
 from mlmgmt_nb.errors import UsageError
 
@@ -147,7 +147,7 @@ def application_of(package: Package, source: PackagedSource) -> Application:
 
 def local_dependencies(sources: Sequence[Source]) -> list[str]:
     """Return the files and folders of this machine, which are packaged with the model."""
-    return [as_source(one, "dependencies") for one in sources if not _is_elsewhere(one)]
+    return [one for one in as_sources(sources, "dependencies") if not is_url(one)]
 
 
 def _is_elsewhere(source: Source) -> bool:

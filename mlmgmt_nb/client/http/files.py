@@ -8,13 +8,13 @@ import mimetypes
 import os
 import stat
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from mlmgmt_nb.errors import UsageError
 
-__all__ = ["archive", "as_source", "check_readable", "files_in", "is_url", "mime_type_of"]
+__all__ = ["archive", "as_source", "as_sources", "check_readable", "files_in", "is_url", "mime_type_of"]
 
 _SKIPPED = frozenset({"__pycache__", ".ipynb_checkpoints"})
 _MIME_TYPES = {
@@ -54,6 +54,21 @@ def as_source(value: object, field: str) -> str:
             "loads it again."
         )
     raise UsageError(f"{field}: a {type(value).__name__} is neither a path nor a URL", field=field, fix=fix)
+
+
+def as_sources(values: object, field: str) -> list[str]:
+    """Return a list of paths or URLs as text.
+
+    Raises:
+        UsageError: it is a single one, or contains something else.
+    """
+    if isinstance(values, (str, os.PathLike)):
+        raise UsageError(
+            f"{field}: it is a path, not a list of paths", field=field, fix=f"Give `{field}=[{os.fspath(values)!r}]`."
+        )
+    if not isinstance(values, Iterable):
+        raise UsageError(f"{field} is {values!r}", field=field, fix="Give a list of paths.")
+    return [as_source(value, field) for value in values]
 
 
 def _check_url(text: str, field: str) -> None:

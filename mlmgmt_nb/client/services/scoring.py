@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from mlmgmt_nb.client.http.transport import Transport
 from mlmgmt_nb.client.scoring import Scored, Scorer, encode_input, needs_argument, swagger_arguments
+from mlmgmt_nb.client.scoring_tests.options import LoadOptions, check_options
 from mlmgmt_nb.client.services.keys import ServiceKeys
 from mlmgmt_nb.contract import ServiceResponse
 from mlmgmt_nb.contract.extensions import Service
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from mlmgmt_nb.client.scoring_tests.judging import Check
-    from mlmgmt_nb.client.scoring_tests.options import LoadOptions
     from mlmgmt_nb.client.scoring_tests.report import ScoringReport
     from mlmgmt_nb.client.scoring_tests.test import ScoringTest
 
@@ -64,6 +65,7 @@ class ServiceScoring(ServiceKeys):
             ScoringError: the service answered with another error.
             TransportError: the service did not answer.
         """
+        check_options({"timeout": timeout})
         return self._with_scorer(service, lambda scorer: scorer.score(_body(scorer, data), timeout))
 
     def ask(self, service: ServiceResponse | str, data: Any, *, timeout: float = 60.0) -> Scored:
@@ -82,6 +84,7 @@ class ServiceScoring(ServiceKeys):
         Raises:
             UsageError, DriverError, ScoringError, TransportError: as for `run`.
         """
+        check_options({"timeout": timeout})
         return self._with_scorer(service, lambda scorer: scorer.ask(_body(scorer, data), timeout))
 
     def description(self, service: ServiceResponse | str) -> Mapping[str, Any]:
@@ -142,6 +145,12 @@ class ServiceScoring(ServiceKeys):
         from mlmgmt_nb.client.scoring_tests.cases import cases_of  # not needed to deploy
         from mlmgmt_nb.client.scoring_tests.test import ScoringTest
 
+        if not (expect is None or isinstance(expect, str) or callable(expect)):
+            raise UsageError(
+                f"expect is {reprlib.repr(expect)}, neither the name of a column nor a function",
+                field="expect",
+                fix="Add the expected answers to the cases, and give the name of their column.",
+            )
         found = self.get(service.id or "" if isinstance(service, ServiceResponse) else service)
         scorer = self._scorer(found)
         column = expect if isinstance(expect, str) else None

@@ -159,7 +159,7 @@ def read_sample(given: Any) -> Any:
     """Return the sample: a Python value, or the content of a file.
 
     Raises:
-        UsageError: the file does not exist.
+        UsageError: the file does not exist, or cannot be read.
     """
     if not isinstance(given, (str, Path)):
         return given
@@ -170,6 +170,15 @@ def read_sample(given: Any) -> Any:
             field="sample",
             fix="Give a CSV, JSON or Parquet file, or in a notebook a value: `--sample {X}`.",
         )
+    try:
+        return _content(path)
+    except (OSError, ValueError, ImportError) as error:
+        raise UsageError(
+            f"--sample: {path} cannot be read: {error}", field="sample", fix="Give a CSV, JSON or Parquet file."
+        ) from error
+
+
+def _content(path: Path) -> Any:
     if path.suffix == ".json":
         return json.loads(path.read_text(encoding="utf-8"))
     import pandas as pd

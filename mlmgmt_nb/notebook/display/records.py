@@ -7,7 +7,7 @@ import html
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from mlmgmt_nb.notebook.display.card import Card, Shown, html_cell, rows_of
+from mlmgmt_nb.notebook.display.card import Card, Shown, html_cell, rows_of, utc
 from mlmgmt_nb.short_repr import cut
 from mlmgmt_nb.terminal import one_line
 
@@ -64,10 +64,8 @@ class _Table:
     """
 
     def __init__(self, title: str, items: Sequence[Any], *, has_more: bool = False) -> None:
-        from mlmgmt_nb.commands.output.listing import narrow_rows
-
         shown = items[:_ROWS]
-        rows = list(shown) if shown and isinstance(shown[0], dict) else narrow_rows(shown)
+        rows = list(shown) if shown and isinstance(shown[0], dict) else _rows(shown)
         self._names = list(dict.fromkeys(name for row in rows for name in row))
         self._rows = [[_words(row.get(name)) for name in self._names] for row in rows]
         more = " and more" if has_more else ""
@@ -85,6 +83,18 @@ class _Table:
         head = "".join(f"<th style='text-align:left'>{html.escape(name)}</th>" for name in self._names)
         body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in self._rows)
         return f"<div><b>{html.escape(self._head)}</b><table><tr>{head}</tr>{body}</table></div>"
+
+
+def _rows(items: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return the rows of resources, with the time of creation: an age is wrong in a saved notebook."""
+    from mlmgmt_nb.commands.output.listing import narrow_rows
+
+    rows: list[dict[str, Any]] = []
+    for item, row in zip(items, narrow_rows(items), strict=True):
+        created = getattr(item, "created_at", None) or getattr(item, "created_time", None)
+        times = {"age": ("created", utc(created) if created else None)}
+        rows.append(dict(times.get(name, (name, value)) for name, value in row.items()))
+    return rows
 
 
 def _cell(text: str) -> str:

@@ -17,6 +17,8 @@ from mlmgmt_nb.packaging.samples.sample import Sample
 
 __all__ = ["Call", "Flavour", "SavedModel", "awaited", "completed", "copied", "framework_class", "is_made_of"]
 
+_METHODS = ("predict", "transform", "decision_function", "score_samples")
+
 
 @dataclass(frozen=True)
 class Call:
@@ -99,7 +101,7 @@ class Flavour:
         """
         if callable(getattr(model, "predict", None)):
             return "predict"
-        methods = [name for name in ("transform", "decision_function", "score_samples") if hasattr(model, name)]
+        methods = [name for name in _METHODS if hasattr(model, name)]
         hint = f", such as `method={methods[0]!r}`" if methods else ""
         raise UsageError(
             f"model: a {type(model).__name__} has no method `predict`",
@@ -114,10 +116,13 @@ class Flavour:
             UsageError: the model does not have it.
         """
         if not callable(getattr(model, method, None)):
+            known = next((name for name in _METHODS if callable(getattr(model, name, None))), None)
+            otherwise = ", or leave it out" if callable(model) else ""
+            hint = f", such as `method={known!r}`" if known else otherwise
             raise UsageError(
                 f"method: a {type(model).__name__} has no method {method!r}",
                 field="method",
-                fix="Name a method that takes the sample, such as `method='predict'`.",
+                fix=f"Name a method that takes the sample{hint}.",
             )
 
     def answer(self, model: Any, call: Call) -> Any:

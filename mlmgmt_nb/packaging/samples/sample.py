@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import sys
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from mlmgmt_nb.errors import UsageError
 from mlmgmt_nb.packaging.proof import MAX_ROWS
 from mlmgmt_nb.scoring.schema import ArgumentType, DataTypes, SampleDefinition, SchemaError
 
-__all__ = ["Sample", "first_rows", "levels", "of_model", "plain_array", "strict_columns", "type_of"]
+__all__ = ["Sample", "example_of", "first_rows", "levels", "of_model", "plain_array", "strict_columns", "type_of"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,13 @@ class Sample:
         return len(first) if has_rows else 1  # type: ignore[arg-type]
 
     @property
+    def lost_indexes(self) -> str:
+        """Sentences on indexes of its DataFrames and Series that the driver does not receive, or ""."""
+        positional, named = self.given or ((), {})
+        values = [value for value in (*positional, *named.values()) if _is_frame(value) or _is_series(value)]
+        return "".join(f" The sample has an index: {note}." for value in values for note in _index(value))
+
+    @property
     def is_frame(self) -> bool:
         """Whether the model receives a DataFrame."""
         return _is_frame(self.value)
@@ -72,6 +80,7 @@ def of_model(sample: Any, name: str = "data", *, arrays: bool = False) -> Sample
             field="sample",
             fix="Give a few rows, such as `sample=X.head(20)`.",
         )
+    sample = plain_array(sample)
     if _has_rows(sample) and not len(sample):
         raise UsageError(
             "sample: it has no rows, so it proves nothing", field="sample", fix="Give a few rows: `sample=X.head(20)`."
@@ -80,7 +89,7 @@ def of_model(sample: Any, name: str = "data", *, arrays: bool = False) -> Sample
         return _of_series(sample, name)
     if _is_image(sample):
         return _of_image(sample, name)
-    value = first_rows(plain_array(sample))
+    value = first_rows(sample)
     if arrays and isinstance(value, list):
         value = _as_array(value)
     kind = type_of(value)
@@ -102,12 +111,32 @@ def type_of(value: Any) -> ArgumentType:
         raise UsageError(f"sample: {error}", field="sample", fix=fix) from error
 
 
+def example_of(value: Any) -> Any:
+    """Return a value as the example of an argument: plain JSON."""
+    is_converted = _is_series(value) or _is_image(value)
+    return (of_model(value).types["data"] if is_converted else type_of(value)).example
+
+
 def _of_series(sample: Any, name: str) -> Sample:
     values = first_rows(sample).to_numpy()
     values = values.astype(object) if values.dtype.kind not in "iufbM" else values
-    passed = f"pd.Series({name})" if sample.name is None else f"pd.Series({name}, name={sample.name!r})"
-    types = {name: type_of(values)}
-    return Sample({name: values}, types, ((first_rows(sample),), {}), passed, name, ("import pandas as pd",))
+    label = plain_array(sample.name)
+    passed = f"pd.Series({name})" if label is None else f"pd.Series({name}, name={_source_of(label)})"
+    types, imports = {name: type_of(values)}, ("import pandas as pd",)
+    return Sample({name: values}, types, ((first_rows(sample),), {}), passed, name, imports, tuple(_index(sample)))
+
+
+def _source_of(label: Any) -> str:
+    """Return the name of a Series as source."""
+    try:
+        ast.literal_eval(repr(label))
+    except (ValueError, SyntaxError):
+        raise UsageError(
+            f"sample: the name of the Series, {label!r}, cannot be written into the driver",
+            field="sample",
+            fix='Rename it: `sample=X.rename("name")`.',
+        ) from None
+    return repr(label)
 
 
 def _of_image(sample: Any, name: str) -> Sample:
@@ -194,9 +223,11 @@ def strict_columns(value: Any) -> list[str]:
 
 
 def _index(frame: Any) -> list[str]:
-    """Return a note on an index that is not made of integers, so may have a meaning."""
+    """Return a note on an index of a DataFrame or Series that is not made of integers, so may have a meaning."""
     if all(dtype.kind in "iu" for dtype in (frame.index.dtypes if frame.index.nlevels > 1 else [frame.index.dtype])):
         return []
+    if _is_series(frame):
+        return ["the index of a Series is not part of a request; to send it give `sample=X.to_dict()`"]
     return ["the index of the rows is not part of a request; to send it give `sample=X.reset_index()`"]
 
 
@@ -210,7 +241,8 @@ def _whole_columns(value: Any) -> list[str]:
 
 def _has_rows(value: Any) -> bool:
     """Return whether a value is a list, a DataFrame, a Series, or an array or tensor with a dimension."""
-    return isinstance(value, list) or bool(getattr(value, "ndim", 0))
+    dimensions = getattr(value, "ndim", 0)  # of a class, a property
+    return isinstance(value, list) or (isinstance(dimensions, int) and dimensions > 0)
 
 
 def _is_numpy(dtype: Any) -> bool:

@@ -103,6 +103,13 @@ def test_a_list_without_rows_is_no_silence(shell: Shell) -> None:
     assert (tsv.out.split("\t")[0], tsv.out.count("\n"), tsv.err) == ("id", 1, "")
 
 
+def test_requests_of_a_list_are_shown(shell: Shell) -> None:
+    listed = shell("model", "list", "-v", "-o", "json")
+    assert "GET http://127.0.0.1" in listed.err
+    assert "/models" in listed.err
+    assert listed.json is not None
+
+
 def test_archives(shell: Shell) -> None:
     for command in ("model archive", "manifest archive", "image archive"):
         missing = shell(*command.split(), "-n", "never-made")

@@ -83,6 +83,12 @@ def test_cells(echo: Notebook, environment: Path) -> None:
     assert (made.name, [asset.id for asset in made.assets]) == ("long", ["driver", "model.bin"])
     wrong = echo.attempt("%%mlmgmt manifest create\n- a\n- b\n").error
     assert "the cell must be a YAML mapping of flags" in str(wrong)
+    switched = "no-wait: true\nverbose: false\nreason: 2026-01-01\nreplicas: 1\n"
+    poller = echo.run(f"%%mlmgmt service update -n echo\n{switched}").result
+    assert isinstance(poller, Poller)
+    poller.result(30)
+    assert echo.run("%mlmgmt service show -n echo").result.last_change.reason == "2026-01-01"
+    assert "the command is missing" in str(echo.attempt("%%mlmgmt\nservice list\n").error)
 
 
 def test_driver_cell(notebook: Notebook, environment: Path) -> None:
@@ -139,6 +145,18 @@ def test_failures_raise_and_are_short(notebook: Notebook) -> None:
     caught = "try:\n    %mlmgmt model lst\nexcept ValueError as error:\n    message = str(error)"
     notebook.run(caught)
     assert "Did you mean `model list`?" in notebook.shell.user_ns["message"]
+
+
+@pytest.mark.parametrize("mode", ["Plain", "Context", "Verbose", "Minimal"])
+def test_lines_of_an_error_in_every_mode(notebook: Notebook, mode: str) -> None:
+    notebook.run(f"%xmode {mode}")
+    shown = notebook.attempt("%mlmgmt service lst").out
+    notebook.run("%xmode Context")
+    assert "`service list`?\n`%mlmgmt service -h` lists" in shown
+
+
+def test_requests_of_a_list_are_shown(notebook: Notebook) -> None:
+    assert "GET http://127.0.0.1" in notebook.run("%mlmgmt model list --verbose").out
 
 
 def test_failed_operation(notebook: Notebook, environment: Path) -> None:

@@ -100,6 +100,19 @@ def test_run(server: Server, workspace: Workspace, scoring: Scoring) -> None:
     ]
 
 
+@pytest.mark.parametrize("timeout", [0, -5, float("nan"), "60"])
+def test_a_timeout_is_a_number_above_0(workspace: Workspace, scoring: Scoring, timeout: Any) -> None:
+    for send in (workspace.services.run, workspace.services.ask):
+        with pytest.raises(errors.UsageError, match=f"timeout is {timeout!r}"):
+            send("iris", {}, timeout=timeout)
+
+
+@pytest.mark.parametrize("expect", [[{"result": 1}], 3, FRAME])
+def test_expected_answers_are_a_column_or_a_function(workspace: Workspace, scoring: Scoring, expect: Any) -> None:
+    with pytest.raises(errors.UsageError, match="neither the name of a column nor a function"):
+        workspace.services.test("iris", [{}], expect=expect)
+
+
 def test_new_key_is_fetched_once(workspace: Workspace, scoring: Scoring) -> None:
     workspace.services.run("iris", {})
     scoring.key = "key-2"

@@ -269,6 +269,8 @@ def test_application_is_checked_before_anything_is_sent(server: Server, workspac
         (Application(driver=driver, requirements="r.txt"), "requirements: file not found"),
         (Application(driver=driver, conda="c.yml"), "conda: file not found"),
         (Application(driver=driver, dependencies=["d.csv"]), "dependencies: file not found"),
+        (Application(driver=driver, dependencies="d.csv"), "dependencies: it is a path, not a list of paths"),
+        (Application(driver=driver, dependencies=3), "dependencies is 3"),  # type: ignore[arg-type]
         (Application(driver=driver, dependencies=[tmp_path / "lib" / "score.py"]), "'score.py' is listed twice"),
         (Application(driver=driver, runtime="r"), "runtime: 'r' is unknown"),
     ]

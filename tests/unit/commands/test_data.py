@@ -1,4 +1,4 @@
-"""Data of `service run` that is the name of a file without `@`."""
+"""Data of `service run` that is the name of a file without `@`, and sample files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from mlmgmt_nb.commands.verbs.deploy import read_sample
 from mlmgmt_nb.commands.verbs.services.scoring import is_file_name
+from mlmgmt_nb.errors import UsageError
 
 
 @pytest.mark.parametrize(
@@ -31,3 +33,12 @@ def test_file_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: obje
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here").touch()
     assert is_file_name(given) is expected
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("rows.json", b"{"), ("rows.csv", b""), ("rows.csv", b"\xff\xfe\xfa"), ("rows.json", b"\xff")]
+)
+def test_a_damaged_sample_is_named(name: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UsageError, match=rf"--sample: .*{name} cannot be read: "):
+        read_sample(tmp_path / name)

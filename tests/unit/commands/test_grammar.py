@@ -151,6 +151,7 @@ def test_the_command_line_of_2017_is_known(session: Session, line: str, flags: s
         ("service help", "`mlmgmt service -h` shows help"),
         ("--tag x", "the command is missing: put it before the flags"),
         ("operation -i x", "`mlmgmt operation` is not complete"),
+        ("service list # all", "'#' is not understood. A command cannot contain a comment."),
         ("service run -n iris -d [[1, 2]]", "'2]]' is not understood. Put quotes around a value that has blanks."),
         ("service run iris", "Did you mean `-n iris`?"),
         ("model show iris", "Did you mean `-m iris`?"),

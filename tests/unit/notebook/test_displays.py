@@ -173,6 +173,16 @@ def shell() -> Iterator[InteractiveShell]:
     formatters.unregister(shell)
 
 
+def test_a_list_has_times_without_an_age(shell: InteractiveShell) -> None:
+    assert shell.display_formatter is not None
+    for pager in (example(Pager), example(Page)):
+        data, _ = shell.display_formatter.format(pager)  # type: ignore[no-untyped-call]
+        words = data["text/plain"].splitlines()[1].split()
+        assert "created" in words
+        assert "age" not in words
+        assert ">age<" not in data["text/html"]
+
+
 TYPES = sorted(returned() - {Any}, key=lambda kind: kind.__qualname__)
 
 

@@ -261,6 +261,16 @@ def test_answers_and_their_history() -> None:
     assert state.input.body == "1"
 
 
+def test_an_answer_of_many_columns_is_shown_in_part() -> None:
+    service = Service()
+    service.answer = [[0.5] * 768] * 3
+    state = ScoringState(service, {})
+    asked(state)
+    assert state.answer is not None
+    shown = state.answer.shown(state.answer.body)
+    assert (len(shown["columns"]), {*map(len, shown["rows"])}, shown["moreColumns"]) == (50, {50}, 718)
+
+
 def test_a_large_answer_is_shown_in_part() -> None:
     service = Service()
     service.answer = list(range(10_000))
@@ -268,7 +278,7 @@ def test_a_large_answer_is_shown_in_part() -> None:
     asked(state)
     assert state.answer is not None
     shown = state.answer.shown(state.answer.body)
-    assert (len(shown["rows"]), shown["more"]) == (200, 9800)
+    assert (len(shown["rows"]), shown["more"], shown["moreColumns"]) == (200, 9800, 0)
     assert len(shown["text"]) < 20_100
     assert state.answer.value == service.answer
 
@@ -330,6 +340,28 @@ def test_a_null_is_an_empty_text_when_it_was_edited() -> None:
     given.set_body('{"X": [{"name": null}], "word": "x"}')
     type_into(given, "word", "y")
     assert json.loads(given.check()) == {"X": [{"name": None}], "word": "y"}
+
+
+def test_what_may_be_left_out_and_is_empty_is_not_sent() -> None:
+    properties = {"pair": {"type": "array", "items": {"type": "integer"}}, "any": {}, "more": {"type": "object"}}
+    kinds = {"a": {"type": "integer"}, **properties}
+    of = {"properties": kinds, "required": ["a"], "example": {"a": 1}}
+    given = Input({"definitions": {"ServiceInput": of}})
+    assert json.loads(given.check()) == {"a": 1}
+    given.edit("pair", Field.add_row)
+    given.edit("pair", lambda one: one.set_cell(0, 0, "2"), is_typed=True)
+    assert json.loads(given.check()) == {"a": 1, "pair": [2]}
+    given.edit("pair", lambda one: one.remove_row(0))
+    assert json.loads(given.check()) == {"a": 1}
+    type_into(given, "more", '{"b": 2}')
+    type_into(given, "more", "")
+    assert json.loads(given.check()) == {"a": 1}
+    given.set_body('{"a": 1, "pair": [], "any": null}')
+    type_into(given, "a", "2")
+    assert json.loads(given.check()) == {"a": 2, "pair": [], "any": None}
+    given.set_body('{"a": 1}')
+    type_into(given, "a", "3")
+    assert json.loads(given.check()) == {"a": 3}
 
 
 def test_a_column_of_times_with_a_zone_has_no_picker(tmp_path: Any) -> None:

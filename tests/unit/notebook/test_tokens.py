@@ -33,6 +33,13 @@ def evaluate(expression: str) -> Any:
         ("-d '{frame}' \"$name\"", ["-d", "{frame}", "$name"]),
         ("{name}-v2 models/$name.pkl", ["iris-v2", "models/iris.pkl"]),
         ("$HOME/x a=b it's", ["$HOME/x", "a=b", "it's"]),
+        ("--data={frame} -d=$frame", ["--data", FRAME, "-d", FRAME]),
+        ("--data={rows[0]} --dry={1 < 2}", ["--data", {"a": 1}, "--dry", True]),
+        ('--data={"a": [1]}', ["--data", {"a": [1]}]),
+        (
+            "--name={name} --number={len(rows)} --env=A={name} --x=$HOME/y",
+            ["--name=iris", "--number=1", "--env=A=iris", "--x=$HOME/y"],
+        ),
         (r"C:\models\m.pkl", [r"C:\models\m.pkl"]),
         ("'' -t", ["", "-t"]),
     ],

@@ -22,7 +22,7 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 
 from mlmgmt_nb.errors import PackagingError, UsageError
 from mlmgmt_nb.named_modules import imported_modules
@@ -607,10 +607,23 @@ def needs_a_package(data: Any) -> Any:
         (make_pipeline(LinearRegression()), {}, "this Pipeline is not fitted"),
         (fitted(), {"sample": None}, "a sample is needed"),
         (fitted(), {"sample": rows().head(0)}, "sample: it has no rows"),
+        (fitted(), {"sample": OneHotEncoder().fit_transform(rows())}, "sample: a sparse matrix has no JSON form"),
+        (
+            fitted(),
+            {"sample": pd.Series([1.0], name=pd.Timestamp("2017"))},
+            "sample: the name of the Series, Timestamp",
+        ),
+        (fitted(), {"example": pd.DataFrame({"other": [1.0]})}, r"example\[0\]"),
+        (fitted(), {"tolerance": -1}, "tolerance is -1"),
+        (fitted(), {"tolerance": "small"}, "tolerance is 'small'"),
+        (fitted(), {"metadata": ["auc"]}, r"metadata: it is \['auc'\]"),
+        (fitted(), {"dependencies": "rates.json"}, "dependencies: it is a path"),
         (lambda *values: 1, {"sample": None}, r"arguments of a function of \(\*values\) are not known"),
         (takes_a_point, {"sample": {"point": Point(1.0)}}, "JSON has no Point, which the argument 'point' needs"),
         (takes_a_point, {"sample": {"point": {"x": 1.0}}}, r"lambda point: function\(Point\(\*\*point\)\)"),
         (fitted(), {"sample": pd.DataFrame({"other": [1.0]})}, "sample: the model refuses it: ValueError"),
+        (lambda x: x, {"method": "predict"}, r"Name a method that takes the sample, or leave it out\."),
+        (OneHotEncoder().fit(rows()), {"method": "predict"}, r"such as `method='transform'`"),
         (fitted(), {"method": "predict_all"}, "a LogisticRegression has no method 'predict_all'"),
         (Connected(), {}, r"model\.parts\['store'\] is a sqlite3\.Connection"),
         (needs_a_package, {}, "surely_not_installed"),
@@ -628,6 +641,42 @@ def test_pitfalls_are_named(model: Any, options: dict[str, Any], words: str, tmp
         package(model, **{"sample": rows(), "to": tmp_path / "made", **options})
     assert raised.value.fix
     assert not list(tmp_path.glob("made/*"))  # so that the corrected line can be run again
+
+
+@pytest.mark.parametrize(
+    ("model", "sample", "fix"),
+    [
+        (lambda data: data["age"], rows().iloc[0], "give `sample=X.to_dict()`"),
+        (
+            lambda data: data.index.strftime("%Y").tolist(),
+            rows().set_index(pd.date_range("2017", periods=4)),
+            "reset_index",
+        ),
+        (lambda data: list(data.index), rows().set_index(pd.Index(["a", "b", "c", "d"])), "reset_index"),
+    ],
+)
+def test_an_index_that_the_model_needs_is_named(model: Any, sample: Any, fix: str, tmp_path: Path) -> None:
+    with pytest.raises((UsageError, PackagingError)) as raised:
+        package(model, sample=sample, to=tmp_path / "made")
+    assert fix in (raised.value.fix or "")
+
+
+def test_a_series_has_a_series_as_example(tmp_path: Path) -> None:
+    made = package(lambda data: data.tolist(), sample=pd.Series(["a"]), example=pd.Series(["b"]), to=tmp_path / "made")
+    assert load_schema(made.schema).example() == {"data": ["b"]}
+
+
+def test_a_class_is_not_a_sample() -> None:
+    with pytest.raises(UsageError, match="sample: type 'DataFrame' is not supported"):
+        of_model(pd.DataFrame)
+
+
+def test_a_series_has_its_name_as_source(tmp_path: Path) -> None:
+    row = pd.DataFrame({"a": [1.0], "b": [2.0]}, index=np.array([7])).iloc[0]  # its name is an integer of NumPy
+    assert repr(row.name) == "np.int64(7)"
+    made = package(lambda data: [data.name, data.sum()], sample=row, to=tmp_path / "made")
+    assert "name=7" in made.driver.read_text()
+    assert made.notes == ("the index of a Series is not part of a request; to send it give `sample=X.to_dict()`",)
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ class _Run(ServiceArguments):
     """Arguments of `service run`."""
 
     data: Any
-    timeout: int | None
+    timeout: int
 
 
 def _run(session: Session, arguments: _Run) -> object:
@@ -38,7 +38,7 @@ def _run(session: Session, arguments: _Run) -> object:
         if data is None:
             raise UsageError(f"service {arguments.service!r} has no sample", field="data", fix="Give data with -d.")
     try:
-        return services.run(arguments.service, data, timeout=float(arguments.timeout or 60))
+        return services.run(arguments.service, data, timeout=float(arguments.timeout))
     except ScoringError as error:
         if is_file_name(arguments.data):
             error.fix = f"For a file, give `-d @{arguments.data}`. {error.fix or ''}".rstrip()
@@ -90,7 +90,7 @@ COMMANDS: tuple[Command[Any], ...] = (
         (
             SERVICE,
             Flag("-d --data", "JSON, @FILE, or a Python value in the notebook", "value", completes="path"),
-            Flag("--timeout", "seconds to wait for the answer (default: 60)", "integer", metavar="SECONDS"),
+            Flag("--timeout", "seconds to wait for the answer", "integer", default=60, metavar="SECONDS"),
         ),
         arguments=_Run,
     ),

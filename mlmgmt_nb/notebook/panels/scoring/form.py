@@ -49,6 +49,7 @@ class Field:
         text: the text in the field; a `GivenText` until it is edited.
         rows: the texts in the cells of the table, likewise.
         is_json: whether it is edited as JSON, because the table is too large or the value is not a table.
+        is_given: whether the form was given a value for it, such as that of the example.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Field:
     text: str = ""
     rows: list[list[str]] = field(default_factory=list)
     is_json: bool = False
+    is_given: bool = False
 
     @property
     def is_table(self) -> bool:
@@ -68,6 +70,7 @@ class Field:
 
     def take(self, value: Any) -> None:
         """Put a JSON value into the field."""
+        self.is_given = True
         if self.kind != "table":
             self.text = GivenText(self.kind, value)
             return
@@ -92,6 +95,10 @@ class Field:
                 self.columns[place] = column._replace(kind="any")  # a time span, which is text or a number
             elif column.kind == "datetime" and any(map(has_zone, values)):
                 self.columns[place] = column._replace(rule=column.rule._replace(has_zone=True))
+
+    def clear(self) -> None:
+        """Remove the value."""
+        self.text, self.rows, self.is_given = "", [], False
 
     def _is_in_shape(self, value: Any) -> bool:
         """Return whether a value is a list of rows in the shape of the table."""
@@ -124,19 +131,24 @@ class Field:
     @property
     def is_left_out(self) -> bool:
         """Whether requests omit it."""
-        is_given = isinstance(self.text, GivenText)
-        return not self.is_required and not self.is_table and not self.text.strip() and not is_given
+        if self.is_required:
+            return False
+        if self.is_table:
+            return not self.rows and not self.is_given
+        return not self.text.strip() and not isinstance(self.text, GivenText)
 
     def value(self) -> tuple[Any, dict[str, str]]:
         """Return the JSON value and the problems, by `row,column` in a table and by "" otherwise.
 
         The value contains unparsable input as text.
         """
+        if self.is_left_out:
+            return None, {}
         if not self.is_table:
             kind: Kind = "json" if self.kind == "table" else self.kind
             value, problem = value_of(kind, self.text, self.rule)
             is_missing = value is None and not isinstance(self.text, GivenText)
-            if is_missing and not problem and is_empty_missing(kind) and self.is_required:
+            if is_missing and not problem and is_empty_missing(kind):
                 problem = "a value is missing"
             return value, {"": problem} if problem else {}
         rows, problems = self._parsed_cells()

@@ -271,7 +271,8 @@ function answerView() {
     table.hidden = !shown.columns.length;
     setRows(head, shown.columns, (name) => h("th", { scope: "col" }, name));
     setRows(body, shown.rows, (row) => h("tr", {}, ...row.map((one) => h("td", {}, one))));
-    setText(more, shown.more ? `and ${shown.more} more rows` : "");
+    const rest = [shown.more && `${shown.more} more rows`, shown.moreColumns && `${shown.moreColumns} more columns`];
+    setText(more, shown.more || shown.moreColumns ? `and ${rest.filter(Boolean).join(" and ")}` : "");
     raw.hidden = Boolean(shown.error);
     if (shown.number !== number) raw.open = shown.columns.length === 0;
     number = shown.number;

@@ -15,7 +15,7 @@ from mlmgmt_nb.notebook.panels.scoring.form import Field, as_table, fields_of
 __all__ = ["Answer", "Input", "ScoringState"]
 
 _KEPT_REQUESTS = 50
-_SHOWN_ROWS, _SHOWN_CHARACTERS, _SHOWN_OF_BODY = 200, 20_000, 120
+_SHOWN_ROWS, _SHOWN_COLUMNS, _SHOWN_CHARACTERS, _SHOWN_OF_BODY = 200, 50, 20_000, 120
 
 
 class Input:
@@ -99,7 +99,7 @@ class Input:
                 field.take(self._more.pop(field.name))
                 problems = field.value()[1]
             else:
-                field.text, field.rows = "", []
+                field.clear()
                 problems = {"": "a value is missing"} if field.is_required else {}
             if problems:
                 self.problems[field.name] = problems
@@ -185,9 +185,10 @@ class Answer(NamedTuple):
             "id": self.request_id,
             "error": self.error,
             "fix": self.fix,
-            "columns": list(columns),
-            "rows": rows[:_SHOWN_ROWS],
+            "columns": list(columns[:_SHOWN_COLUMNS]),
+            "rows": [row[:_SHOWN_COLUMNS] for row in rows[:_SHOWN_ROWS]],
             "more": max(0, len(rows) - _SHOWN_ROWS),
+            "moreColumns": max(0, len(columns) - _SHOWN_COLUMNS),
             "text": text
             if len(text) <= _SHOWN_CHARACTERS
             else f"{text[:_SHOWN_CHARACTERS]}… ({len(text):,} characters)",

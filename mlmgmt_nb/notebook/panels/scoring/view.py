@@ -214,6 +214,8 @@ def _answer(answer: Answer) -> str:
         return f"{head}<div>{escape(shown['error'])}<br>{escape(shown['fix'])}</div>"
     if shown["columns"]:
         more = max(0, len(shown["rows"]) + shown["more"] - _SAVED_ROWS)
-        note = f"<div>and {more:,} more rows</div>" if more else ""
+        hidden = {"rows": more, "columns": shown["moreColumns"]}
+        rest = [f"{count:,} more {kind}" for kind, count in hidden.items() if count]
+        note = f"<div>and {' and '.join(rest)}</div>" if rest else ""
         return head + table(shown["columns"], shown["rows"][:_SAVED_ROWS], label="answer") + note
     return f"{head}<pre>{escape(shown['text'])}</pre>"
