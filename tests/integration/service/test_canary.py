@@ -10,11 +10,8 @@ from urllib.parse import urlsplit
 
 import requests
 
-from tests.integration.service.drivers import at_front_door, trouble
-
-
 from tests.conftest import ServiceProcess
-from tests.integration.service.drivers import at_front_door
+from tests.integration.service.drivers import at_front_door, trouble
 from tests.support.callers import Callers
 from tests.support.waiting import eventually
 
