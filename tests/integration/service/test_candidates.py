@@ -96,6 +96,25 @@ def test_a_candidate_is_tried_and_promoted_with_its_own_replicas(
     eventually(lambda: not psutil.pid_exists(process), what="the end of its replica")
 
 
+def test_a_promotion_warns_that_it_replaces_a_change_that_the_candidate_lacks(
+    api: Any, name: str, write_driver: Callable[..., Path]
+) -> None:
+    service = api.service(images(api, write_driver, name, old=0)["old"], name, environment={"MODE": "fast"})
+    path = f"/services/{service['id']}"
+    body = {"environment": {"TOKEN": "2"}}
+    assert state(api, api.request("PUT", f"{path}/candidate", json=body)) == "Succeeded"
+    assert state(api, api.request("PUT", path, json={"environment": {"MODE": "exact"}})) == "Succeeded"
+    promoted = api.operation(api.request("POST", f"{path}/candidate/promote"))
+    assert promoted["state"] == "Succeeded"
+    assert "was changed after this candidate was proposed" in promoted["warning"]
+    assert api.get(path)["warning"] == promoted["warning"]
+    assert state(api, api.request("POST", f"{path}/rollback")) == "Succeeded"
+    assert api.score(service, "1").json()[2] == "exact"
+    # A candidate that has the change does not warn.
+    assert state(api, api.request("PUT", f"{path}/candidate", json=body)) == "Succeeded"
+    assert api.operation(api.request("POST", f"{path}/candidate/promote"))["warning"] is None
+
+
 def test_a_promotion_adds_none_of_the_requests_that_the_candidate_answered_before(
     api: Any, name: str, write_driver: Callable[..., Path]
 ) -> None:

@@ -276,9 +276,29 @@ def promote(call: Call) -> Reply:
             evidence=evidence,
             kept_until=None if minutes is None else now() + dt.timedelta(minutes=minutes),
         )
-        operation_id = start_change(call, db, service, spec, secrets, change, adopts=adopts, scale=candidate.scale)
+        operation_id = start_change(
+            call,
+            db,
+            service,
+            spec,
+            secrets,
+            change,
+            adopts=adopts,
+            scale=candidate.scale,
+            warning=_warning(service, candidate),
+        )
     call.backend.services_changed()
     return operations.accepted(call, operation_id)
+
+
+def _warning(service: Row[Any], candidate: Row[Any]) -> str | None:
+    """Return a warning if the candidate does not have a change that its service got after it was proposed."""
+    if candidate.deployment_change.replaces == service.deployment_id:
+        return None
+    return (
+        "The service was changed after this candidate was proposed. Image and settings are those of the candidate now; "
+        "a rollback restores the change."
+    )
 
 
 def _minutes_to_keep(call: Call) -> float | None:

@@ -164,12 +164,14 @@ def start_change(
     *,
     adopts: str | None = None,
     scale: int | None = None,
+    warning: str | None = None,
 ) -> str:
     """Check the next deployment of a service and make it the target; return the id of the operation.
 
     Args:
         adopts: id of an identical deployment whose replicas the target may take over.
         scale: number of these replicas, as their autoscaler decided.
+        warning: the warning of the operation.
     """
     services = schema.services
     check_deployable(db, row, spec)
@@ -190,7 +192,7 @@ def start_change(
             updated_at=now(),
         )
     )
-    return operations.begin(db, call.account, "Service", row.id)
+    return operations.begin(db, call.account, "Service", row.id, warning)
 
 
 def _stop_traffic(db: Connection, service_id: str, reason: str) -> None:
