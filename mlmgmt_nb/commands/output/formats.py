@@ -73,10 +73,13 @@ def queried(value: Any, query: str) -> Any:
     import jmespath  # only queries need it
     import jmespath.exceptions
 
+    fix = "See jmespath.org for the language."
+    if not isinstance(query, str):  # `--query {expression}` in a notebook
+        raise UsageError(f"--query is {query!r}, which is not text", field="query", fix=fix)
     try:
         return jmespath.search(query, plain(value))
     except jmespath.exceptions.JMESPathError as error:
-        raise UsageError(f"--query: {error}", field="query", fix="See jmespath.org for the language.") from error
+        raise UsageError(f"--query: {error}", field="query", fix=fix) from error
 
 
 def formatted(value: Any, output: str, query: str | None = None, encoding: str | None = None) -> str:

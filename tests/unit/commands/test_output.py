@@ -143,3 +143,8 @@ def test_a_value_cannot_look_like_another_one() -> None:
         "mimeType     a/b",
         "url          u",
     ]
+
+
+def test_a_query_is_text() -> None:
+    with pytest.raises(UsageError, match="--query is 3, which is not text"):
+        queried([1], 3)  # type: ignore[arg-type]
