@@ -12,6 +12,7 @@ import shutil
 import sqlite3
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -74,9 +75,24 @@ class Model(NamedTuple):
     def entitled(self) -> frozenset[str]:
         return frozenset({self.current, self.candidate} if self.candidate and self.share else {self.current})
 
+    def replaced_by(self, version: str) -> Model:
+        """Return what the service is when another version serves, which ends its canary."""
+        return self._replace(current=version, previous=self.current, share=0)
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether the candidate is worse than the current version."""
+        return (self.candidate or "").endswith("bad") and not self.current.endswith("bad")
+
 
 class Machine(RuleBasedStateMachine):
-    """A service that is changed, its model, and its callers."""
+    """A service that is changed, its model, and its callers.
+
+    Attributes:
+        model: what the service is.
+        intended: what it would be if every change had succeeded. A crash decides whether one does, and which rules are
+            chosen must not depend on that: the same choices have to give the same sequence.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,7 +116,7 @@ class Machine(RuleBasedStateMachine):
         self._create()
 
     def _create(self) -> None:
-        self.model = Model(self._version())
+        self.model = self.intended = Model(self._version())
         settings = {"environment": {"VERSION": self.model.current}, "containerResourceReservation": RESERVATION}
         self.service = self.api.service(self.image_id, NAME, **settings)
         self.path = f"/services/{self.service['id']}"
@@ -116,17 +132,20 @@ class Machine(RuleBasedStateMachine):
     def propose(self, worse: bool, crash: float | None) -> None:
         version = self._version(worse=worse)
         body = {"environment": {"VERSION": version}}
-        self._change(self.model._replace(candidate=version, share=0), crash, "PUT", "/candidate", body)
+        self._change(lambda model: model._replace(candidate=version, share=0), crash, "PUT", "/candidate", body)
 
-    @precondition(lambda self: self.model.candidate)
+    @precondition(lambda self: self.intended.candidate)
     @rule(shares=sampled_from([[25], [50], [100], [25, 50]]), crash=crash_after)
     def give_a_share(self, shares: list[float], crash: float | None) -> None:
         body = {"steps": [{"share": share} for share in shares], "maxErrors": None, "maxP95": None}
-        self._change(self.model._replace(share=shares[-1]), crash, "PUT", "/candidate/canary", body)
+        self._change(lambda model: model._replace(share=shares[-1]), crash, "PUT", "/candidate/canary", body)
 
-    @precondition(lambda self: (self.model.candidate or "").endswith("bad") and not self.model.current.endswith("bad"))
+    @precondition(lambda self: self.intended.is_worse)
     @rule()
     def give_a_share_to_a_worse_one(self) -> None:
+        self.intended = self.intended._replace(share=0)
+        if not self.model.is_worse:
+            return
         self.callers.entitled |= self.model._replace(share=50).entitled
         body = {"steps": [{"share": 50, "minutes": 60}], "maxErrors": 0.01}
         assert self.api.request("PUT", f"{self.path}/candidate/canary", json=body).status_code == 200
@@ -138,15 +157,17 @@ class Machine(RuleBasedStateMachine):
         canary = self.api.get(f"{self.path}/candidate")["canary"]
         return canary if canary["state"] == "TakenBack" else None
 
-    @precondition(lambda self: self.model.candidate)
+    @precondition(lambda self: self.intended.candidate)
     @rule(crash=crash_after)
     def stop(self, crash: float | None) -> None:
-        self._change(self.model._replace(share=0), crash, "DELETE", "/candidate/canary")
+        self._change(lambda model: model._replace(share=0), crash, "DELETE", "/candidate/canary")
 
-    @precondition(lambda self: self.model.candidate and not self.model.share)
+    @precondition(lambda self: self.intended.candidate and not self.intended.share)
     @rule(crashes=booleans())
     def mirror(self, crashes: bool) -> None:
         """Copy requests to the candidate; callers get the answers of the current deployment as ever."""
+        if not self.model.candidate or self.model.share:
+            return
         path = f"{self.path}/candidate/mirror"
         assert self.api.request("PUT", path, json={"minutes": 60}).status_code == 200
         if crashes:
@@ -155,27 +176,25 @@ class Machine(RuleBasedStateMachine):
         assert self.api.request("DELETE", path).status_code == 200
         self._changed(self.model)
 
-    @precondition(lambda self: self.model.candidate)
+    @precondition(lambda self: self.intended.candidate)
     @rule(crash=crash_after)
     def promote(self, crash: float | None) -> None:
-        after = Model(self.model.candidate or "", self.model.current)
-        self._change(after, crash, "POST", "/candidate/promote")
+        self._change(lambda model: Model(model.candidate or "", model.current), crash, "POST", "/candidate/promote")
 
     @rule(crash=crash_after)
     def discard(self, crash: float | None) -> None:
-        self._change(self.model._replace(candidate=None, share=0), crash, "DELETE", "/candidate")
+        self._change(lambda model: model._replace(candidate=None, share=0), crash, "DELETE", "/candidate")
 
     @rule(crash=crash_after)
     def update(self, crash: float | None) -> None:
         version = self._version()
-        after = self.model._replace(current=version, previous=self.model.current, share=0)
-        self._change(after, crash, "PUT", "", {"environment": {"VERSION": version}})
+        body = {"environment": {"VERSION": version}}
+        self._change(lambda model: model.replaced_by(version), crash, "PUT", "", body)
 
-    @precondition(lambda self: self.model.previous)
+    @precondition(lambda self: self.intended.previous)
     @rule(crash=crash_after)
     def roll_back(self, crash: float | None) -> None:
-        after = self.model._replace(current=self.model.previous or "", previous=self.model.current, share=0)
-        self._change(after, crash, "POST", "/rollback")
+        self._change(lambda model: model.replaced_by(model.previous or ""), crash, "POST", "/rollback")
 
     @rule()
     def delete_and_create(self) -> None:
@@ -192,9 +211,11 @@ class Machine(RuleBasedStateMachine):
 
     # --- looks ---------------------------------------------------------------------------------------------------
 
-    @precondition(lambda self: self.model.candidate)
+    @precondition(lambda self: self.intended.candidate)
     @rule()
     def replay(self) -> None:
+        if not self.model.candidate:
+            return
         change = connect(home=self.api.home).services.change(NAME)
         report = change.replay([1] * 20)
         rows = report.to_frame()
@@ -204,9 +225,11 @@ class Machine(RuleBasedStateMachine):
             texts = {f"{answer} {error}" for answer, error in zip(rows[side], rows[f"{side}_error"], strict=True)}
             assert all(f"{version} " in text for text in texts), texts
 
-    @precondition(lambda self: self.model.share)
+    @precondition(lambda self: self.intended.share)
     @rule()
     def count_the_share(self) -> None:
+        if not self.model.share:
+            return
         counts = self.callers.count(200)
         # Exact, but for the calls that are under way at both ends.
         wanted = self.model.share / 100 * counts.total()
@@ -237,8 +260,22 @@ class Machine(RuleBasedStateMachine):
         self.versions += 1
         return f"v{self.versions}{'-bad' if worse else ''}"
 
-    def _change(self, after: Model, crash: float | None, method: str, path: str, body: Any = None) -> None:
-        """Send a request, crash meanwhile or not, and check that the service is as it says, or as before it."""
+    def _change(
+        self, change: Callable[[Model], Model], crash: float | None, method: str, path: str, body: Any = None
+    ) -> None:
+        """Send a request, crash meanwhile or not, and check that the service is as it says, or as before it.
+
+        Nothing is sent if an earlier crash has left nothing to change.
+
+        Args:
+            change: returns what the service is after the request.
+        """
+        self.intended = change(self.intended)
+        if (path.startswith("/candidate/") and not self.model.candidate) or (
+            path == "/rollback" and not self.model.previous
+        ):
+            return
+        after = change(self.model)
         self.callers.entitled |= after.entitled
         answer = self._send(crash, method, self.path + path, body)
         if answer is not None:
@@ -252,7 +289,8 @@ class Machine(RuleBasedStateMachine):
         try:
             seen = eventually(lambda: self._seen(wanted), what=f"one of {wanted}")
         except pytest.fail.Exception as error:
-            error.add_note(f"{self._candidate()}\n{self.api.request('GET', f'{self.path}/logs').text[-3000:]}")
+            log = self.api.request("GET", f"{self.path}/logs").text[-3000:]
+            error.add_note(f"{self._candidate()}\n{self.callers.newest()}\n{log}")
             raise
         self._changed(seen)
 

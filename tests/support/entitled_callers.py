@@ -102,6 +102,11 @@ class Callers:
         eventually(are_right, what=f"the end of all answers but those of {sorted(entitled)}")
         self.entitled, self.may_fail = entitled, False
 
+    def newest(self) -> list[Answer]:
+        """Return the newest responses."""
+        with self._lock:
+            return list(self._recent)[-10:]
+
     def count(self, number: int) -> Counter[str]:
         """Return the versions of the next responses, counted."""
         with self._lock:

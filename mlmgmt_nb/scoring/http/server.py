@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import socket
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from time import monotonic
 from typing import NamedTuple, Protocol
@@ -124,16 +124,21 @@ class ReplicaServer(uvicorn.Server):
         listener = self._sockets[name].dup()
         listener.listen(self.config.backlog)
         listener.setblocking(False)
-        accept = partial(self._accept, listener)
+        accept = partial(self._accept, name, listener)
         self._open[name] = _Open(listener, Acceptor(listener.fileno(), accept, self._app.head_start))
 
-    def _accept(self, listener: socket.socket) -> Connection:
+    def _accept(self, name: str, listener: socket.socket) -> Connection:
         connected, _ = listener.accept()
         # Otherwise responses in two parts take 40 ms more.
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = self._connection_class(self.config, self.server_state, self.lifespan.state)
-        self.connect(connected, connection)
+        self.connect(connected, connection).add_done_callback(lambda _: self._connected(name, connection))
         return connection
+
+    def _connected(self, name: str, connection: Connection) -> None:
+        """End a connection whose socket was left while it was connected."""
+        if name not in self._open and connection in self.server_state.connections:
+            _leave([connection])
 
     def connect(self, connected: socket.socket, connection: Connection) -> asyncio.Task[None]:
         """Serve a connection that was accepted. The drain waits for it, too."""
@@ -155,10 +160,7 @@ class ReplicaServer(uvicorn.Server):
         if name == "candidate":
             self._sockets.pop(name).close()
         connections = [known for known in self.server_state.connections if isinstance(known, Connection)]
-        left = [connection for connection in connections if connection.port == port]
-        for connection in left:
-            connection.leave()
-        asyncio.get_running_loop().call_later(_IDLE_SECONDS, _close_all, left)
+        _leave([connection for connection in connections if connection.port == port])
 
     def drain(self, seconds: float, *, idle_seconds: float = _IDLE_SECONDS) -> None:
         """Begin the drain; a later call can only shorten it.
@@ -246,6 +248,13 @@ class ReplicaServer(uvicorn.Server):
 async def _connect(connected: socket.socket, connection: Connection) -> None:
     with contextlib.suppress(OSError):  # the caller hung up
         await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, connected)
+
+
+def _leave(connections: Sequence[Connection]) -> None:
+    """Let connections end after their next response, or if they stay idle."""
+    for connection in connections:
+        connection.leave()
+    asyncio.get_running_loop().call_later(_IDLE_SECONDS, _close_all, connections)
 
 
 def _close_all(connections: Iterable[Connection]) -> None:

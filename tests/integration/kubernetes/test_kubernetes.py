@@ -76,6 +76,7 @@ def test_a_service_lives_in_the_cluster(cluster: ClusterProcess, service: Servic
     eventually(lambda: len(objects(cluster, made)) == 5, 30, "the end of the first pod")
     service.request("DELETE", f"/services/{made['id']}")
     eventually(lambda: not objects(cluster, made), 60, "the end of all objects")
+    eventually(lambda: not list(service.home.rglob(f"*{made['id']}*")), 30, "the end of all files")
 
 
 def _log_with(service: ServiceProcess, made: Any, text: str) -> str | None:

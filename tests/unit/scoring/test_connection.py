@@ -84,9 +84,13 @@ def test_connections_of_a_socket_that_is_left_end_after_their_next_response(
         kept = await asyncio.open_connection("127.0.0.1", ports["private"])
         waiting = await asyncio.open_connection("127.0.0.1", ports["service"])
         assert [b"connection: close" in await call(*one) for one in (left, kept)] == [False, False]
+        caller = socket.create_connection(("127.0.0.1", ports["candidate"]))
+        server._open["candidate"].acceptor.accept_waiting()  # accepted, but not connected before the loop runs again
         await server.accept(["service", "private"])
-        assert [b"connection: close" in await call(*one) for one in (left, kept, waiting)] == [True, False, False]
-        assert await left[0].read() == b""
+        just_accepted = await asyncio.open_connection(sock=caller)
+        callers = (left, just_accepted, kept, waiting)
+        assert [b"connection: close" in await call(*one) for one in callers] == [True, True, False, False]
+        assert [await one[0].read() for one in (left, just_accepted)] == [b"", b""]
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", ports["candidate"])
         server.drain(1, idle_seconds=0.0)
