@@ -34,6 +34,7 @@ from hypothesis.strategies import booleans, none, sampled_from
 from mlmgmt_nb import connect
 from tests.conftest import ServiceProcess, lives
 from tests.support.entitled_callers import CALLERS, Answer, Callers, parsed
+from tests.support.folders import paths_in
 from tests.support.searches import thorough
 from tests.support.waiting import eventually
 
@@ -369,7 +370,7 @@ class Machine(RuleBasedStateMachine):
         eventually(lambda: not self._left_of(candidate["id"]), what=f"the end of {self._left_of(candidate['id'])}")
 
     def _left_of(self, id_: str) -> list[str]:
-        files = [str(path) for path in self.api.home.rglob(f"*{id_}*")]
+        files = [str(path) for path in paths_in(self.api.home) if id_ in path.name]
         with contextlib.closing(sqlite3.connect(self.api.home / "mlmgmt.db")) as db:
             rows = [text for text, column in _COLUMNS if db.execute(f"{text} where {column} = ?", (id_,)).fetchone()]
         return files + rows

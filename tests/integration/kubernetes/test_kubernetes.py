@@ -18,6 +18,7 @@ from mlmgmt_nb.service.compute.kubernetes.api.connection import Connection
 from mlmgmt_nb.service.compute.kubernetes.api.readiness import find_problem
 from tests.conftest import ServiceProcess, mlmgmt
 from tests.integration.kubernetes.helpers import SAYS, Load, answers, build, configure, create, own_config, score, serve
+from tests.support.folders import paths_in
 from tests.support.kubernetes import ClusterProcess, free_port
 from tests.support.waiting import eventually
 
@@ -76,7 +77,9 @@ def test_a_service_lives_in_the_cluster(cluster: ClusterProcess, service: Servic
     eventually(lambda: len(objects(cluster, made)) == 5, 30, "the end of the first pod")
     service.request("DELETE", f"/services/{made['id']}")
     eventually(lambda: not objects(cluster, made), 60, "the end of all objects")
-    eventually(lambda: not list(service.home.rglob(f"*{made['id']}*")), 30, "the end of all files")
+    eventually(
+        lambda: not [one for one in paths_in(service.home) if made["id"] in one.name], 30, "the end of all files"
+    )
 
 
 def _log_with(service: ServiceProcess, made: Any, text: str) -> str | None:
