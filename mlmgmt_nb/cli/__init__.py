@@ -46,7 +46,8 @@ def _run_own(words: Sequence[str]) -> int:
     arguments = service_parser().parse_args(words)
     try:
         code: int = arguments.run(arguments)
-        print(end="", flush=True)
+        if sys.stdout is not None:  # as with `>&-`
+            sys.stdout.flush()
     except MlmgmtError as error:
         print(f"mlmgmt: {error}", file=sys.stderr)
         return 1
