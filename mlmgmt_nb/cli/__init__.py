@@ -26,13 +26,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # the terminal's encoding may lack some characters
+    code = 0
+    try:
+        code = _run(words)
+        if sys.stdout is not None:  # as with `>&-`
+            sys.stdout.flush()
+    except BrokenPipeError:  # such as `mlmgmt status | head`
+        sys.stdout = None
+    return code
+
+
+def _run(words: Sequence[str]) -> int:
+    """Run a command line. Return the exit code as `main` does."""
     if not words or words[0] in {"-h", "--help"}:
-        try:
-            service_parser().print_help()
-            print(flush=True)
-        except BrokenPipeError:  # such as `mlmgmt --help | head`
-            sys.stdout = None
-            return 0
+        service_parser().print_help()
+        print()
     if not words or words[0] not in _OWN:
         # Imported here: `mlmgmt serve` does not need it.
         from mlmgmt_nb.commands import main as run_command
@@ -46,14 +54,9 @@ def _run_own(words: Sequence[str]) -> int:
     arguments = service_parser().parse_args(words)
     try:
         code: int = arguments.run(arguments)
-        if sys.stdout is not None:  # as with `>&-`
-            sys.stdout.flush()
     except MlmgmtError as error:
         print(f"mlmgmt: {error}", file=sys.stderr)
         return 1
-    except BrokenPipeError:  # such as `mlmgmt status | head`
-        sys.stdout = None
-        return 0
     except KeyboardInterrupt:
         return 130
     except Exception as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Unpack
 
 from mlmgmt_nb.client.bodies import ServiceSettings, checked, is_number, settings_fields
@@ -77,9 +76,9 @@ class ProposedChange(CandidateTraffic):
         """The time at which the candidate is removed."""
         return self.candidate.expires_at
 
-    @cached_property
+    @property
     def diff(self) -> Difference:
-        """The differences from the deployment that serves, as `services.diff` returns them."""
+        """The differences from the deployment that serves now, as `services.diff` returns them."""
         return self._services.diff(self._services.get(self._service_id), self.candidate)
 
     def refresh(self) -> ProposedChange:

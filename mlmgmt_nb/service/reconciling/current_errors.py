@@ -12,7 +12,7 @@ __all__ = ["CLUSTER_UNAVAILABLE", "PORT_TAKEN", "is_own", "with_condition", "wit
 CLUSTER_UNAVAILABLE = "ClusterUnavailable"
 """Code of the problem that a cluster does not respond."""
 PORT_TAKEN = "PortTaken"
-"""Code of the problem that another program uses the port of a service, as its own last replicas may after a crash."""
+"""Code of the problem that another program uses the port of a service."""
 _EXTERNAL = frozenset({CLUSTER_UNAVAILABLE, PORT_TAKEN})
 _CONDITIONS = _EXTERNAL | {"CrashLoop", "PodsNotReady"}
 

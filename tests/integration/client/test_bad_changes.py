@@ -17,6 +17,7 @@ from mlmgmt_nb.commands import COMMANDS
 from mlmgmt_nb.commands.config import Config
 from mlmgmt_nb.commands.session import Session
 from mlmgmt_nb.errors import ConflictError, NotFoundError, UsageError
+from tests.integration.service.drivers import WAITS
 from tests.support.waiting import eventually
 
 SAYS = "def init():\n    pass\n\ndef run(body):\n    return {word!r}\n"
@@ -165,15 +166,24 @@ def test_nothing_is_split_without_replicas(ws: Workspace, change: ProposedChange
 
 def test_a_proposal_waits_for_other_operations(ws: Workspace, change: ProposedChange, tmp_path: Path) -> None:
     """It would have the settings from before them, and its promotion would restore these."""
-    slow = tmp_path / "slow.py"
-    slow.write_text(SAYS.format(word="slow").replace("    pass", "    import time\n    time.sleep(2)", 1))
+    slow, hold = tmp_path / "slow.py", tmp_path / "hold"
+    slow.write_text(WAITS % (str(hold), "slow"))
     image = ws.services.propose("bad-changes", driver=slow).candidate.image
+    hold.touch()
     updating = ws.services.update("bad-changes", image=image, environment={"A": "1"})
     with pytest.raises(ConflictError, match="Another operation on this service is running"):
         ws.services.propose("bad-changes", num_replicas=1)
+    hold.unlink()
     updating.result(60)
     proposed = ws.services.propose("bad-changes", num_replicas=1)
     assert proposed.candidate.environment == {"A": "1"}
+
+
+def test_the_differences_are_those_from_what_serves_now(ws: Workspace, change: ProposedChange) -> None:
+    """An update after the proposal shows: a promotion would replace it."""
+    assert not [one for one in change.diff.changes if "environment" in str(one)]
+    ws.services.update("bad-changes", environment={"A": "1"}).result(60)
+    assert [str(one) for one in change.diff.changes if "environment" in str(one)] == ["environment.A: 1 -> none"]
 
 
 def test_reports_of_commands(shell: Session, change: ProposedChange, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from mlmgmt_nb.client.services.candidates import ProposedChange
 from tests.conftest import ServiceProcess
 from tests.integration.docker.helpers import build, containers, serve
 from tests.support.callers import Callers
+from tests.support.engine import BASE, Registry
 from tests.support.waiting import eventually
 
 DRIVER = """\
@@ -70,6 +71,35 @@ def test_a_change_from_its_proposal_to_its_promotion(
     assert service.request("DELETE", f"/services/{made['id']}").status_code == 200
     eventually(lambda: not _replicas(engine, service) - others, what="the end of its replicas")
     eventually(lambda: not any(path.exists() for path in left), what="the end of its files")
+
+
+@pytest.mark.long_search
+def test_a_canary_wakes_a_service_and_a_candidate_that_sleep(
+    engine: Any, registry: Registry, write_driver: Callable[..., Path], tmp_path: Path, name: str
+) -> None:
+    """Neither falls asleep during the canary, and both do after it."""
+    arguments = ("--base-image", BASE, "--registry", registry.host, "--calm-seconds", "1")
+    service = ServiceProcess(tmp_path / "home", *arguments)
+    try:
+        image = build(service, write_driver(DRIVER), name)
+        scaler = {"autoscaleEnabled": True, "minReplicas": 0}
+        made = serve(service, image, name, environment={"WORD": "old"}, autoScaler=scaler)
+        workspace = connect(base_url=service.base_url, token=service.token, compute="docker")
+        change = workspace.services.start_candidate(name, environment={"WORD": "new"}).result(120)
+        eventually(lambda: not _replicas(engine, service), what="falling asleep")
+        change.canary(50, minutes=60, max_p95=None)
+        key = workspace.services.keys(name).primary_key or ""
+
+        def answers() -> set[str]:
+            return {service.score(made, "1", key).json() for _ in range(4)}
+
+        eventually(lambda: answers() == {"old", "new"}, what="the answers of the candidate")
+        assert len(_replicas(engine, service)) == 2
+        change.stop_canary()
+        eventually(lambda: not _replicas(engine, service), what="falling asleep again")
+        assert answers() == {"old"}
+    finally:
+        service.stop()
 
 
 def _mirror(change: ProposedChange) -> Any:

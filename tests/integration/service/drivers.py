@@ -13,6 +13,11 @@ import requests
 from tests.conftest import ServiceProcess
 
 ECHO = "def init():\n    pass\n\ndef run(body):\n    return body\n"
+WAITS = (
+    "import os, time\ndef init():\n    while os.path.exists(%r):\n        time.sleep(0.02)\n\n"
+    "def run(body):\n    return %r\n"
+)
+"""It loads once a file is gone: what a test does meanwhile cannot come too late on a busy machine."""
 SAYS = "import os\ndef init():\n    pass\n\ndef run(body):\n    return {'says': %r, 'pid': os.getpid()}\n"
 
 

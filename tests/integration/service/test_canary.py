@@ -115,7 +115,7 @@ def test_a_candidate_is_discarded_during_its_canary(api: Any, name: str, write_d
 def test_a_canary_waits_for_the_port_of_its_candidate(
     start_service: Callable[..., Any], write_driver: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """Another program may use it after a crash, which says nothing about the candidate."""
+    """Another program may use it after a restart, which says nothing about the candidate."""
     api = start_service(home=tmp_path / "home")
     old, new = (
         api.image(write_driver(SAYS.format(word=word, fails=False), word), name=word)["id"] for word in ("old", "new")

@@ -12,16 +12,12 @@ from urllib.parse import urlsplit
 
 import requests
 
-from tests.integration.service.drivers import SAYS, replicas, under_load
+from tests.integration.service.drivers import SAYS, WAITS, replicas, under_load
 from tests.support.waiting import eventually
 
 TELLS = (
     "import os, time\ndef init():\n    pass\ndef run(body):\n    time.sleep(float(body))\n"
     "    return os.environ.get('OMP_NUM_THREADS')\n"
-)
-WAITS = (
-    "import os, time\ndef init():\n    while os.path.exists(%r):\n        time.sleep(0.02)\n\n"
-    "def run(body):\n    return %r\n"
 )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import requests
 
-from tests.integration.service.drivers import ECHO, SAYS, replicas, under_load
+from tests.integration.service.drivers import ECHO, SAYS, WAITS, replicas, under_load
 from tests.support.waiting import eventually
 
 
@@ -148,9 +148,12 @@ class TestUpdate:
         assert ended["state"] == "Succeeded"
         assert api.get(f"/services/{service['id']}")["error"] is None
 
-    def test_one_operation_at_a_time(self, api: Any, write_driver: Callable[..., Path], name: str) -> None:
-        slow = "import time\ndef init():\n    time.sleep(1)\ndef run(body):\n    return 1\n"
-        image = api.image(write_driver(slow))
+    def test_one_operation_at_a_time(
+        self, api: Any, write_driver: Callable[..., Path], name: str, tmp_path: Path
+    ) -> None:
+        hold = tmp_path / "hold"
+        hold.touch()
+        image = api.image(write_driver(WAITS % (str(hold), 1)))
         created = api.create(image["id"], name)
         service_id = api.request("GET", created.headers["Operation-Location"]).json()["resourceLocation"]
         for refused in (
@@ -158,6 +161,7 @@ class TestUpdate:
             api.request("POST", f"{service_id}/rollback"),
         ):
             assert (refused.status_code, refused.json()["code"]) == (409, "OperationUnderWay")
+        hold.unlink()
         assert api.operation(created)["state"] == "Succeeded"
 
     def test_deleting_cancels_the_operation(self, api: Any, write_driver: Callable[..., Path], name: str) -> None:
