@@ -85,7 +85,8 @@ def queried(value: Any, query: str) -> Any:
 def formatted(value: Any, output: str, query: str | None = None, encoding: str | None = None) -> str:
     """Return a value as the text that a shell prints, without a trailing newline.
 
-    Terminal control characters are escaped, and spreadsheets do not evaluate cells of TSV or CSV as formulas.
+    Terminal control characters are escaped, and spreadsheets do not evaluate cells of TSV or CSV as formulas. A single
+    value of a query in TSV is not a cell but for a shell, such as a key: it is unchanged but for control characters.
 
     Args:
         value: the result of a command or query.
@@ -97,6 +98,8 @@ def formatted(value: Any, output: str, query: str | None = None, encoding: str |
         value = queried(value, query)
     if output == "json":
         return _json(plain(value), encoding)
+    if output == "tsv" and query and isinstance(value, str):
+        return one_line(_escaped(value))
     if output in {"tsv", "csv"}:
         names, rows = _rows(value)
         return _csv(names, rows) if output == "csv" else _tsv([] if query else names, rows)

@@ -148,3 +148,11 @@ def test_a_value_cannot_look_like_another_one() -> None:
 def test_a_query_is_text() -> None:
     with pytest.raises(UsageError, match="--query is 3, which is not text"):
         queried([1], 3)  # type: ignore[arg-type]
+
+
+def test_a_single_value_is_for_a_shell() -> None:
+    """A key may begin like a formula, and `KEY=$(mlmgmt service keys ... -o tsv)` needs it unchanged."""
+    keys = Keys("-begins-like-a-formula", "=", shown=True)
+    assert formatted(keys, "tsv", "primaryKey") == "-begins-like-a-formula"
+    assert formatted(keys, "csv", "primaryKey") == "'-begins-like-a-formula"
+    assert formatted(["-a"], "tsv", "[]") == "'-a"

@@ -39,5 +39,7 @@ def regenerate_keys(call: Call) -> Reply:
 
 
 def new_key() -> str:
-    """Return a random key."""
-    return secrets.token_urlsafe(32)
+    """Return a random key. It does not begin with a hyphen: programs would take it for a flag, or for a formula."""
+    while (key := secrets.token_urlsafe(32)).startswith("-"):
+        pass
+    return key
